@@ -1,0 +1,6 @@
+//go:build invariants
+
+package batch
+
+// invariants turns on the overwriting of released memory.
+const invariants = true

@@ -1,0 +1,78 @@
+// Package ingest is the contract of the first stage: where records come from and how they become batches.
+//
+// Below it, kafka reads partitions and decode turns record values into columns. The engine drives both and knows only
+// what is written here.
+package ingest
+
+import (
+	"context"
+
+	"github.com/weir-stream/weir/ingest/batch"
+)
+
+// Decoder turns the records of one partition into the rows of a batch. A decoder is used by one goroutine.
+type Decoder interface {
+	// Schema is what every batch has after Decode.
+	Schema() *batch.Schema
+	// Decode writes rows for a prefix of b.Records, in order, into buffers of the arena, and cuts b.Records down to
+	// the records it took: fewer than given when the arena is full, never none. A record that cannot be decoded
+	// becomes a Reject with its reason; the others go on. Origin is set.
+	Decode(b *batch.Batch, a *batch.Arena)
+}
+
+// Assignment is a partition that this node now owns, and what the group remembers of it.
+type Assignment struct {
+	Partition batch.Partition
+	LogStart  int64 // first offset the broker still has
+	LogEnd    int64 // offset after the last
+	Committed int64 // committed offset, or -1
+	Metadata  string
+}
+
+// Handler is told by a Source what happens to partitions. Calls for one partition never overlap.
+type Handler interface {
+	// Assigned returns the offset to read from, or an error to leave the partition unread and report why.
+	Assigned(ctx context.Context, a Assignment) (start int64, err error)
+	// Records hands over records of a partition in offset order. It may block for a short time; when the lane
+	// has enough it calls Source.Pause. The slices stay valid for as long as they are referenced.
+	Records(p batch.Partition, records []batch.Record)
+	// Revoked asks to finish with partitions: ship, commit, forget. It returns when that is done or ctx ends.
+	Revoked(ctx context.Context, ps []batch.Partition)
+	// Lost says that partitions now belong to somebody else: forget, and commit nothing.
+	Lost(ps []batch.Partition)
+	// Gap says that offsets [from, to) of a partition are no longer in the log, or are other records than before,
+	// and that reading goes on at to.
+	Gap(ctx context.Context, p batch.Partition, from, to int64, why GapReason)
+	// Failed reports a partition that cannot be read, and why. Reading is retried where that makes sense.
+	Failed(p batch.Partition, err error)
+}
+
+// GapReason tells why offsets were not read.
+type GapReason string
+
+// The reasons of a gap.
+const (
+	GapRetention GapReason = "retention" // deleted by the broker before they were read
+	GapTruncated GapReason = "truncated" // the log was cut back and offsets are reused
+	GapRecreated GapReason = "recreated" // the topic was deleted and made anew
+	GapCommit    GapReason = "commit"    // the commit is beyond the end of the log
+)
+
+// Source reads partitions and commits how far they are done.
+type Source interface {
+	// Run joins the group and feeds the handler until ctx ends, then leaves. It returns an error only when it
+	// cannot go on at all.
+	Run(ctx context.Context, h Handler) error
+	// Pause and Resume stop and restart the fetching of one partition.
+	Pause(p batch.Partition)
+	Resume(p batch.Partition)
+	// Commit records offsets with metadata in the group. It fails as a whole.
+	Commit(ctx context.Context, commits []Commit) error
+}
+
+// Commit is how far a partition is done: below Offset nothing is needed any more.
+type Commit struct {
+	Partition batch.Partition
+	Offset    int64
+	Metadata  string // at most 4096 bytes, the broker's default limit
+}

@@ -1,0 +1,173 @@
+// Package sink is the contract of the last stage: where windowed aggregates, coverage and dead letters go.
+//
+// Below it, clickhouse writes them to ClickHouse, and delivery retries until they are there.
+package sink
+
+import (
+	"context"
+	"time"
+
+	"github.com/weir-stream/weir/ingest/batch"
+)
+
+// Sink stores cuts. Storing the same cut twice, or an older one after a newer one, must change nothing: a row's
+// identity is (site, pipeline, revision, topic ID, partition, segment, window, key) and the highest version wins.
+type Sink interface {
+	// Check finds out whether the destination can take cuts: reachable, tables there and of the right shape. A
+	// *SchemaError tells what to run.
+	Check(ctx context.Context) error
+	// Coverage reads what the destination knows of a partition, newest segment first, of every revision.
+	Coverage(ctx context.Context, p batch.Partition) ([]Coverage, error)
+	// Write stores cuts: rows first, then dead letters, then coverage, so that coverage never promises what is not
+	// there. It returns when all is acknowledged. Errors are *Error, with a class.
+	Write(ctx context.Context, cuts []*Cut) error
+	// Close ends connections. Closing twice is fine.
+	Close() error
+}
+
+// Cut is everything one partition ships at one moment: all that changed since the cut before, complete up to Version.
+// A cut owns its memory.
+type Cut struct {
+	Coverage    Coverage
+	Rows        *batch.Batch // changed windows and keys; the schema is the table's, see Table
+	DeadLetters []DeadLetter
+}
+
+// Coverage is the account of one segment of a partition: every offset from Start to Version is in exactly one of its
+// counters.
+type Coverage struct {
+	Partition batch.Partition
+	Revision  uint64 // hash of the pipeline and its operators
+	Segment   uint64 // counts breaks of lineage; 0 is the first
+	Start     int64  // first offset of the segment
+	Version   int64  // offset after the last one accounted for
+	Watermark int64  // event time up to which the partition is complete, in microseconds since 1970; MinWatermark before the first row
+	Final     int64  // windows that end at or before this, in microseconds since 1970, will not change any more
+	Counters  Counters
+	Gap       int64  // offsets lost just before Start
+	GapReason string // why, or empty
+}
+
+// MinWatermark is the watermark of a partition that has had no row.
+const MinWatermark = -1 << 63
+
+// Counters account for the records of a segment, cumulatively:
+// RecordsIn + Expanded = Aggregated + Late + Filtered + Rejected.
+type Counters struct {
+	RecordsIn  int64 // records read
+	Aggregated int64 // rows in windows
+	Late       int64 // rows behind the allowed lateness
+	Filtered   int64 // rows that steps dropped on purpose
+	Rejected   int64 // records and rows that went to dead letters, the late ones not included
+	Expanded   int64 // rows that steps added
+}
+
+// DeadLetter is a record or row that could not go on, with what is needed to look at it and to replay it. Its
+// identity is (site, pipeline, revision, topic ID, partition, offset, step, index).
+type DeadLetter struct {
+	Partition batch.Partition
+	Revision  uint64
+	Segment   uint64
+	Offset    int64 // of the record, or of the first record of the batch where that is all that is known
+	Index     int32 // tells rows of one record and step apart
+	Time      time.Time
+	Step      string
+	Reason    batch.Reason
+	Detail    string
+	Key       []byte
+	Payload   []byte
+	Truncated bool // the payload was larger than what is kept
+}
+
+// Table describes what a pipeline ships, in terms every destination understands. The rows of a cut have the columns
+// window_start and window_end (timestamp[ms]), then Keys, then every state of Aggregates, in this order.
+type Table struct {
+	Site, Node, Pipeline string
+	Keys                 []batch.Field
+	Aggregates           []Aggregate
+	Window               time.Duration
+}
+
+// Aggregate is one answer column: the states shipped for it and how a reader finishes them.
+type Aggregate struct {
+	Name   string
+	Type   batch.Type // of the finished value
+	States []State
+	Finish Finish
+}
+
+// State is one shipped column of an aggregate.
+type State struct {
+	batch.Field
+	Merge Merge
+}
+
+// Merge tells how the states of several partitions become one.
+type Merge uint8
+
+// The merges.
+const (
+	MergeSum Merge = iota
+	MergeMin
+	MergeMax
+)
+
+// Finish tells how merged states become the answer.
+type Finish uint8
+
+// The finishes.
+const (
+	FinishFirst Finish = iota // the first state is the answer
+	FinishRatio               // the first state divided by the second
+)
+
+// Class tells what to do about an error.
+type Class uint8
+
+// The classes of errors.
+const (
+	Retry  Class = iota // passes by itself: network, overload, a server that starts
+	Stop                // needs a person: password, missing table, missing right. Retried slowly, and not ready meanwhile
+	Reject              // these rows will never be accepted
+)
+
+// String is the class as metrics and logs name it.
+func (c Class) String() string { return [...]string{"retry", "stop", "reject"}[c] }
+
+// Error is what a Sink returns.
+type Error struct {
+	Class Class
+	Hint  string // what a person should do, or empty
+	Err   error
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	if e.Hint == "" {
+		return e.Err.Error()
+	}
+	return e.Err.Error() + "; " + e.Hint
+}
+
+// Unwrap gives the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// SchemaError says that tables are missing or differ, and gives the exact statements that mend it. It comes wrapped in
+// an *Error of class Stop.
+type SchemaError struct {
+	Problems []string // what is missing or different, a line each
+	DDL      []string // statements to run, in order
+}
+
+// Error implements error.
+func (e *SchemaError) Error() string {
+	s := "the tables do not fit the pipeline:"
+	for _, p := range e.Problems {
+		s += "\n  " + p
+	}
+	s += "\nrun 'weir schema apply', set 'schema: apply', or run:\n"
+	for _, d := range e.DDL {
+		s += "\n" + d + ";\n"
+	}
+	return s
+}

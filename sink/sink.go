@@ -5,13 +5,15 @@ package sink
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/weir-stream/weir/ingest/batch"
 )
 
 // Sink stores cuts. Storing the same cut twice, or an older one after a newer one, must change nothing: a row's
-// identity is (site, pipeline, revision, topic ID, partition, segment, window, key) and the highest version wins.
+// identity is (site, pipeline, revision, topic, topic ID, partition, segment, window, key) and the highest version wins.
 type Sink interface {
 	// Check finds out whether the destination can take cuts: reachable, tables there and of the right shape. A
 	// *SchemaError tells what to run.
@@ -19,7 +21,9 @@ type Sink interface {
 	// Coverage reads what the destination knows of a partition, newest segment first, of every revision.
 	Coverage(ctx context.Context, p batch.Partition) ([]Coverage, error)
 	// Write stores cuts: rows first, then dead letters, then coverage, so that coverage never promises what is not
-	// there. It returns when all is acknowledged. Errors are *Error, with a class.
+	// there. It returns when all is acknowledged. Errors are *Error, with a class. After one of class Reject that
+	// wraps a *Rejected, every cut it does not name is stored; after any other error nothing is known, and all cuts
+	// are to be written again.
 	Write(ctx context.Context, cuts []*Cut) error
 	// Close ends connections. Closing twice is fine.
 	Close() error
@@ -63,7 +67,8 @@ type Counters struct {
 }
 
 // DeadLetter is a record or row that could not go on, with what is needed to look at it and to replay it. Its
-// identity is (site, pipeline, revision, topic ID, partition, offset, step, index).
+// identity is (site, pipeline, revision, topic, topic ID, partition, segment, offset, step, index): the segment is part
+// of it because offsets are used again by other records after a log was truncated.
 type DeadLetter struct {
 	Partition batch.Partition
 	Revision  uint64
@@ -80,12 +85,30 @@ type DeadLetter struct {
 }
 
 // Table describes what a pipeline ships, in terms every destination understands. The rows of a cut have the columns
-// window_start and window_end (timestamp[ms]), then Keys, then every state of Aggregates, in this order.
+// window_start and window_end (timestamp[ms]), _rows (uint64: how many rows the window and key have taken, for the
+// audit), then Keys, then every state of Aggregates, in this order; see Schema.
 type Table struct {
 	Site, Node, Pipeline string
 	Keys                 []batch.Field
 	Aggregates           []Aggregate
 	Window               time.Duration
+}
+
+// Schema is the schema of the rows of a cut.
+func (t *Table) Schema() *batch.Schema {
+	ms := batch.TimestampOf(batch.Millisecond)
+	s := &batch.Schema{Fields: []batch.Field{
+		{Name: "window_start", Type: ms},
+		{Name: "window_end", Type: ms},
+		{Name: "_rows", Type: batch.Type{Kind: batch.Uint64}},
+	}}
+	s.Fields = append(s.Fields, t.Keys...)
+	for _, a := range t.Aggregates {
+		for _, st := range a.States {
+			s.Fields = append(s.Fields, st.Field)
+		}
+	}
+	return s
 }
 
 // Aggregate is one answer column: the states shipped for it and how a reader finishes them.
@@ -96,7 +119,8 @@ type Aggregate struct {
 	Finish Finish
 }
 
-// State is one shipped column of an aggregate.
+// State is one shipped column of an aggregate. It is named like its aggregate, or <aggregate>__<part> where there is
+// more than one.
 type State struct {
 	batch.Field
 	Merge Merge
@@ -118,7 +142,7 @@ type Finish uint8
 // The finishes.
 const (
 	FinishFirst Finish = iota // the first state is the answer
-	FinishRatio               // the first state divided by the second
+	FinishRatio               // the first state divided by the second, null where that is 0
 )
 
 // Class tells what to do about an error.
@@ -152,11 +176,52 @@ func (e *Error) Error() string {
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
+// Rejected names the cuts that the destination will never take as they are. Nothing of their coverage is stored. It
+// comes wrapped in an *Error of class Reject.
+type Rejected struct {
+	Cuts []RejectedCut
+}
+
+// RejectedCut is one refused cut of a Write.
+type RejectedCut struct {
+	Index int    // in the slice given to Write
+	Row   string // a row that is refused, for people; empty where the whole cut is
+	Err   error
+}
+
+// Error implements error.
+func (e *Rejected) Error() string {
+	var b strings.Builder
+	for i, c := range e.Cuts {
+		if i == 3 {
+			fmt.Fprintf(&b, "; and %d more", len(e.Cuts)-i)
+			break
+		}
+		if i > 0 {
+			b.WriteString("; ")
+		}
+		if c.Row != "" {
+			b.WriteString("row " + c.Row + ": ")
+		}
+		b.WriteString(c.Err.Error())
+	}
+	return b.String()
+}
+
+// Unwrap gives the causes.
+func (e *Rejected) Unwrap() []error {
+	errs := make([]error, len(e.Cuts))
+	for i := range e.Cuts {
+		errs[i] = e.Cuts[i].Err
+	}
+	return errs
+}
+
 // SchemaError says that tables are missing or differ, and gives the exact statements that mend it. It comes wrapped in
 // an *Error of class Stop.
 type SchemaError struct {
 	Problems []string // what is missing or different, a line each
-	DDL      []string // statements to run, in order
+	DDL      []string // statements to run, in order; empty where no statement mends it without losing data
 }
 
 // Error implements error.
@@ -164,6 +229,9 @@ func (e *SchemaError) Error() string {
 	s := "the tables do not fit the pipeline:"
 	for _, p := range e.Problems {
 		s += "\n  " + p
+	}
+	if len(e.DDL) == 0 {
+		return s
 	}
 	s += "\nrun 'weir schema apply', set 'schema: apply', or run:\n"
 	for _, d := range e.DDL {

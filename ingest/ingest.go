@@ -25,6 +25,7 @@ type Assignment struct {
 	Partition batch.Partition
 	LogStart  int64 // first offset the broker still has
 	LogEnd    int64 // offset after the last
+	Begin     int64 // where the configuration says to begin without a commit
 	Committed int64 // committed offset, or -1
 	Metadata  string
 }
@@ -33,8 +34,8 @@ type Assignment struct {
 type Handler interface {
 	// Assigned returns the offset to read from, or an error to leave the partition unread and report why.
 	Assigned(ctx context.Context, a Assignment) (start int64, err error)
-	// Records hands over records of a partition in offset order. It may block for a short time; when the lane
-	// has enough it calls Source.Pause. The slices stay valid for as long as they are referenced.
+	// Records hands over records of a partition in offset order. It does not block: a handler that has enough calls
+	// Source.Pause. The slice now belongs to the handler; what it points to stays valid while it is referenced.
 	Records(p batch.Partition, records []batch.Record)
 	// Revoked asks to finish with partitions: ship, commit, forget. It returns when that is done or ctx ends.
 	Revoked(ctx context.Context, ps []batch.Partition)
@@ -43,7 +44,8 @@ type Handler interface {
 	// Gap says that offsets [from, to) of a partition are no longer in the log, or are other records than before,
 	// and that reading goes on at to.
 	Gap(ctx context.Context, p batch.Partition, from, to int64, why GapReason)
-	// Failed reports a partition that cannot be read, and why. Reading is retried where that makes sense.
+	// Failed reports a partition that cannot be read, and why; with an empty topic, the whole source. Reading is
+	// retried where that makes sense; a nil error says that it works again.
 	Failed(p batch.Partition, err error)
 }
 

@@ -45,6 +45,66 @@ type Operator interface {
 	Close() error
 }
 
+// Window is the event-time state of one partition. One goroutine uses it.
+type Window interface {
+	// Add takes the rows of a batch; offset is that of the batch's first record. Rows it cannot take become rejects
+	// of the batch. What it does is a function of the rows in order, not of how they were cut into batches.
+	Add(b *batch.Batch, offset int64) Counts
+	// Cut takes out what changed since the last cut and closes the windows that are final; next is the offset after
+	// the last record.
+	Cut(next int64) Cut
+	// Restore makes an empty window one whose partition is replayed: at is the clock before the first replayed record,
+	// reached the clock the partition had come to. Windows that were final then are not built again.
+	Restore(at, reached Clock)
+	// Reset forgets all windows but not the clock. What was cut before stays true; what comes adds to it.
+	Reset()
+	// Clock is what decides about the next row.
+	Clock() Clock
+	// Watermark is the event time up to which the partition is complete but for late rows; windows that end at or
+	// before Final take no more rows. Both in microseconds since 1970, Unset before the first row.
+	Watermark() int64
+	Final() int64
+	// Windows and Groups count what is open, MemorySize estimates its bytes, Dirty counts groups changed since the cut.
+	Windows() int
+	Groups() int
+	MemorySize() int64
+	Dirty() int
+}
+
+// Unset is the event time of a partition that has had no row.
+const Unset = -1 << 63
+
+// Clock is the event-time state of a partition.
+type Clock struct {
+	Max   int64 // greatest event time accepted, in microseconds since 1970, or Unset
+	Jump  int64 // where the stream may have jumped to, see window.Config.MaxJump
+	JumpN int64 // rows in sequence that say so
+}
+
+// Counts tells what became of the rows of one Add.
+type Counts struct {
+	Aggregated int64
+	Late       int64 // behind the allowed lateness; rejects of the batch as well where late rows are kept
+	Replayed   int64 // rows of windows that were final before a restart
+}
+
+// Cut is what changed since the cut before, and where a replay would have to start.
+type Cut struct {
+	// Rows has the whole current aggregate of every window and key that changed. It owns its memory and is nil when
+	// nothing changed.
+	Rows *batch.Batch
+	// ReplayFrom is the lowest offset that a window which is not final needs, and Replay the clock before it.
+	ReplayFrom int64
+	Replay     Clock
+}
+
+// Sized is implemented by steps that write to the pool.
+type Sized interface {
+	// RangeSize is how many bytes of a slot suffice for the step's output in most cases, for batches of at most rows
+	// rows that take about bytes.
+	RangeSize(rows, bytes int) int
+}
+
 // Metered is implemented by operators that account for what they use.
 type Metered interface {
 	Usage() Usage

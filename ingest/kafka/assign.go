@@ -1,0 +1,274 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/weir-stream/weir/ingest"
+	"github.com/weir-stream/weir/ingest/batch"
+)
+
+// offsetsFetched keeps the metadata of commits, which franz-go does not hand to adjust.
+func (s *Source) offsetsFetched(ctx context.Context, cl *kgo.Client, resp *kmsg.OffsetFetchResponse) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	keep := func(topic string, id int32, offset int64, metadata *string) {
+		m := commitMeta{offset: offset}
+		if metadata != nil {
+			m.metadata = *metadata
+		}
+		s.metadata[tp{topic, id}] = m
+	}
+	for _, t := range resp.Topics {
+		for _, p := range t.Partitions {
+			keep(t.Topic, p.Partition, p.Offset, p.Metadata)
+		}
+	}
+	for _, g := range resp.Groups {
+		for _, t := range g.Topics {
+			topic := t.Topic
+			if topic == "" { // newer brokers name topics by ID alone
+				topic = s.topicByID(ctx, t.TopicID)
+			}
+			for _, p := range t.Partitions {
+				keep(topic, p.Partition, p.Offset, p.Metadata)
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Source) topicByID(ctx context.Context, id [16]byte) string {
+	topics, err := s.adm.ListTopics(ctx)
+	if err != nil {
+		return ""
+	}
+	for _, t := range topics {
+		if t.ID == kadm.TopicID(id) {
+			return t.Topic
+		}
+	}
+	return ""
+}
+
+// adjust asks the handler where each newly assigned partition begins.
+func (s *Source) adjust(ctx context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
+	topics := make([]string, 0, len(offsets))
+	for t := range offsets {
+		topics = append(topics, t)
+	}
+	if len(topics) == 0 {
+		return offsets, nil
+	}
+	details, err := s.adm.ListTopics(ctx, topics...)
+	if err != nil {
+		return nil, fmt.Errorf("describe topics: %w", err)
+	}
+	starts, err := s.adm.ListStartOffsets(ctx, topics...)
+	if err == nil {
+		err = starts.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list first offsets: %w", err)
+	}
+	ends, err := s.adm.ListEndOffsets(ctx, topics...)
+	if err == nil {
+		err = ends.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list last offsets: %w", err)
+	}
+	begins, err := s.begins(ctx, starts, ends, topics)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]map[int32]kgo.Offset{}
+	for topic, parts := range offsets {
+		out[topic] = map[int32]kgo.Offset{}
+		for id, offset := range parts {
+			key := tp{topic, id}
+			s.mu.Lock()
+			m, known := s.metadata[key]
+			delete(s.metadata, key)
+			s.mu.Unlock()
+			if !known {
+				m.offset = -1
+			}
+			start, _ := starts.Lookup(topic, id)
+			end, _ := ends.Lookup(topic, id)
+			begin, _ := begins.Lookup(topic, id)
+			a := ingest.Assignment{
+				Partition: batch.Partition{Topic: topic, TopicID: details[topic].ID, ID: id},
+				LogStart:  start.Offset, LogEnd: end.Offset, Begin: min(max(begin.Offset, start.Offset), end.Offset),
+				Committed: m.offset, Metadata: m.metadata,
+			}
+			at, err := s.handler.Assigned(ctx, a)
+			if err != nil {
+				if ctx.Err() != nil {
+					return nil, ctx.Err()
+				}
+				s.handler.Failed(a.Partition, err)
+				continue
+			}
+			s.mu.Lock()
+			s.owned[key] = &position{partition: a.Partition, next: at, epoch: -1}
+			s.mu.Unlock()
+			if at != m.offset {
+				// Without the epoch of the commit: it belongs to another offset.
+				offset = kgo.NewOffset().At(at).WithEpoch(-1)
+			}
+			out[topic][id] = offset
+		}
+	}
+	return out, nil
+}
+
+// begins is where partitions without a commit start.
+func (s *Source) begins(ctx context.Context, starts, ends kadm.ListedOffsets, topics []string) (kadm.ListedOffsets, error) {
+	switch s.cfg.Start {
+	case "", "earliest":
+		return starts, nil
+	case "latest":
+		return ends, nil
+	}
+	at, err := s.adm.ListOffsetsAfterMilli(ctx, s.cfg.StartTime.UnixMilli(), topics...)
+	if err == nil {
+		err = at.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list offsets at %s: %w", s.cfg.StartTime, err)
+	}
+	return at, nil
+}
+
+func (s *Source) revoked(ctx context.Context, _ *kgo.Client, lost map[string][]int32) {
+	if ps := s.take(lost, false); len(ps) > 0 {
+		s.handler.Revoked(ctx, ps)
+		s.take(lost, true)
+	}
+}
+
+func (s *Source) lost(_ context.Context, _ *kgo.Client, lost map[string][]int32) {
+	if ps := s.take(lost, true); len(ps) > 0 {
+		s.handler.Lost(ps)
+	}
+}
+
+// take lists the owned ones of some partitions, and forgets them if asked to.
+func (s *Source) take(which map[string][]int32, forget bool) []batch.Partition {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var ps []batch.Partition
+	for topic, ids := range which {
+		for _, id := range ids {
+			if pos := s.owned[tp{topic, id}]; pos != nil {
+				ps = append(ps, pos.partition)
+				if forget {
+					delete(s.owned, tp{topic, id})
+				}
+			}
+		}
+	}
+	return ps
+}
+
+// fetchError sorts out why a partition gave no records. pos is nil for a partition that is not owned.
+func (s *Source) fetchError(ctx context.Context, pos *position, topic string, id int32, err error) {
+	p := batch.Partition{Topic: topic, ID: id}
+	if pos != nil {
+		p = pos.partition
+	}
+	var loss *kgo.ErrDataLoss
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, kgo.ErrClientClosed):
+		return
+	case pos != nil && errors.As(err, &loss):
+		// The client found where the log diverged and goes on there: offsets from there on are other records.
+		s.handler.Gap(ctx, p, loss.ConsumedTo, loss.ResetTo, ingest.GapTruncated)
+		pos.next = loss.ResetTo
+		return
+	case pos != nil && errors.Is(err, kerr.OffsetOutOfRange):
+		err = s.outOfRange(ctx, pos)
+		if err == nil {
+			return
+		}
+	case errors.Is(err, kerr.UnknownTopicID):
+		err = fmt.Errorf("topic %s was deleted or recreated: %w", topic, err)
+		s.recreated(topic)
+	}
+	if pos != nil {
+		pos.failed = true
+	}
+	s.handler.Failed(p, err)
+}
+
+// outOfRange moves a partition whose next offset is not in the log to the first one that is, and reports the gap.
+func (s *Source) outOfRange(ctx context.Context, pos *position) error {
+	p := pos.partition
+	starts, err := s.adm.ListStartOffsets(ctx, p.Topic)
+	if err != nil {
+		return fmt.Errorf("list first offsets: %w", err)
+	}
+	ends, err := s.adm.ListEndOffsets(ctx, p.Topic)
+	if err != nil {
+		return fmt.Errorf("list last offsets: %w", err)
+	}
+	start, _ := starts.Lookup(p.Topic, p.ID)
+	end, _ := ends.Lookup(p.Topic, p.ID)
+	if start.Err != nil || end.Err != nil {
+		return fmt.Errorf("list offsets of %s: %w", p, errors.Join(start.Err, end.Err))
+	}
+	from, to, why := pos.next, start.Offset, ingest.GapRetention
+	if from > end.Offset {
+		to, why = end.Offset, ingest.GapTruncated
+	} else if from >= start.Offset {
+		to = from // back in range by the time we asked
+	}
+	if to != from {
+		s.handler.Gap(ctx, p, from, to, why)
+	}
+	pos.next = to
+	s.client.SetOffsets(map[string]map[int32]kgo.EpochOffset{p.Topic: {p.ID: {Epoch: -1, Offset: to}}})
+	return nil
+}
+
+// recreated makes the client forget a topic, so that it finds the one that now has its name.
+func (s *Source) recreated(topic string) {
+	s.mu.Lock()
+	var ps []batch.Partition
+	for key, pos := range s.owned {
+		if key.topic == topic {
+			ps = append(ps, pos.partition)
+			delete(s.owned, key)
+		}
+	}
+	s.mu.Unlock()
+	if len(ps) == 0 {
+		return
+	}
+	s.handler.Lost(ps)
+	s.client.PurgeTopicsFromConsuming(topic)
+	if !s.usesRegex() {
+		s.client.AddConsumeTopics(topic)
+	}
+}
+
+func commitError(resp *kmsg.OffsetCommitResponse, err error) error {
+	if err != nil {
+		return err
+	}
+	for _, t := range resp.Topics {
+		for _, p := range t.Partitions {
+			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+				return fmt.Errorf("%s/%d: %w", t.Topic, p.Partition, err)
+			}
+		}
+	}
+	return nil
+}

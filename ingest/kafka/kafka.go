@@ -1,0 +1,336 @@
+// Package kafka reads partitions of Kafka-compatible brokers as a member of a consumer group, and commits offsets.
+//
+// It owns the franz-go client; the engine drives it through ingest.Source and is told what happens through
+// ingest.Handler. It promises: records of a partition arrive in offset order, without a hole that is not reported as a
+// gap; nothing is ever skipped to a default offset (franz-go's own default would); a partition is never handed to the
+// engine by this member after it was revoked.
+package kafka
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
+
+	"github.com/weir-stream/weir/ingest"
+	"github.com/weir-stream/weir/ingest/batch"
+)
+
+// RegexPrefix marks a topic of the configuration as a regular expression.
+const RegexPrefix = "re:"
+
+// Config says what to read and as whom.
+type Config struct {
+	Brokers  []string
+	Topics   []string // names, or "re:" and an expression in RE2 syntax that the whole name matches
+	Group    string
+	ClientID string
+	// InstanceID makes the member static (KIP-345): a restart within the session timeout moves no partition.
+	InstanceID string
+	// Protocol is the group protocol: "classic" (cooperative-sticky), "consumer" (KIP-848), or "auto", which takes
+	// KIP-848 where the broker has its stable version and classic elsewhere.
+	Protocol string
+	// Start is where a partition without a commit begins: "earliest", "latest", or a time.
+	Start     string
+	StartTime time.Time
+
+	SASL *SASL
+	TLS  *tls.Config
+
+	SessionTimeout time.Duration // 0: 45 s
+	MaxPoll        int           // records per poll; 0: 32768
+	FetchMaxBytes  int32         // bytes per fetch of a broker; 0: 16 MiB
+	MaxRecord      int           // largest record to accept, which bounds a partition's fetch; 0: 1 MiB
+}
+
+// SASL is how to log in to the brokers.
+type SASL struct {
+	Mechanism string // plain, scram-sha-256 or scram-sha-512
+	User      string
+	Password  string
+}
+
+// Source implements ingest.Source.
+type Source struct {
+	cfg      Config
+	log      *slog.Logger
+	patterns []*regexp.Regexp // one per topic
+
+	client *kgo.Client
+	adm    *kadm.Client
+
+	mu       sync.Mutex
+	handler  ingest.Handler
+	metadata map[tp]commitMeta // committed offsets as fetched, until the assignment is handed on
+	owned    map[tp]*position  // partitions handed to the handler
+}
+
+type tp struct {
+	topic string
+	id    int32
+}
+
+type commitMeta struct {
+	offset   int64
+	metadata string
+}
+
+// position is what the source knows of a partition it reads. Only the polling goroutine uses next and failed.
+type position struct {
+	partition batch.Partition
+	next      int64 // offset after the last record handed over
+	epoch     int32 // leader epoch of that record; guarded by Source.mu
+	failed    bool
+}
+
+// New checks the configuration. It opens no connection.
+func New(cfg Config, log *slog.Logger) (*Source, error) {
+	s := &Source{cfg: cfg, log: log, metadata: map[tp]commitMeta{}, owned: map[tp]*position{}}
+	if len(cfg.Brokers) == 0 {
+		return nil, errors.New("no brokers: name at least one as host:port")
+	}
+	if len(cfg.Topics) == 0 {
+		return nil, errors.New("no topics: name at least one")
+	}
+	if cfg.Group == "" {
+		return nil, errors.New("no consumer group")
+	}
+	for _, t := range cfg.Topics {
+		expr := regexp.QuoteMeta(t)
+		if e, ok := strings.CutPrefix(t, RegexPrefix); ok {
+			expr = e
+		}
+		re, err := regexp.Compile("^(?:" + expr + ")$")
+		if err != nil {
+			return nil, fmt.Errorf("topic %q is not a regular expression: %w", t, err)
+		}
+		s.patterns = append(s.patterns, re)
+	}
+	if _, err := s.options(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// usesRegex tells whether any topic is an expression.
+func (s *Source) usesRegex() bool {
+	for _, t := range s.cfg.Topics {
+		if strings.HasPrefix(t, RegexPrefix) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Source) options() ([]kgo.Opt, error) {
+	c := s.cfg
+	opts := []kgo.Opt{
+		kgo.SeedBrokers(c.Brokers...),
+		kgo.ClientID(orDefault(c.ClientID, "weir")),
+		kgo.ConsumerGroup(c.Group),
+		kgo.Balancers(kgo.CooperativeStickyBalancer()),
+		kgo.DisableAutoCommit(),
+		kgo.RequireStableFetchOffsets(),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		// Never skip by default: an offset that is not in the log any more is reported and becomes a gap.
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		// A poll and a rebalance exclude each other, so that no record reaches the engine after its partition left.
+		kgo.BlockRebalanceOnPoll(),
+		kgo.FetchMaxBytes(orDefault(c.FetchMaxBytes, 16<<20)),
+		kgo.FetchMaxPartitionBytes(max(1<<20, int32(c.MaxRecord))),
+		kgo.MaxConcurrentFetches(2),
+		kgo.MetadataMinAge(time.Second),
+		kgo.MetadataMaxAge(time.Minute),
+		kgo.WithLogger(clientLog{s.log}),
+		kgo.OnOffsetsFetched(s.offsetsFetched),
+		kgo.AdjustFetchOffsetsFn(s.adjust),
+		kgo.OnPartitionsRevoked(s.revoked),
+		kgo.OnPartitionsLost(s.lost),
+	}
+	if s.usesRegex() {
+		exprs := make([]string, len(s.patterns))
+		for i, re := range s.patterns {
+			exprs[i] = re.String()
+		}
+		opts = append(opts, kgo.ConsumeRegex(), kgo.ConsumeTopics(exprs...))
+	} else {
+		opts = append(opts, kgo.ConsumeTopics(c.Topics...))
+	}
+	switch c.Protocol {
+	case "", "auto", "consumer":
+		opts = append(opts, kgo.ServerSideBalancer())
+	case "classic":
+	default:
+		return nil, fmt.Errorf("unknown group protocol %q; use auto, classic or consumer", c.Protocol)
+	}
+	if c.InstanceID != "" {
+		opts = append(opts, kgo.InstanceID(c.InstanceID))
+	}
+	if c.SessionTimeout > 0 {
+		opts = append(opts, kgo.SessionTimeout(c.SessionTimeout), kgo.HeartbeatInterval(c.SessionTimeout/10))
+	}
+	if c.TLS != nil {
+		opts = append(opts, kgo.DialTLSConfig(c.TLS))
+	}
+	if c.SASL != nil {
+		switch c.SASL.Mechanism {
+		case "plain":
+			opts = append(opts, kgo.SASL(plain.Auth{User: c.SASL.User, Pass: c.SASL.Password}.AsMechanism()))
+		case "scram-sha-256":
+			opts = append(opts, kgo.SASL(scram.Auth{User: c.SASL.User, Pass: c.SASL.Password}.AsSha256Mechanism()))
+		case "scram-sha-512":
+			opts = append(opts, kgo.SASL(scram.Auth{User: c.SASL.User, Pass: c.SASL.Password}.AsSha512Mechanism()))
+		default:
+			return nil, fmt.Errorf("unknown SASL mechanism %q; use plain, scram-sha-256 or scram-sha-512", c.SASL.Mechanism)
+		}
+	}
+	return opts, nil
+}
+
+func orDefault[T comparable](v, def T) T {
+	var zero T
+	if v == zero {
+		return def
+	}
+	return v
+}
+
+// Run implements ingest.Source.
+func (s *Source) Run(ctx context.Context, h ingest.Handler) error {
+	opts, err := s.options()
+	if err != nil {
+		return err
+	}
+	client, err := kgo.NewClient(opts...)
+	if err != nil {
+		return fmt.Errorf("set up the Kafka client: %w", err)
+	}
+	s.mu.Lock()
+	s.client, s.adm, s.handler = client, kadm.NewClient(client), h
+	s.mu.Unlock()
+	// Closing leaves the group, which revokes every partition through the handler first.
+	defer client.CloseAllowingRebalance()
+	watchCtx, stop := context.WithCancel(ctx)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		s.watch(watchCtx)
+	}()
+	defer func() {
+		stop()
+		<-watched
+	}()
+	for {
+		fetches := client.PollRecords(ctx, orDefault(s.cfg.MaxPoll, 32768))
+		if ctx.Err() != nil {
+			// What this last poll returned was not handed on; it is read again from the commit.
+			client.AllowRebalance()
+			return nil
+		}
+		s.dispatch(ctx, fetches)
+		client.AllowRebalance()
+	}
+}
+
+// dispatch hands the records and errors of a poll to the handler.
+func (s *Source) dispatch(ctx context.Context, fetches kgo.Fetches) {
+	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
+		s.mu.Lock()
+		pos := s.owned[tp{f.Topic, f.Partition}]
+		s.mu.Unlock()
+		if pos != nil && len(f.Records) > 0 {
+			s.records(pos, f.Records)
+		}
+		if f.Err != nil {
+			s.fetchError(ctx, pos, f.Topic, f.Partition, f.Err)
+		}
+	})
+}
+
+func (s *Source) records(pos *position, in []*kgo.Record) {
+	out := make([]batch.Record, 0, len(in))
+	for _, r := range in {
+		if r.Offset < pos.next {
+			continue // a batch holds records from before the offset asked for
+		}
+		rec := batch.Record{Offset: r.Offset, Time: r.Timestamp.UnixMilli(), Key: r.Key, Value: r.Value}
+		if len(r.Headers) > 0 {
+			rec.Headers = make([]batch.Header, len(r.Headers))
+			for i, h := range r.Headers {
+				rec.Headers[i] = batch.Header{Key: h.Key, Value: h.Value}
+			}
+		}
+		out = append(out, rec)
+		pos.next = r.Offset + 1
+	}
+	if len(out) == 0 {
+		return
+	}
+	s.mu.Lock()
+	pos.epoch = in[len(in)-1].LeaderEpoch
+	s.mu.Unlock()
+	if pos.failed {
+		pos.failed = false
+		s.handler.Failed(pos.partition, nil)
+	}
+	s.handler.Records(pos.partition, out)
+}
+
+// Pause implements ingest.Source.
+func (s *Source) Pause(p batch.Partition) {
+	s.client.PauseFetchPartitions(map[string][]int32{p.Topic: {p.ID}})
+}
+
+// Resume implements ingest.Source.
+func (s *Source) Resume(p batch.Partition) {
+	s.client.ResumeFetchPartitions(map[string][]int32{p.Topic: {p.ID}})
+}
+
+// Commit implements ingest.Source.
+func (s *Source) Commit(ctx context.Context, commits []ingest.Commit) error {
+	offsets := map[string]map[int32]kgo.EpochOffset{}
+	metadata := map[tp]string{}
+	for _, c := range commits {
+		if offsets[c.Partition.Topic] == nil {
+			offsets[c.Partition.Topic] = map[int32]kgo.EpochOffset{}
+		}
+		key := tp{c.Partition.Topic, c.Partition.ID}
+		epoch := int32(-1)
+		s.mu.Lock()
+		if pos := s.owned[key]; pos != nil {
+			epoch = pos.epoch
+		}
+		s.mu.Unlock()
+		offsets[key.topic][key.id] = kgo.EpochOffset{Epoch: epoch, Offset: c.Offset}
+		metadata[key] = c.Metadata
+	}
+	ctx = kgo.PreCommitFnContext(ctx, func(req *kmsg.OffsetCommitRequest) error {
+		for i := range req.Topics {
+			t := &req.Topics[i]
+			for j := range t.Partitions {
+				m := metadata[tp{t.Topic, t.Partitions[j].Partition}]
+				t.Partitions[j].Metadata = &m
+			}
+		}
+		return nil
+	})
+	var failed error
+	s.client.CommitOffsetsSync(ctx, offsets, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
+		failed = commitError(resp, err)
+	})
+	if failed != nil {
+		return fmt.Errorf("commit offsets of group %s: %w", s.cfg.Group, failed)
+	}
+	return nil
+}

@@ -1,0 +1,45 @@
+package aggregate
+
+import "github.com/weir-stream/weir/ingest/batch"
+
+// avg is a sum and a count of the values that are not null; the answer is their ratio in float64.
+type avg struct {
+	sum   Accumulator
+	count count
+}
+
+func newAvg(arg batch.Field) *Aggregate {
+	t, makeSum := sumOf(arg)
+	if makeSum == nil {
+		return nil
+	}
+	return &Aggregate{
+		Type: batch.Type{Kind: batch.Float64}, Nullable: arg.Nullable,
+		States: []State{
+			{Name: "sum", Type: t, Nullable: arg.Nullable, Merge: Sum},
+			{Name: "count", Type: batch.Type{Kind: batch.Uint64}, Merge: Sum},
+		},
+		Finish: Ratio,
+		make:   func() Accumulator { return &avg{sum: makeSum()} },
+	}
+}
+
+func (a *avg) Grow(n int) {
+	a.sum.Grow(n)
+	a.count.Grow(n)
+}
+
+func (a *avg) Reset(g uint32) {
+	a.sum.Reset(g)
+	a.count.Reset(g)
+}
+
+func (a *avg) Add(groups []uint32, c *batch.Column) {
+	a.sum.Add(groups, c)
+	a.count.Add(groups, c)
+}
+
+func (a *avg) Emit(groups []uint32, out []batch.Column) {
+	a.sum.Emit(groups, out[:1])
+	a.count.Emit(groups, out[1:])
+}

@@ -1,0 +1,37 @@
+package aggregate
+
+import "github.com/weir-stream/weir/ingest/batch"
+
+// count counts rows, or the rows in which a column is not null.
+type count struct{ n []uint64 }
+
+func newCount(*batch.Field) *Aggregate {
+	t := batch.Type{Kind: batch.Uint64}
+	return &Aggregate{
+		Type:   t,
+		States: []State{{Type: t, Merge: Sum}},
+		make:   func() Accumulator { return &count{} },
+	}
+}
+
+func (a *count) Grow(n int)     { a.n = grow(a.n, n) }
+func (a *count) Reset(g uint32) { a.n[g] = 0 }
+
+func (a *count) Add(groups []uint32, c *batch.Column) {
+	n := a.n
+	if c == nil || c.Validity == nil {
+		for _, g := range groups {
+			if g != Skip {
+				n[g]++
+			}
+		}
+		return
+	}
+	for i, g := range groups {
+		if g != Skip && c.Valid(i) {
+			n[g]++
+		}
+	}
+}
+
+func (a *count) Emit(groups []uint32, out []batch.Column) { out[0] = emitFixed(a.n, groups) }

@@ -1,0 +1,82 @@
+package window
+
+import (
+	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/operators"
+)
+
+// Cut implements operators.Window.
+func (w *Tumbling) Cut(next int64) operators.Cut {
+	n := 0
+	for _, p := range w.open {
+		n += len(p.dirty)
+	}
+	cut := operators.Cut{ReplayFrom: next, Replay: w.clock}
+	if n > 0 {
+		cut.Rows = w.rows(n)
+	}
+	watermark := w.Watermark()
+	kept := w.open[:0]
+	for _, p := range w.open {
+		for _, g := range p.dirty {
+			w.groups.dirty[g] = false
+		}
+		p.dirty = p.dirty[:0]
+		if watermark != operators.Unset && p.end+w.allow <= watermark {
+			w.close(p)
+			continue
+		}
+		kept = append(kept, p)
+		if p.offset < cut.ReplayFrom {
+			cut.ReplayFrom, cut.Replay = p.offset, p.clock
+		}
+	}
+	clear(w.open[len(kept):])
+	w.open = kept
+	return cut
+}
+
+// maxSpare is how many closed windows are kept for their memory, and maxSpareSlots how large.
+const maxSpare, maxSpareSlots = 4, 1 << 16
+
+func (w *Tumbling) close(p *pane) {
+	if w.cur == p {
+		w.cur = nil
+	}
+	w.groups.freed = append(w.groups.freed, p.members...)
+	p.members = p.members[:0]
+	if len(w.free) < maxSpare && len(p.index.slots) <= maxSpareSlots {
+		clear(p.index.slots)
+		p.index.n = 0
+		w.free = append(w.free, p)
+	}
+}
+
+// rows writes the n dirty groups of all windows as one batch.
+func (w *Tumbling) rows(n int) *batch.Batch {
+	ids := make([]uint32, 0, n)
+	starts, ends := make([]int64, 0, n), make([]int64, 0, n)
+	for _, p := range w.open {
+		ids = append(ids, p.dirty...)
+		for range p.dirty {
+			starts, ends = append(starts, p.start/1000), append(ends, p.end/1000)
+		}
+	}
+	rows := make([]uint64, n)
+	for i, g := range ids {
+		rows[i] = w.groups.rows[g]
+	}
+	b := &batch.Batch{Schema: w.schema, Rows: n}
+	b.SetWidth(len(w.schema.Fields))
+	b.Cols[0].Values, b.Cols[1].Values, b.Cols[2].Values = batch.Bytes(starts), batch.Bytes(ends), batch.Bytes(rows)
+	col := 3
+	for k := range w.groups.cols {
+		b.Cols[col] = w.groups.keyColumn(k, ids)
+		col++
+	}
+	for i, a := range w.cfg.Aggregate {
+		w.groups.acc[i].Emit(ids, b.Cols[col:col+len(a.States)])
+		col += len(a.States)
+	}
+	return b
+}

@@ -1,0 +1,306 @@
+package window
+
+import (
+	"bytes"
+	"hash/maphash"
+	"math/bits"
+
+	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/operators/aggregate"
+)
+
+// groups is the slab of all groups of a lane: entry g of every array belongs to group g, whichever window it is in.
+// Numbers of closed groups are used again, and so is the memory of their keys.
+type groups struct {
+	seed  maphash.Seed
+	types []batch.Type
+	cols  []int
+	hashN []uint64 // hash of the keys of each row of the batch at hand
+
+	hashes []uint64
+	fixed  [][]uint64 // per key column: the value's bits, for fixed width keys
+	bytes  [][][]byte // per key column: the value, for strings
+	null   [][]bool   // per key column, where it may be null
+	rows   []uint64
+	dirty  []bool
+	acc    []aggregate.Accumulator
+	freed  []uint32
+	total  int   // groups ever numbered
+	keyMem int64 // bytes of string keys
+}
+
+func (gs *groups) init(cfg *Config) {
+	gs.seed = maphash.MakeSeed()
+	gs.cols = cfg.Keys
+	gs.fixed, gs.bytes, gs.null = make([][]uint64, len(cfg.Keys)), make([][][]byte, len(cfg.Keys)), make([][]bool, len(cfg.Keys))
+	for k, c := range cfg.Keys {
+		gs.types = append(gs.types, cfg.In.Fields[c].Type)
+		if cfg.In.Fields[c].Nullable {
+			gs.null[k] = []bool{}
+		}
+	}
+	for _, a := range cfg.Aggregate {
+		gs.acc = append(gs.acc, a.Accumulator())
+	}
+}
+
+func (gs *groups) used() int { return gs.total - len(gs.freed) }
+
+func (gs *groups) memorySize() int64 {
+	perGroup := int64(8 + 8 + 1 + 16*len(gs.acc))
+	for k := range gs.cols {
+		if gs.types[k].Variable() {
+			perGroup += 24
+		} else {
+			perGroup += 8
+		}
+	}
+	return int64(cap(gs.hashes))*perGroup + gs.keyMem
+}
+
+// hash computes the hash of the keys of every row, column after column.
+func (gs *groups) hash(b *batch.Batch, keys []int) {
+	gs.hashN = grow(gs.hashN, b.Rows)
+	h := gs.hashN
+	clear(h)
+	for k, col := range keys {
+		c := &b.Cols[col]
+		switch t := gs.types[k]; {
+		case t.Variable():
+			off := batch.As[int32](c.Offsets)
+			for i := range h {
+				h[i] = mix(h[i], maphash.Bytes(gs.seed, c.Values[off[i]:off[i+1]]))
+			}
+		default:
+			for i := range h {
+				h[i] = mix(h[i], fixedBits(c, t, i))
+			}
+		}
+		if c.Validity != nil {
+			for i := range h {
+				if !c.Valid(i) {
+					h[i] = mix(h[i], 0x9e3779b97f4a7c15)
+				}
+			}
+		}
+	}
+}
+
+// mix folds a value into a hash: one 128 bit product, both halves.
+func mix(h, v uint64) uint64 {
+	hi, lo := bits.Mul64(h^0xa0761d6478bd642f, v^0xe7037ed1a0b428db)
+	return hi ^ lo
+}
+
+// fixedBits is the value of a fixed width key as 64 bits; equal values have equal bits. The two zeros of a float are
+// one key, and so are all NaNs, as in SQL.
+func fixedBits(c *batch.Column, t batch.Type, i int) uint64 {
+	switch t.Kind {
+	case batch.Bool:
+		return uint64(c.Values[i>>3] >> (i & 7) & 1)
+	case batch.Float32:
+		f := batch.As[float32](c.Values)[i]
+		if f == 0 {
+			return 0
+		}
+		if f != f {
+			return 0x7fc00000
+		}
+	case batch.Float64:
+		f := batch.As[float64](c.Values)[i]
+		if f == 0 {
+			return 0
+		}
+		if f != f {
+			return 0x7ff8000000000000
+		}
+	}
+	switch t.Width() {
+	case 1:
+		return uint64(c.Values[i])
+	case 2:
+		return uint64(batch.As[uint16](c.Values)[i])
+	case 4:
+		return uint64(batch.As[uint32](c.Values)[i])
+	default:
+		return batch.As[uint64](c.Values)[i]
+	}
+}
+
+// index is the hash table of one window: open addressing, linear probing, group number + 1 per slot, 0 is free.
+type index struct {
+	slots []uint32
+	n     int
+}
+
+// find returns the group of row i's keys in the window, made if need be, and whether it has just become dirty.
+func (gs *groups) find(x *index, b *batch.Batch, i int) (g uint32, dirtied bool) {
+	if 4*(x.n+1) > 3*len(x.slots) {
+		gs.growIndex(x)
+	}
+	h := gs.hashN[i]
+	mask := uint64(len(x.slots) - 1)
+	for s := h & mask; ; s = (s + 1) & mask {
+		e := x.slots[s]
+		if e == 0 {
+			g = gs.add(b, i, h)
+			x.slots[s] = g + 1
+			x.n++
+			return g, true
+		}
+		g = e - 1
+		if gs.hashes[g] == h && gs.equal(g, b, i) {
+			dirtied = !gs.dirty[g]
+			gs.dirty[g] = true
+			return g, dirtied
+		}
+	}
+}
+
+func (gs *groups) equal(g uint32, b *batch.Batch, i int) bool {
+	for k, col := range gs.cols {
+		c := &b.Cols[col]
+		if null := gs.null[k]; null != nil {
+			if valid := c.Valid(i); valid == null[g] {
+				return false
+			} else if !valid {
+				continue
+			}
+		}
+		if gs.types[k].Variable() {
+			if !bytes.Equal(c.Bytes(i), gs.bytes[k][g]) {
+				return false
+			}
+		} else if fixedBits(c, gs.types[k], i) != gs.fixed[k][g] {
+			return false
+		}
+	}
+	return true
+}
+
+// add numbers a new group with the keys of row i; it is dirty from the start.
+func (gs *groups) add(b *batch.Batch, i int, h uint64) uint32 {
+	var g uint32
+	if n := len(gs.freed); n > 0 {
+		g, gs.freed = gs.freed[n-1], gs.freed[:n-1]
+		for _, a := range gs.acc {
+			a.Reset(g)
+		}
+	} else {
+		g = uint32(gs.total)
+		gs.total++
+		if gs.total > len(gs.hashes) {
+			gs.extend(max(1024, 2*len(gs.hashes)))
+		}
+	}
+	gs.hashes[g], gs.rows[g], gs.dirty[g] = h, 0, true
+	for k, col := range gs.cols {
+		c := &b.Cols[col]
+		if null := gs.null[k]; null != nil {
+			if null[g] = !c.Valid(i); null[g] {
+				continue
+			}
+		}
+		if gs.types[k].Variable() {
+			before := cap(gs.bytes[k][g])
+			gs.bytes[k][g] = append(gs.bytes[k][g][:0], c.Bytes(i)...)
+			gs.keyMem += int64(cap(gs.bytes[k][g]) - before)
+		} else {
+			gs.fixed[k][g] = fixedBits(c, gs.types[k], i)
+		}
+	}
+	return g
+}
+
+func (gs *groups) extend(n int) {
+	gs.hashes, gs.rows, gs.dirty = extend(gs.hashes, n), extend(gs.rows, n), extend(gs.dirty, n)
+	for k := range gs.cols {
+		if gs.types[k].Variable() {
+			gs.bytes[k] = extend(gs.bytes[k], n)
+		} else {
+			gs.fixed[k] = extend(gs.fixed[k], n)
+		}
+		if gs.null[k] != nil {
+			gs.null[k] = extend(gs.null[k], n)
+		}
+	}
+	for _, a := range gs.acc {
+		a.Grow(n)
+	}
+}
+
+func extend[T any](s []T, n int) []T {
+	t := make([]T, n)
+	copy(t, s)
+	return t
+}
+
+func (gs *groups) growIndex(x *index) {
+	old := x.slots
+	x.slots = make([]uint32, max(64, 2*len(old)))
+	mask := uint64(len(x.slots) - 1)
+	for _, e := range old {
+		if e == 0 {
+			continue
+		}
+		s := gs.hashes[e-1] & mask
+		for x.slots[s] != 0 {
+			s = (s + 1) & mask
+		}
+		x.slots[s] = e
+	}
+}
+
+// keyColumn writes key k of the groups as a column on the Go heap.
+func (gs *groups) keyColumn(k int, ids []uint32) batch.Column {
+	var c batch.Column
+	if t := gs.types[k]; t.Variable() {
+		offsets := make([]int32, len(ids)+1)
+		total := 0
+		for i, g := range ids {
+			if gs.null[k] == nil || !gs.null[k][g] {
+				total += len(gs.bytes[k][g])
+			}
+			offsets[i+1] = int32(total)
+		}
+		data := make([]byte, total)
+		for i, g := range ids {
+			if offsets[i+1] > offsets[i] {
+				copy(data[offsets[i]:], gs.bytes[k][g])
+			}
+		}
+		c = batch.Column{Offsets: batch.Bytes(offsets), Values: data}
+	} else {
+		c.Values = make([]byte, max(batch.BitmapLen(len(ids)), t.Width()*len(ids)))
+		for i, g := range ids {
+			switch v := gs.fixed[k][g]; t.Width() {
+			case 0:
+				if v != 0 {
+					batch.SetBit(c.Values, i)
+				}
+			case 1:
+				c.Values[i] = byte(v)
+			case 2:
+				batch.As[uint16](c.Values)[i] = uint16(v)
+			case 4:
+				batch.As[uint32](c.Values)[i] = uint32(v)
+			default:
+				batch.As[uint64](c.Values)[i] = v
+			}
+		}
+	}
+	if null := gs.null[k]; null != nil {
+		bm := make([]byte, batch.BitmapLen(len(ids)))
+		for i, g := range ids {
+			if null[g] {
+				c.Nulls++
+			} else {
+				batch.SetBit(bm, i)
+			}
+		}
+		if c.Nulls > 0 {
+			c.Validity = bm
+		}
+	}
+	return c
+}

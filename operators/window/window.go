@@ -1,0 +1,413 @@
+// Package window aggregates rows in event-time windows, one partition at a time.
+//
+// The rules, for a row with event time t, window size S, and the watermark W of its partition before the row:
+//
+//	window     [start, start+S), start = floor(t/S)·S, counted from 1970-01-01T00:00:00Z
+//	late       start+S + allowed lateness <= W: the row belongs to a window that is final
+//	future     t > M + max_jump, where M is the greatest event time so far: see [Config.MaxJump]
+//	watermark  after the row, W = M - max_out_of_order
+//	final      start+S + allowed lateness <= W: the window takes no more rows
+//
+// W, and with it every decision, is a function of the rows in offset order alone. It does not depend on how rows were
+// cut into batches, when they arrived, or what time it is. A replay therefore gives the same rows.
+//
+// The engine owns one Tumbling per lane, adds batches, and takes a [Cut] whenever it ships.
+package window
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/operators"
+	"github.com/weir-stream/weir/operators/aggregate"
+)
+
+// corroboration is how many rows in a row must lie beyond max_jump, near each other, before the stream is believed to
+// have moved there.
+const corroboration = 64
+
+// The event times that every destination can store: years 1900 to 2299, in microseconds since 1970.
+const (
+	minTime = -2_208_988_800_000_000
+	maxTime = 10_413_791_999_999_999
+)
+
+// Config plans a tumbling window. It is immutable once used.
+type Config struct {
+	In        *batch.Schema
+	Time      int // column of the event time, a timestamp
+	Size      time.Duration
+	Keys      []int // columns to group by, in the order of the output
+	Aggregate []Aggregate
+
+	MaxOutOfOrder   time.Duration
+	AllowedLateness time.Duration
+	// MaxJump guards the watermark against clocks that run ahead; 0 is off. A row beyond M + MaxJump is rejected as
+	// "future" unless the timestamp of its Kafka record is within MaxJump of it too, or 64 rows in sequence lie
+	// within MaxJump of each other.
+	MaxJump time.Duration
+	// LateRows keeps late rows as rejects; without it they are only counted.
+	LateRows bool
+}
+
+// Aggregate is one aggregate of a window.
+type Aggregate struct {
+	*aggregate.Aggregate
+	Name string
+	Arg  int // column, or -1
+}
+
+// Validate finds what no window can be made of.
+func (c *Config) Validate() error {
+	switch {
+	case c.Size < time.Millisecond || c.Size%time.Millisecond != 0:
+		return fmt.Errorf("a window of %v: the size must be a whole number of milliseconds, at least 1", c.Size)
+	case c.Size > 366*24*time.Hour:
+		return fmt.Errorf("a window of %v: at most 366 days", c.Size)
+	case c.MaxOutOfOrder < 0 || c.AllowedLateness < 0 || c.MaxJump < 0:
+		return errors.New("max_out_of_order, allowed_lateness and max_jump must not be negative")
+	case c.MaxOutOfOrder > 10*366*24*time.Hour || c.AllowedLateness > 10*366*24*time.Hour || c.MaxJump > 100*366*24*time.Hour:
+		return errors.New("max_out_of_order and allowed_lateness can be 10 years at most, max_jump 100")
+	case c.In.Fields[c.Time].Type.Kind != batch.Timestamp:
+		return fmt.Errorf("the event time must be a timestamp; column %s", c.In.Fields[c.Time])
+	case len(c.Aggregate) == 0:
+		return errors.New("a window needs at least one aggregate")
+	}
+	return nil
+}
+
+// Schema is what the rows of a cut look like: window_start, window_end, _rows, the keys, then the states of the
+// aggregates, named after the aggregate or "name__state" where it has several.
+func (c *Config) Schema() *batch.Schema {
+	ms := batch.TimestampOf(batch.Millisecond)
+	s := &batch.Schema{Fields: []batch.Field{
+		{Name: "window_start", Type: ms}, {Name: "window_end", Type: ms},
+		{Name: "_rows", Type: batch.Type{Kind: batch.Uint64}},
+	}}
+	for _, k := range c.Keys {
+		s.Fields = append(s.Fields, c.In.Fields[k])
+	}
+	for _, a := range c.Aggregate {
+		for _, st := range a.States {
+			s.Fields = append(s.Fields, batch.Field{Name: StateName(a.Name, st), Type: st.Type, Nullable: st.Nullable})
+		}
+	}
+	return s
+}
+
+// StateName is the column name of a state of the named aggregate.
+func StateName(aggregateName string, s aggregate.State) string {
+	if s.Name == "" {
+		return aggregateName
+	}
+	return aggregateName + "__" + s.Name
+}
+
+// Tumbling is the state of one partition's windows. One goroutine uses it.
+type Tumbling struct {
+	cfg              *Config
+	schema           *batch.Schema
+	size, ooo, allow int64 // microseconds
+	jump             int64
+
+	clock   operators.Clock
+	settled int64 // windows final by this watermark were shipped whole before a restart: never touch them again
+	open    []*pane
+	cur     *pane
+
+	groups groups
+	times  []int64
+	rowOf  []uint32 // group per row, or aggregate.Skip
+	free   []*pane
+}
+
+// pane is one open window: which of the groups belong to it.
+type pane struct {
+	start, end int64 // microseconds
+	index      index
+	members    []uint32 // all groups, in order of arrival
+	dirty      []uint32 // those that changed since the last cut
+	offset     int64    // replaying from here, with clock, rebuilds the window
+	clock      operators.Clock
+}
+
+// New makes the state of a partition that has had no row.
+func New(cfg *Config) *Tumbling {
+	w := &Tumbling{
+		cfg: cfg, schema: cfg.Schema(),
+		size: cfg.Size.Microseconds(), ooo: cfg.MaxOutOfOrder.Microseconds(),
+		allow: cfg.AllowedLateness.Microseconds(), jump: cfg.MaxJump.Microseconds(),
+		clock: operators.Clock{Max: operators.Unset}, settled: operators.Unset,
+	}
+	w.groups.init(cfg)
+	return w
+}
+
+// Restore implements operators.Window.
+func (w *Tumbling) Restore(at, reached operators.Clock) {
+	w.clock, w.settled = at, w.watermark(reached)
+}
+
+// Reset implements operators.Window.
+func (w *Tumbling) Reset() {
+	clock := w.clock
+	*w = *New(w.cfg)
+	w.clock = clock
+}
+
+// Clock implements operators.Window.
+func (w *Tumbling) Clock() operators.Clock { return w.clock }
+
+// Watermark implements operators.Window.
+func (w *Tumbling) Watermark() int64 { return w.watermark(w.clock) }
+
+func (w *Tumbling) watermark(c operators.Clock) int64 {
+	if c.Max == operators.Unset {
+		return operators.Unset
+	}
+	return c.Max - w.ooo
+}
+
+// Final implements operators.Window.
+func (w *Tumbling) Final() int64 {
+	if w.clock.Max == operators.Unset {
+		return operators.Unset
+	}
+	return w.Watermark() - w.allow
+}
+
+// Groups implements operators.Window.
+func (w *Tumbling) Groups() int { return w.groups.used() }
+
+// Windows implements operators.Window.
+func (w *Tumbling) Windows() int { return len(w.open) }
+
+// MemorySize implements operators.Window.
+func (w *Tumbling) MemorySize() int64 {
+	n := w.groups.memorySize()
+	for _, p := range w.open {
+		n += int64(len(p.index.slots)+2*cap(p.members)) * 4
+	}
+	return n
+}
+
+// Dirty implements operators.Window.
+func (w *Tumbling) Dirty() int {
+	n := 0
+	for _, p := range w.open {
+		n += len(p.dirty)
+	}
+	return n
+}
+
+// Add implements operators.Window. Rows that are late, have no time, or jump ahead become rejects of the batch.
+func (w *Tumbling) Add(b *batch.Batch, offset int64) operators.Counts {
+	var n operators.Counts
+	before := w.clock
+	w.times = grow(w.times, b.Rows)
+	w.rowOf = grow(w.rowOf, b.Rows)
+	w.readTimes(b)
+	w.groups.hash(b, w.cfg.Keys)
+	watermark := w.Watermark()
+	timeCol := &b.Cols[w.cfg.Time]
+	for i, t := range w.times {
+		w.rowOf[i] = aggregate.Skip
+		if t == operators.Unset {
+			w.rejectTime(b, i, timeCol)
+			continue
+		}
+		p := w.cur
+		if p == nil || t < p.start || t >= p.end {
+			start := floorTo(t, w.size)
+			end := start + w.size
+			if watermark != operators.Unset && end+w.allow <= watermark {
+				n.Late++
+				w.late(b, i, t, watermark)
+				continue
+			}
+			if w.jump > 0 && !w.plausible(b, i, t) {
+				continue
+			}
+			if w.settled != operators.Unset && end+w.allow <= w.settled {
+				// Replayed, and already final: it only moves the clock.
+				n.Replayed++
+				if t > w.clock.Max {
+					w.clock.Max = t
+					watermark = t - w.ooo
+				}
+				continue
+			}
+			p = w.pane(start, end, offset, before)
+			w.cur = p
+		} else {
+			if watermark != operators.Unset && p.end+w.allow <= watermark {
+				n.Late++
+				w.late(b, i, t, watermark)
+				continue
+			}
+			if w.jump > 0 && !w.plausible(b, i, t) {
+				continue
+			}
+		}
+		g, changed := w.groups.find(&p.index, b, i)
+		if changed {
+			p.dirty = append(p.dirty, g)
+			if w.groups.rows[g] == 0 {
+				p.members = append(p.members, g)
+			}
+		}
+		w.groups.rows[g]++
+		w.rowOf[i] = g
+		n.Aggregated++
+		if t > w.clock.Max {
+			w.clock.Max = t
+			watermark = t - w.ooo
+		}
+	}
+	for i := range w.cfg.Aggregate {
+		a := &w.cfg.Aggregate[i]
+		var c *batch.Column
+		if a.Arg >= 0 {
+			c = &b.Cols[a.Arg]
+		}
+		w.groups.acc[i].Add(w.rowOf, c)
+	}
+	return n
+}
+
+// plausible applies max_jump, and rejects row i if the log does not bear its time out.
+func (w *Tumbling) plausible(b *batch.Batch, i int, t int64) bool {
+	kafka, known := recordTime(b, i)
+	limit := w.clock.Max
+	if limit == operators.Unset {
+		if !known {
+			return true
+		}
+		limit = kafka
+	}
+	if t <= limit+w.jump || known && t <= kafka+w.jump {
+		w.clock.JumpN = 0
+		return true
+	}
+	if w.clock.JumpN > 0 && t-w.clock.Jump <= w.jump && w.clock.Jump-t <= w.jump {
+		w.clock.JumpN++
+	} else {
+		w.clock.Jump, w.clock.JumpN = t, 1
+	}
+	if w.clock.JumpN >= corroboration {
+		w.clock.JumpN = 0
+		return true
+	}
+	b.Reject(i, "window", batch.ReasonFuture, fmt.Sprintf("event time %s is more than %v ahead of the stream, which is at %s",
+		formatTime(t), w.cfg.MaxJump, formatTime(limit)))
+	w.keepRow(b, i)
+	return false
+}
+
+func (w *Tumbling) late(b *batch.Batch, i int, t, watermark int64) {
+	if !w.cfg.LateRows {
+		return
+	}
+	b.Reject(i, "window", batch.ReasonLate, fmt.Sprintf("event time %s: its window is final, the watermark is %s",
+		formatTime(t), formatTime(watermark)))
+	w.keepRow(b, i)
+}
+
+func (w *Tumbling) rejectTime(b *batch.Batch, i int, c *batch.Column) {
+	if !c.Valid(i) {
+		b.Reject(i, "window", batch.ReasonMissing, "the event time is null")
+	} else {
+		b.Reject(i, "window", batch.ReasonOutOfRange, fmt.Sprintf("event time %d %s is outside the years 1900 to 2299",
+			batch.As[int64](c.Values)[i], w.cfg.In.Fields[w.cfg.Time].Type.Unit))
+	}
+	w.keepRow(b, i)
+}
+
+// keepRow saves the row itself where its record is not known.
+func (w *Tumbling) keepRow(b *batch.Batch, i int) {
+	if r := &b.Rejects[len(b.Rejects)-1]; r.Record < 0 {
+		r.Payload = b.RowJSON(i)
+	}
+}
+
+// recordTime is the Kafka timestamp of the record behind row i, in microseconds.
+func recordTime(b *batch.Batch, i int) (int64, bool) {
+	if b.Origin == nil {
+		return 0, false
+	}
+	ms := b.Records[b.Origin[i]].Time
+	return ms * 1000, ms > 0 && ms <= maxTime/1000
+}
+
+// readTimes converts the event times to microseconds; operators.Unset is a null or a time that cannot be stored.
+func (w *Tumbling) readTimes(b *batch.Batch) {
+	c := &b.Cols[w.cfg.Time]
+	values := batch.As[int64](c.Values)
+	times := w.times
+	var mul, div int64 = 1, 1
+	switch w.cfg.In.Fields[w.cfg.Time].Type.Unit {
+	case batch.Second:
+		mul = 1_000_000
+	case batch.Millisecond:
+		mul = 1_000
+	case batch.Nanosecond:
+		div = 1_000
+	}
+	lo, hi := minTime/mul, maxTime/mul
+	if div > 1 {
+		lo, hi = math.MinInt64, math.MaxInt64 // every int64 of nanoseconds is a year between 1677 and 2262
+	}
+	for i := range times {
+		v := values[i]
+		if v < lo || v > hi || c.Validity != nil && !c.Valid(i) {
+			times[i] = operators.Unset
+			continue
+		}
+		times[i] = floorDiv(v, div) * mul
+		if times[i] < minTime {
+			times[i] = operators.Unset
+		}
+	}
+}
+
+// pane finds or opens a window.
+func (w *Tumbling) pane(start, end, offset int64, clock operators.Clock) *pane {
+	for _, p := range w.open {
+		if p.start == start {
+			return p
+		}
+	}
+	var p *pane
+	if n := len(w.free); n > 0 {
+		p, w.free = w.free[n-1], w.free[:n-1]
+	} else {
+		p = &pane{}
+	}
+	p.start, p.end, p.offset, p.clock = start, end, offset, clock
+	w.open = append(w.open, p)
+	return p
+}
+
+func floorDiv(a, b int64) int64 {
+	q := a / b
+	if a%b < 0 {
+		q--
+	}
+	return q
+}
+
+func floorTo(t, size int64) int64 { return floorDiv(t, size) * size }
+
+func formatTime(us int64) string {
+	return time.UnixMicro(us).UTC().Format("2006-01-02T15:04:05.000Z")
+}
+
+func grow[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n, n+n/4)
+	}
+	return s[:n]
+}

@@ -50,6 +50,10 @@ type Coverage struct {
 	Counters  Counters
 	Gap       int64  // offsets lost just before Start
 	GapReason string // why, or empty
+
+	// RowsVersion is the highest version of any row stored for the segment. Sink.Coverage fills it and Write ignores
+	// it. It is above Version where a node died between storing rows and coverage.
+	RowsVersion int64
 }
 
 // MinWatermark is the watermark of a partition that has had no row.

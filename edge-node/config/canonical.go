@@ -1,0 +1,127 @@
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strings"
+)
+
+// Canonical is the part of the spec that decides what the results are, in a form that does not depend on how the file
+// is written: the planner hashes it to the pipeline's revision. Two specs with equal bytes give equal rows for equal
+// records.
+//
+// digests are the content hashes of the Wasm modules, in the order of the wasm steps; a path means nothing.
+//
+// Not in it: brokers, group, start, credentials, URL, table, flush interval, TTL, tags, batch size, what happens to late
+// rows and on operator errors. They change where rows go or whether the pipeline goes on, not what a row says.
+func (p *Pipeline) Canonical(digests []string) []byte {
+	type col struct {
+		Name, Type string
+		Nullable   bool
+		From       uint8
+		Path       []string `json:",omitempty"`
+		Header     string   `json:",omitempty"`
+		Epoch      string   `json:",omitempty"`
+	}
+	type step struct {
+		Kind   StepKind
+		Expr   string          `json:",omitempty"`
+		Pairs  [][2]string     `json:",omitempty"`
+		Module string          `json:",omitempty"`
+		Config json.RawMessage `json:",omitempty"`
+		Memory int64           `json:",omitempty"`
+	}
+	spec := struct {
+		Format                                  int // of this form; a change of it makes a new revision of every pipeline
+		Pipeline                                string
+		Topics                                  []string
+		MaxRecord                               int64
+		Source                                  Format
+		Columns                                 []col
+		Time                                    string
+		MaxOutOfOrder, AllowedLateness, MaxJump int64
+		Steps                                   []step
+		Tumbling                                int64
+		GroupBy                                 []string
+		Aggregates                              [][2]string
+	}{
+		Format: 1, Pipeline: p.Name, MaxRecord: p.Source.Kafka.MaxRecord, Source: p.Source.Format,
+		Time: p.Time.Column.Name, MaxOutOfOrder: int64(p.Time.MaxOutOfOrder),
+		AllowedLateness: int64(p.Time.AllowedLateness), MaxJump: int64(p.Time.MaxJump), Tumbling: int64(p.Window.Tumbling),
+	}
+	for _, t := range p.Source.Kafka.Topics {
+		if t.Regex != nil {
+			spec.Topics = append(spec.Topics, "re:"+t.Name)
+		} else {
+			spec.Topics = append(spec.Topics, t.Name)
+		}
+	}
+	slices.Sort(spec.Topics)
+	for _, c := range p.Source.Columns {
+		out := col{Name: c.Name, Type: c.Type.String(), Nullable: c.Nullable, From: uint8(c.From), Path: c.Path, Header: c.Header}
+		if c.Epoch != c.Type.Unit {
+			out.Epoch = c.Epoch.String()
+		}
+		spec.Columns = append(spec.Columns, out)
+	}
+	for _, s := range p.Steps {
+		out := step{Kind: s.Kind}
+		switch s.Kind {
+		case StepFilter:
+			out.Expr = strings.TrimSpace(s.Filter.Value)
+		case StepMap:
+			for _, m := range s.Map {
+				out.Pairs = append(out.Pairs, [2]string{m.Name, strings.TrimSpace(m.Expr.Value)})
+			}
+		case StepDrop:
+			for _, d := range s.Drop {
+				out.Pairs = append(out.Pairs, [2]string{d.Name})
+			}
+		case StepRename:
+			for _, n := range s.Rename {
+				out.Pairs = append(out.Pairs, [2]string{n.From, n.To.Name})
+			}
+		case StepCast:
+			for _, c := range s.Cast {
+				typ := c.Type.String()
+				if c.Nullable {
+					typ += "?"
+				}
+				out.Pairs = append(out.Pairs, [2]string{c.Column, typ})
+			}
+		case StepWasm:
+			if len(digests) > 0 {
+				out.Module, digests = digests[0], digests[1:]
+			}
+			out.Config, out.Memory = sortedKeys(s.Wasm.Config), s.Wasm.Memory
+		}
+		spec.Steps = append(spec.Steps, out)
+	}
+	for _, k := range p.Window.GroupBy {
+		spec.GroupBy = append(spec.GroupBy, k.Name)
+	}
+	for _, a := range p.Window.Aggregates {
+		spec.Aggregates = append(spec.Aggregates, [2]string{a.Name, string(a.Func) + "(" + a.Arg.Name + ")"})
+	}
+	b, err := json.Marshal(spec)
+	if err != nil {
+		panic("config: marshal the canonical form: " + err.Error()) // only strings and numbers, and JSON that was parsed
+	}
+	return b
+}
+
+// sortedKeys writes JSON with the keys of every object sorted and numbers as they were.
+func sortedKeys(raw json.RawMessage) json.RawMessage {
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	var v any
+	if dec.Decode(&v) != nil {
+		return nil
+	}
+	out, err := json.Marshal(v)
+	if err != nil {
+		return nil
+	}
+	return out
+}

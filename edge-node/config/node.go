@@ -1,0 +1,224 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+)
+
+// Node is what belongs to the box and not to a pipeline: node.yaml, with environment variables over it.
+type Node struct {
+	// Site is the site's name, part of the identity of every row shipped. Default "local": a constant and not the host's
+	// name, because a container's new host name would make its replayed rows those of another site.
+	Site string
+	// Node is the node's name, for people. Default: the host's name.
+	Node string
+	// Listen is the address of metrics and health. Default 127.0.0.1:9464.
+	Listen string
+	// Log is how logs look.
+	Log Log
+	// Kafka is used by pipelines that name no brokers.
+	Kafka NodeKafka
+	// ClickHouse is used by pipelines that name no URL.
+	ClickHouse NodeClickHouse
+	// Limits bound what the node uses.
+	Limits NodeLimits
+}
+
+// Log is how logs look.
+type Log struct {
+	// Level is the lowest level that is written. Default info.
+	Level LogLevel
+	// Format is text, json, or auto: text on a terminal, json elsewhere. Default auto.
+	Format LogFormat
+}
+
+// LogLevel is a level of logs.
+type LogLevel string
+
+// The levels.
+const (
+	LogDebug LogLevel = "debug"
+	LogInfo  LogLevel = "info"
+	LogWarn  LogLevel = "warn"
+	LogError LogLevel = "error"
+)
+
+// LogFormat is a form of logs.
+type LogFormat string
+
+// The formats.
+const (
+	LogAuto LogFormat = "auto"
+	LogText LogFormat = "text"
+	LogJSON LogFormat = "json"
+)
+
+// NodeKafka is the node's broker.
+type NodeKafka struct {
+	Brokers []string
+	SASL    *SASL
+	TLS     *TLS
+}
+
+// NodeClickHouse is the node's ClickHouse.
+type NodeClickHouse struct {
+	URL Secret
+}
+
+// NodeLimits bound what the node uses.
+type NodeLimits struct {
+	// Memory is the size of a pipeline's batch pool in bytes. Default 64 MiB.
+	Memory int64
+}
+
+const siteName = `^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`
+
+var siteNameRE = regexp.MustCompile(siteName)
+
+func nameKind(what string) kind[string] {
+	return matching("a "+what+" name", siteName, func(s string) error {
+		if siteNameRE.MatchString(s) {
+			return nil
+		}
+		return fmt.Errorf("%s is not a %s name: use letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 128", quote(s), what)
+	})
+}
+
+func listenKind() kind[string] {
+	return matching("an address", "", func(s string) error {
+		_, err := hostPort(s, "9464")
+		return err
+	})
+}
+
+func logLevelKind() kind[LogLevel] {
+	return enum("a log level", []LogLevel{LogDebug, LogInfo, LogWarn, LogError})
+}
+
+func logFormatKind() kind[LogFormat] {
+	return enum("a log format", []LogFormat{LogAuto, LogText, LogJSON})
+}
+
+func nodeMemoryKind() kind[int64] { return sizeKind(1<<20, 1<<40) }
+
+func nodeTable() object[Node] {
+	return object[Node]{
+		what: "node.yaml",
+		fields: []field[Node]{
+			at("site", nameKind("site"), func(n *Node) *string { return &n.Site },
+				"Name of the site, part of the identity of every row shipped. Default local. WEIR_SITE."),
+			at("node", nameKind("node"), func(n *Node) *string { return &n.Node }, "Name of the node. Default: the host's. WEIR_NODE."),
+			at("listen", listenKind(), func(n *Node) *string { return &n.Listen }, "Address of metrics and health. Default 127.0.0.1:9464. WEIR_LISTEN."),
+			at("log", object[Log]{what: "log", fields: []field[Log]{
+				at("level", logLevelKind(), func(l *Log) *LogLevel { return &l.Level }, "Lowest level that is written. Default info. WEIR_LOG_LEVEL."),
+				at("format", logFormatKind(), func(l *Log) *LogFormat { return &l.Format },
+					"text, json, or auto: text on a terminal, json elsewhere. Default auto. WEIR_LOG_FORMAT."),
+			}}.kind(), func(n *Node) *Log { return &n.Log }, "How logs look."),
+			at("kafka", object[NodeKafka]{what: "kafka", fields: []field[NodeKafka]{
+				at("brokers", brokersKind(), func(k *NodeKafka) *[]string { return &k.Brokers }, "Brokers of pipelines that name none. WEIR_KAFKA."),
+				at("sasl", saslTable().pointer(func() SASL { return SASL{} }), func(k *NodeKafka) **SASL { return &k.SASL }, "How to log in to them."),
+				at("tls", tlsKind(), func(k *NodeKafka) **TLS { return &k.TLS }, "true, or how to encrypt and whom to trust."),
+			}}.kind(), func(n *Node) *NodeKafka { return &n.Kafka }, "Broker of pipelines that name none."),
+			at("clickhouse", object[NodeClickHouse]{what: "clickhouse", fields: []field[NodeClickHouse]{
+				at("url", clickhouseURL(), func(c *NodeClickHouse) *Secret { return &c.URL }, "ClickHouse of pipelines that name none. WEIR_CLICKHOUSE."),
+			}}.kind(), func(n *Node) *NodeClickHouse { return &n.ClickHouse }, "ClickHouse of pipelines that name none."),
+			at("limits", object[NodeLimits]{what: "limits", fields: []field[NodeLimits]{
+				at("memory", nodeMemoryKind(), func(l *NodeLimits) *int64 { return &l.Memory }, "Size of a pipeline's batch pool. Default 64MiB. WEIR_MEMORY."),
+			}}.kind(), func(n *Node) *NodeLimits { return &n.Limits }, "Bounds of what the node uses."),
+		},
+	}
+}
+
+// DefaultNode is a node without a file and without environment variables.
+func DefaultNode() Node {
+	host, err := os.Hostname()
+	if err != nil || !siteNameRE.MatchString(host) {
+		host = "localhost"
+	}
+	return Node{
+		Site: "local", Node: host, Listen: "127.0.0.1:9464",
+		Log:    Log{LogInfo, LogAuto},
+		Limits: NodeLimits{Memory: 64 << 20},
+	}
+}
+
+// LoadNode reads node.yaml and the WEIR_ variables over it. An empty path means no file.
+func LoadNode(path string) (Node, error) {
+	var data []byte
+	if path != "" {
+		var err error
+		if data, err = readFile(path); err != nil {
+			return Node{}, err
+		}
+	}
+	return ParseNode(path, data, OSEnv())
+}
+
+// ParseNode is LoadNode from bytes and with an environment of the caller's. No bytes mean no file.
+func ParseNode(name string, data []byte, env Env) (Node, error) {
+	n := DefaultNode()
+	r := newReader(name, env)
+	if len(strings.TrimSpace(string(data))) > 0 {
+		if doc := r.document(data); doc != nil {
+			nodeTable().read(r, r.value(doc, ""), &n)
+		}
+	}
+	if err := r.errs.Err(); err != nil {
+		return Node{}, err
+	}
+	if err := n.FromEnv(env); err != nil {
+		return Node{}, err
+	}
+	return n, nil
+}
+
+// FromEnv takes over what WEIR_ variables say.
+func (n *Node) FromEnv(env Env) error {
+	var errs Errors
+	for _, v := range []struct {
+		name string
+		set  func(string) error
+	}{
+		{"WEIR_SITE", func(s string) error { return setWord(nameKind("site"), s, &n.Site) }},
+		{"WEIR_NODE", func(s string) error { return setWord(nameKind("node"), s, &n.Node) }},
+		{"WEIR_LISTEN", func(s string) error { return setWord(listenKind(), s, &n.Listen) }},
+		{"WEIR_KAFKA", func(s string) error { return setWord(brokersKind(), s, &n.Kafka.Brokers) }},
+		{"WEIR_CLICKHOUSE", func(s string) error { return setWord(clickhouseURL(), s, &n.ClickHouse.URL) }},
+		{"WEIR_LOG_LEVEL", func(s string) error { return setWord(logLevelKind(), s, &n.Log.Level) }},
+		{"WEIR_LOG_FORMAT", func(s string) error { return setWord(logFormatKind(), s, &n.Log.Format) }},
+		{"WEIR_MEMORY", func(s string) error { return setWord(nodeMemoryKind(), s, &n.Limits.Memory) }},
+	} {
+		if env.Lookup == nil {
+			break
+		}
+		if s, ok := env.Lookup(v.name); ok && s != "" {
+			if err := v.set(s); err != nil {
+				errs = append(errs, &Error{File: v.name, Path: v.name, Msg: err.Error()})
+			}
+		}
+	}
+	return errs.Err()
+}
+
+// SetSite and the other setters take a value from a flag, with the rules of node.yaml.
+func (n *Node) SetSite(s string) error { return setWord(nameKind("site"), s, &n.Site) }
+
+// SetNode sets the node's name.
+func (n *Node) SetNode(s string) error { return setWord(nameKind("node"), s, &n.Node) }
+
+// SetListen sets the address of metrics and health.
+func (n *Node) SetListen(s string) error { return setWord(listenKind(), s, &n.Listen) }
+
+// SetKafka sets the brokers, separated by commas.
+func (n *Node) SetKafka(s string) error { return setWord(brokersKind(), s, &n.Kafka.Brokers) }
+
+// SetClickHouse sets the ClickHouse URL.
+func (n *Node) SetClickHouse(s string) error { return setWord(clickhouseURL(), s, &n.ClickHouse.URL) }
+
+// SetLogLevel sets the lowest level that is logged.
+func (n *Node) SetLogLevel(s string) error { return setWord(logLevelKind(), s, &n.Log.Level) }
+
+// SetLogFormat sets the form of logs.
+func (n *Node) SetLogFormat(s string) error { return setWord(logFormatKind(), s, &n.Log.Format) }

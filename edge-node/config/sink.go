@@ -1,0 +1,114 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"regexp"
+	"time"
+)
+
+// Sink is where the aggregates go.
+type Sink struct {
+	ClickHouse ClickHouse
+}
+
+const defaultFlush = 10 * time.Second
+
+// ClickHouse is a server and a table.
+type ClickHouse struct {
+	// URL is "clickhouse://user:password@host:9000/database". Empty means that of node.yaml.
+	URL Secret
+	// Table is the name of the finished view; the tables behind it are named after it. Default: the pipeline's name with _ for -.
+	Table string
+	// FlushEvery is how often changed windows are shipped. Default 10 s.
+	FlushEvery time.Duration
+	// TTL is how long rows are kept, counted from their window. 0 means for ever, the default.
+	TTL time.Duration
+	// Schema says whether a run may create and change tables. Default check.
+	Schema SchemaMode
+}
+
+// SchemaMode is what a run does about tables.
+type SchemaMode string
+
+// The schema modes.
+const (
+	SchemaCheck SchemaMode = "check" // look, and refuse to start with the statements to run
+	SchemaApply SchemaMode = "apply" // create what is missing
+)
+
+func sinkTable() object[Sink] {
+	return object[Sink]{
+		what: "sink",
+		fields: []field[Sink]{
+			at("clickhouse", clickhouseTable().kind(), func(s *Sink) *ClickHouse { return &s.ClickHouse }, "ClickHouse server and table.").must(),
+			later[Sink]("spool"),
+		},
+	}
+}
+
+const tableName = `^[A-Za-z_][A-Za-z0-9_]{0,99}$`
+
+var tableNameRE = regexp.MustCompile(tableName)
+
+func clickhouseTable() object[ClickHouse] {
+	return object[ClickHouse]{
+		what: "sink.clickhouse",
+		fields: []field[ClickHouse]{
+			at("url", clickhouseURL(), func(c *ClickHouse) *Secret { return &c.URL },
+				"clickhouse://user:password@host:9000/database. Default: that of node.yaml."),
+			at("table", matching("a table name", tableName, func(s string) error {
+				if tableNameRE.MatchString(s) {
+					return nil
+				}
+				return fmt.Errorf("%s is not a table name: use letters, digits and _, at most 100; the database is part of the url", quote(s))
+			}), func(c *ClickHouse) *string { return &c.Table }, "Name of the finished view. Default: the pipeline's name with _ for -."),
+			at("flush_every", durationKind(100*time.Millisecond, 24*time.Hour), func(c *ClickHouse) *time.Duration { return &c.FlushEvery },
+				"How often changed windows are shipped. Default 10s."),
+			at("ttl", durationKind(time.Hour, 0), func(c *ClickHouse) *time.Duration { return &c.TTL },
+				"How long rows are kept, counted from their window. Default: for ever."),
+			at("schema", enum("a schema mode", []SchemaMode{SchemaCheck, SchemaApply}), func(c *ClickHouse) *SchemaMode { return &c.Schema },
+				"check: refuse to start when tables are missing or differ, and say what to run; apply: create them. Default check."),
+		},
+	}
+}
+
+func clickhouseURL() kind[Secret] {
+	return kind[Secret]{typed("string"), func(r *reader, v value, to *Secret) bool {
+		t, ok := r.text(v, "a URL such as clickhouse://user@host:9000/database")
+		if !ok {
+			return false
+		}
+		if err := CheckClickHouseURL(t.Value); err != nil {
+			r.failf(v, "%v", err)
+			return false
+		}
+		*to = NewSecret(t.Value)
+		return true
+	}}
+}
+
+// CheckClickHouseURL tells what is wrong with a ClickHouse URL, without showing it: it may hold a password.
+func CheckClickHouseURL(s string) error {
+	u, err := url.Parse(s)
+	if err != nil {
+		return fmt.Errorf("not a URL: write it like clickhouse://user:password@host:9000/database, with special characters of the password as %%XX")
+	}
+	switch u.Scheme {
+	case "clickhouse", "tcp":
+	case "http", "https":
+		return fmt.Errorf("%s:// is not supported yet; supported: clickhouse:// (the native protocol, usually port 9000)", u.Scheme)
+	case "":
+		return fmt.Errorf("the URL has no scheme: write it like clickhouse://user:password@host:9000/database")
+	default:
+		return fmt.Errorf("the URL must begin with clickhouse://, not %s://", u.Scheme)
+	}
+	if u.Host == "" || u.Hostname() == "" {
+		return fmt.Errorf("the URL names no host: write it like clickhouse://user:password@host:9000/database")
+	}
+	if _, port, err := net.SplitHostPort(u.Host); err == nil && port == "8123" {
+		return fmt.Errorf("8123 is the HTTP port of ClickHouse: clickhouse:// speaks the native protocol, usually on port 9000")
+	}
+	return nil
+}

@@ -1,0 +1,337 @@
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"math/big"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/weir-stream/weir/ingest/batch"
+	"go.yaml.in/yaml/v3"
+)
+
+// Step is one step. The field of its kind is set, the others are nil.
+type Step struct {
+	Kind   StepKind
+	Pos    Pos // of the kind's word
+	Filter *Text
+	Map    []Assign
+	Drop   []Ident
+	Rename []Rename
+	Cast   []Cast
+	Wasm   *Wasm
+}
+
+// StepKind is a kind of step.
+type StepKind string
+
+// The kinds of steps.
+const (
+	StepFilter StepKind = "filter"
+	StepMap    StepKind = "map"
+	StepDrop   StepKind = "drop"
+	StepRename StepKind = "rename"
+	StepCast   StepKind = "cast"
+	StepWasm   StepKind = "wasm"
+)
+
+// Assign is a column that map computes: a new one, or one in place of another of the same name.
+type Assign struct {
+	Name string
+	Pos  Pos // of the name
+	Expr Text
+}
+
+// Rename gives a column another name.
+type Rename struct {
+	From string
+	Pos  Pos // of From
+	To   Ident
+}
+
+// Cast changes the type of a column.
+type Cast struct {
+	Column   string
+	Pos      Pos // of the column
+	Type     batch.Type
+	Nullable bool
+	TypePos  Pos
+}
+
+// Wasm is an operator of the user's.
+type Wasm struct {
+	// Module is the path of the module as it is written, and File where that is from the working directory.
+	Module, File string
+	ModulePos    Pos
+	// Name is how errors and metrics call the operator. Default: the module's file name without .wasm.
+	Name string
+	// Config is what the operator is opened with, as JSON. Default {}.
+	Config json.RawMessage
+	// Memory is the most linear memory an instance may have, in bytes. Default 64 MiB.
+	Memory int64
+	// OnError says what happens to rows on which the operator fails. Default reject.
+	OnError OnError
+}
+
+// OnError is what happens when an operator fails.
+type OnError string
+
+// What can happen when an operator fails.
+const (
+	OnErrorReject OnError = "reject" // the rows become dead letters
+	OnErrorStop   OnError = "stop"   // the partition stops and reports it
+)
+
+type limits struct{ memory *int64 }
+
+func wasmTable() object[Wasm] {
+	return object[Wasm]{
+		what: "wasm",
+		fields: []field[Wasm]{
+			{
+				key: "module", doc: "Path of the .wasm file, relative to this file.", required: true, schema: typed("string"),
+				read: func(r *reader, v value, w *Wasm) {
+					var t Text
+					if !located("the path of a .wasm file").read(r, v, &t) {
+						return
+					}
+					w.Module, w.File, w.ModulePos = t.Value, t.Value, t.Pos
+					if !filepath.IsAbs(w.File) {
+						w.File = filepath.Join(r.dir, w.File)
+					}
+				},
+			},
+			at("name", matching("a name", `^[A-Za-z0-9._-]{1,63}$`, func(s string) error {
+				if len(s) > 63 || s == "" || strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") != "" {
+					return fmt.Errorf("%s is not a name: use letters, digits, '.', '_' and '-', at most 63", quote(s))
+				}
+				return nil
+			}), func(w *Wasm) *string { return &w.Name }, "How errors and metrics call the operator. Default: the module's file name without .wasm."),
+			{
+				key: "config", doc: "What the operator is opened with; it gets it as JSON.", schema: jsonSchema{},
+				read: func(r *reader, v value, w *Wasm) {
+					if b, ok := r.json(v); ok {
+						w.Config = b
+					}
+				},
+			},
+			{
+				key: "limits", doc: "What an instance may use.", schema: limitsTable().jsonSchema(),
+				read: func(r *reader, v value, w *Wasm) { limitsTable().read(r, v, &limits{&w.Memory}) },
+			},
+			at("on_error", enum("what to do about errors", []OnError{OnErrorReject, OnErrorStop}), func(w *Wasm) *OnError { return &w.OnError },
+				"Rows the operator fails on: reject them to dead letters, or stop the partition. Default reject."),
+		},
+	}
+}
+
+func limitsTable() object[limits] {
+	return object[limits]{what: "limits", fields: []field[limits]{
+		at("memory", sizeKind(64<<10, 4<<30), func(l *limits) *int64 { return l.memory }, "Most linear memory of an instance. Default 64MiB."),
+		later[limits]("fuel_per_row"),
+	}}
+}
+
+// stepTable has one key per kind of step; a step has exactly one of them.
+func stepTable() object[Step] {
+	renames := named("a mapping of old names to new ones", identKind(), func(name string, pos Pos, to Ident) Rename { return Rename{name, pos, to} })
+	casts := named("a mapping of columns to types", castKind(), func(name string, pos Pos, c Cast) Cast {
+		c.Column, c.Pos = name, pos
+		return c
+	})
+	assigns := named("a mapping of columns to expressions", located("an expression"), func(name string, pos Pos, t Text) Assign { return Assign{name, pos, t} })
+	return object[Step]{
+		what: "a step",
+		fields: []field[Step]{
+			{
+				key: "filter", doc: "Keep the rows for which an expression is true.", schema: typed("string"),
+				read: func(r *reader, v value, s *Step) {
+					var t Text
+					if located("an expression").read(r, v, &t) {
+						s.Filter = &t
+					}
+				},
+			},
+			at("map", assigns, func(s *Step) *[]Assign { return &s.Map }, "Compute columns: name: expression."),
+			at("drop", listOf("a list of columns", identKind()), func(s *Step) *[]Ident { return &s.Drop }, "Remove columns."),
+			at("rename", renames, func(s *Step) *[]Rename { return &s.Rename }, "Rename columns: old: new."),
+			at("cast", casts, func(s *Step) *[]Cast { return &s.Cast }, "Change the types of columns: name: type."),
+			at("wasm", wasmTable().pointer(func() Wasm {
+				return Wasm{Memory: 64 << 20, OnError: OnErrorReject, Config: json.RawMessage("{}")}
+			}), func(s *Step) **Wasm { return &s.Wasm }, "Run a WebAssembly operator over the rows."),
+		},
+		check: checkStep,
+	}
+}
+
+// checkStep finds names a step cannot make.
+func checkStep(r *reader, v value, s *Step) {
+	bad := func(pos Pos, err error) { r.addf(pos, v.path, "%s: %v", v.path, err) }
+	for _, m := range s.Map {
+		if err := CheckName(m.Name); err != nil {
+			bad(m.Pos, err)
+		}
+	}
+	seen := map[string]bool{}
+	for _, n := range s.Rename {
+		if err := CheckName(n.To.Name); err != nil {
+			bad(n.To.Pos, err)
+		} else if seen[n.To.Name] {
+			bad(n.To.Pos, fmt.Errorf("two columns would be called %s", quote(n.To.Name)))
+		}
+		seen[n.To.Name] = true
+	}
+	clear(seen)
+	for _, d := range s.Drop {
+		if seen[d.Name] {
+			bad(d.Pos, fmt.Errorf("%s is dropped twice", quote(d.Name)))
+		}
+		seen[d.Name] = true
+	}
+}
+
+func castKind() kind[Cast] {
+	types := typeKind()
+	return kind[Cast]{types.schema, func(r *reader, v value, to *Cast) bool {
+		var c column
+		if !types.read(r, v, &c) {
+			return false
+		}
+		*to = Cast{Type: c.typ, Nullable: c.null, TypePos: r.at[v.path]}
+		return true
+	}}
+}
+
+// stepsKind is a list of mappings with one key each.
+func stepsKind() kind[[]Step] {
+	table := stepTable()
+	one := table.jsonSchema()
+	one["minProperties"], one["maxProperties"] = 1, 1
+	item := kind[Step]{one, func(r *reader, v value, to *Step) bool {
+		entries, ok := r.mapping(v, "a step such as {filter: temp > 0}")
+		if !ok {
+			return false
+		}
+		if len(entries) != 1 {
+			_ = r.failf(v, "a step has one key, and this has %d", len(entries)).WithHint("begin every step with a - of its own; kinds: %s", strings.Join(table.supported(), ", "))
+			return false
+		}
+		if !table.read(r, v, to) {
+			return false
+		}
+		to.Kind, to.Pos = StepKind(entries[0].key), entries[0].keyPos
+		return true
+	}}
+	k := listOf("a list of steps", item)
+	delete(k.schema, "minItems")
+	return kind[[]Step]{k.schema, func(r *reader, v value, to *[]Step) bool {
+		if v.n.Kind == yaml.SequenceNode && len(v.n.Content) == 0 {
+			return true
+		}
+		return k.read(r, v, to)
+	}}
+}
+
+// json turns any YAML value into JSON, keys in the order written.
+func (r *reader) json(v value) (json.RawMessage, bool) {
+	var b strings.Builder
+	if !r.writeJSON(&b, v) {
+		return nil, false
+	}
+	return json.RawMessage(b.String()), true
+}
+
+func (r *reader) writeJSON(b *strings.Builder, v value) bool {
+	switch v.n.Kind {
+	case yaml.MappingNode:
+		entries, ok := r.mapping(v, "a mapping")
+		b.WriteByte('{')
+		for i, e := range entries {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			b.Write(jsonString(e.key))
+			b.WriteByte(':')
+			ok = r.writeJSON(b, e.value) && ok
+		}
+		b.WriteByte('}')
+		return ok
+	case yaml.SequenceNode:
+		items, ok := r.list(v, "a list")
+		b.WriteByte('[')
+		for i, it := range items {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			ok = r.writeJSON(b, it) && ok
+		}
+		b.WriteByte(']')
+		return ok
+	}
+	if v.n.Tag == "!!null" {
+		b.WriteString("null")
+		return true
+	}
+	t, ok := r.text(v, "a value")
+	if !ok {
+		return false
+	}
+	tag := v.n.Tag
+	if strings.Contains(v.n.Value, "${") && v.n.Style == 0 { // an unquoted reference is what it expands to
+		tag = scalarTag(t.Value)
+	}
+	return r.writeScalar(b, v, tag, t.Value)
+}
+
+// scalarTag resolves a scalar that a reference expanded to.
+func scalarTag(s string) string {
+	if slices.Contains([]string{"true", "false"}, s) {
+		return "!!bool"
+	}
+	if _, err := strconv.ParseInt(s, 10, 64); err == nil {
+		return "!!int"
+	}
+	if _, err := strconv.ParseFloat(s, 64); err == nil && strings.Trim(s, "0123456789.eE+-") == "" {
+		return "!!float"
+	}
+	return "!!str"
+}
+
+func (r *reader) writeScalar(b *strings.Builder, v value, tag, s string) bool {
+	switch tag {
+	case "!!bool":
+		b.WriteString(strings.ToLower(s))
+	case "!!int":
+		n, ok := new(big.Int).SetString(strings.ReplaceAll(s, "_", ""), 0)
+		if len(s) > 100 || !ok {
+			r.failf(v, "%s is not a number that JSON can have", quote(s))
+			return false
+		}
+		b.WriteString(n.String())
+	case "!!float":
+		f, err := strconv.ParseFloat(strings.ReplaceAll(s, "_", ""), 64)
+		if err != nil || math.IsInf(f, 0) || math.IsNaN(f) {
+			r.failf(v, "%s is not a number that JSON can have", quote(s))
+			return false
+		}
+		out, err := json.Marshal(f)
+		if err != nil {
+			r.failf(v, "%v", err)
+			return false
+		}
+		b.Write(out)
+	default:
+		b.Write(jsonString(s))
+	}
+	return true
+}
+
+// jsonString quotes a text. Marshalling a string cannot fail.
+func jsonString(s string) []byte {
+	b, _ := json.Marshal(s)
+	return b
+}

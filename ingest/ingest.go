@@ -36,7 +36,8 @@ type Handler interface {
 	Assigned(ctx context.Context, a Assignment) (start int64, err error)
 	// Records hands over records of a partition in offset order. It does not block: a handler that has enough calls
 	// Source.Pause. The slice now belongs to the handler; what it points to stays valid while it is referenced.
-	Records(p batch.Partition, records []batch.Record)
+	// logEnd is the offset after the last record that the broker has for consumers now.
+	Records(p batch.Partition, records []batch.Record, logEnd int64)
 	// Revoked asks to finish with partitions: ship, commit, forget. It returns when that is done or ctx ends.
 	Revoked(ctx context.Context, ps []batch.Partition)
 	// Lost says that partitions now belong to somebody else: forget, and commit nothing.

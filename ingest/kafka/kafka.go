@@ -250,7 +250,7 @@ func (s *Source) dispatch(ctx context.Context, fetches kgo.Fetches) {
 		pos := s.owned[tp{f.Topic, f.Partition}]
 		s.mu.Unlock()
 		if pos != nil && len(f.Records) > 0 {
-			s.records(pos, f.Records)
+			s.records(pos, f.Records, f.LastStableOffset)
 		}
 		if f.Err != nil {
 			s.fetchError(ctx, pos, f.Topic, f.Partition, f.Err)
@@ -258,7 +258,7 @@ func (s *Source) dispatch(ctx context.Context, fetches kgo.Fetches) {
 	})
 }
 
-func (s *Source) records(pos *position, in []*kgo.Record) {
+func (s *Source) records(pos *position, in []*kgo.Record, logEnd int64) {
 	out := make([]batch.Record, 0, len(in))
 	for _, r := range in {
 		if r.Offset < pos.next {
@@ -284,7 +284,7 @@ func (s *Source) records(pos *position, in []*kgo.Record) {
 		pos.failed = false
 		s.handler.Failed(pos.partition, nil)
 	}
-	s.handler.Records(pos.partition, out)
+	s.handler.Records(pos.partition, out, max(logEnd, pos.next))
 }
 
 // Pause implements ingest.Source.

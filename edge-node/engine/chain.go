@@ -1,0 +1,94 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/weir-stream/weir/ingest"
+	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/operators"
+)
+
+// slotsPerRange is 2 so that a step that fails and starts again need not wait for the slot of its first try.
+const slotsPerRange = 2
+
+// chain is a decoder, one instance of every step, and the pool their batches live in. A lane borrows a chain for one
+// batch at a time: steps keep nothing between batches, so lanes can share chains, and a node has as many as cores and
+// not as many as partitions.
+type chain struct {
+	pool    *batch.Pool
+	decoder ingest.Decoder
+	steps   []operators.Operator
+	batch   batch.Batch
+}
+
+func newChain(ctx context.Context, cfg *Config) (*chain, error) {
+	c := &chain{}
+	specs := []batch.RangeSpec{{Slots: slotsPerRange, SlotSize: cfg.SlotSize}}
+	for _, s := range cfg.Steps {
+		size := batch.PageAlign
+		if sized, ok := s.(operators.Sized); ok {
+			size = max(size, sized.RangeSize(cfg.BatchRows, cfg.SlotSize))
+		}
+		specs = append(specs, batch.RangeSpec{Slots: slotsPerRange, SlotSize: size})
+	}
+	newPool := batch.NewPool
+	if cfg.PlainPool {
+		newPool = batch.NewPlainPool
+	}
+	var err error
+	if c.pool, err = newPool(specs); err != nil {
+		return nil, fmt.Errorf("make the batch pool: %w", err)
+	}
+	if c.decoder, err = cfg.Decoder(); err != nil {
+		return nil, errors.Join(fmt.Errorf("make the decoder: %w", err), c.close())
+	}
+	for i, s := range cfg.Steps {
+		op, err := s.Open(ctx, operators.Env{Pool: c.pool, Range: c.pool.Range(i + 1), Log: cfg.Log})
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("open step %s: %w", s.Name(), err), c.close())
+		}
+		c.steps = append(c.steps, op)
+	}
+	return c, nil
+}
+
+func (c *chain) close() error {
+	var errs []error
+	c.batch.Release()
+	for _, s := range c.steps {
+		errs = append(errs, s.Close())
+	}
+	if c.pool != nil {
+		errs = append(errs, c.pool.Close())
+	}
+	c.steps = nil
+	return errors.Join(errs...)
+}
+
+// run decodes a prefix of the records and takes it through the steps. The result is c.batch, valid until the next run.
+func (c *chain) run(ctx context.Context, p batch.Partition, records []batch.Record, steps []operators.Step, counts []stepCount) (*batch.Batch, error) {
+	b := &c.batch
+	b.Begin(c.decoder.Schema(), p, records)
+	slot, err := c.pool.Range(0).Acquire()
+	if err != nil {
+		return nil, fmt.Errorf("decode: %w", err) // nobody else uses this chain: a slot was leaked
+	}
+	b.Hold(slot)
+	arena := batch.NewArena(slot.Mem())
+	c.decoder.Decode(b, &arena)
+	for i, s := range c.steps {
+		if b.Rows == 0 {
+			break
+		}
+		in := b.Rows
+		if err := s.Process(ctx, b); err != nil {
+			return nil, fmt.Errorf("step %s, %s offsets %d to %d: %w", steps[i].Name(), p,
+				records[0].Offset, b.Records[len(b.Records)-1].Offset, err)
+		}
+		counts[i].in.Add(int64(in))
+		counts[i].out.Add(int64(b.Rows))
+	}
+	return b, nil
+}

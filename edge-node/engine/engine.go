@@ -1,0 +1,365 @@
+// Package engine runs one pipeline: it owns the lanes, one per partition, and carries records through the chain of
+// operators into windows, cuts to delivery, and acknowledged positions back into commits.
+//
+// It knows the contracts of ingest, operators and sink and nothing below them. The pipeline package builds what it
+// runs.
+//
+// # Goroutines
+//
+//	source      one: polls, hands records to lanes, pauses partitions (run by ingest.Source)
+//	lane        one per partition: decode → steps → window, in offset order, on a chain borrowed for each batch
+//	delivery    one: stores cuts, retries (run by Delivery)
+//	engine      one: flush clock, commits of what is acknowledged
+//
+// # Locks
+//
+// Engine.mu guards the set of lanes and is never held while a lane's mutex is taken by another path; lane.mu guards
+// the lane's queue. Neither is held during I/O.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/weir-stream/weir/ingest"
+	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/operators"
+	"github.com/weir-stream/weir/sink"
+)
+
+// Delivery stores cuts, in order for each partition, and calls done when a cut is acknowledged. An error means that
+// the cut will never be.
+type Delivery interface {
+	Submit(ctx context.Context, cut *sink.Cut, done func(error)) error
+}
+
+// Config is a planned pipeline.
+type Config struct {
+	Pipeline, Node string
+	Revision       uint64
+
+	Source   ingest.Source
+	Decoder  func() (ingest.Decoder, error) // one per chain
+	Steps    []operators.Step
+	Window   func() operators.Window // one per lane
+	Delivery Delivery
+	// Coverage is sink.Sink.Coverage: what the destination knows of a partition that has no commit.
+	Coverage func(ctx context.Context, p batch.Partition) ([]sink.Coverage, error)
+
+	FlushEvery time.Duration // how often changed windows are shipped; 0: 10 s
+	BatchRows  int           // rows per batch; 0: 8192
+	SlotSize   int           // bytes of the decoder's slots, as its package says
+	PlainPool  bool          // no memfd even where there is one
+	Chains     int           // operator chains, which bounds the cores used; 0: GOMAXPROCS
+	MaxState   int64         // bytes of window state over all lanes; 0: 256 MiB
+	MaxQueued  int64         // bytes of records waiting in lanes; 0: 64 MiB
+	// KeepPayload is how many bytes of a rejected record a dead letter keeps; 0: 64 KiB.
+	KeepPayload int
+	// ShutdownTimeout bounds the last flush; 0: 5 s.
+	ShutdownTimeout time.Duration
+	// OnGapStop stops a partition at a gap instead of going on in a new segment.
+	OnGapStop bool
+	// StopAtEnd ends the run when every partition has been read to where it ended when it was assigned.
+	StopAtEnd bool
+
+	Log *slog.Logger
+}
+
+func (c *Config) setDefaults() {
+	def := func(v *int64, d int64) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	if c.FlushEvery == 0 {
+		c.FlushEvery = 10 * time.Second
+	}
+	if c.BatchRows == 0 {
+		c.BatchRows = 8192
+	}
+	if c.SlotSize == 0 {
+		c.SlotSize = 4 << 20
+	}
+	if c.Chains == 0 {
+		c.Chains = runtime.GOMAXPROCS(0)
+	}
+	def(&c.MaxState, 256<<20)
+	def(&c.MaxQueued, 64<<20)
+	if c.KeepPayload == 0 {
+		c.KeepPayload = 64 << 10
+	}
+	if c.ShutdownTimeout == 0 {
+		c.ShutdownTimeout = 5 * time.Second
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Engine runs one pipeline.
+type Engine struct {
+	cfg    Config
+	log    *slog.Logger
+	chains chan *chain
+	stats  stats
+
+	mu      sync.Mutex
+	lanes   map[laneKey]*lane // guarded by mu
+	failing map[laneKey]error // guarded by mu: partitions, or the whole source, that cannot be read
+	fatal   error             // guarded by mu: why the run ends
+	seen    bool              // guarded by mu: partitions were assigned at least once
+
+	stop    context.CancelFunc // ends Run
+	stopped chan struct{}      // closed when Run has begun to end
+	queued  atomic.Int64       // bytes of records waiting in lanes
+	state   atomic.Int64       // bytes of window state
+	commits commitQueue
+}
+
+type laneKey struct {
+	topic string
+	id    int32
+}
+
+func keyOf(p batch.Partition) laneKey { return laneKey{p.Topic, p.ID} }
+
+// New makes the chains of operators. Close frees them.
+func New(ctx context.Context, cfg Config) (*Engine, error) {
+	cfg.setDefaults()
+	e := &Engine{
+		cfg: cfg, log: cfg.Log,
+		chains:  make(chan *chain, cfg.Chains),
+		lanes:   map[laneKey]*lane{},
+		failing: map[laneKey]error{},
+		stopped: make(chan struct{}),
+	}
+	e.stats.init(cfg.Steps)
+	e.commits.init()
+	for range cfg.Chains {
+		c, err := newChain(ctx, &cfg)
+		if err != nil {
+			return nil, errors.Join(err, e.Close())
+		}
+		e.chains <- c
+	}
+	return e, nil
+}
+
+// Close frees the chains. Run must have returned. Closing twice is fine.
+func (e *Engine) Close() error {
+	var errs []error
+	for {
+		select {
+		case c := <-e.chains:
+			errs = append(errs, c.close())
+		default:
+			return errors.Join(errs...)
+		}
+	}
+}
+
+// Run reads until ctx ends, then ships what it has, commits, and leaves the group. It returns an error when the
+// pipeline cannot go on.
+func (e *Engine) Run(ctx context.Context) error {
+	ctx, e.stop = context.WithCancel(ctx)
+	defer e.stop()
+
+	// The flush clock and the commits outlive the source, which ships and commits while it leaves the group.
+	helpers, stopHelpers := context.WithCancel(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	wg.Go(func() { e.flushClock(helpers) })
+	wg.Go(func() { e.commits.run(helpers, e) })
+
+	err := e.cfg.Source.Run(ctx, e)
+	e.abandon()
+	stopHelpers()
+	wg.Wait()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.fatal != nil {
+		return e.fatal
+	}
+	return err
+}
+
+// fail ends the run with an error.
+func (e *Engine) fail(err error) {
+	e.mu.Lock()
+	if e.fatal == nil {
+		e.fatal = err
+	}
+	e.mu.Unlock()
+	e.stop()
+}
+
+// flushClock tells every lane when to ship. One clock for all, so that a delivery carries many partitions at once.
+func (e *Engine) flushClock(ctx context.Context) {
+	tick := time.NewTicker(e.cfg.FlushEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			e.eachLane(func(l *lane) { l.request(wantFlush) })
+		}
+	}
+}
+
+func (e *Engine) eachLane(f func(*lane)) {
+	e.mu.Lock()
+	lanes := make([]*lane, 0, len(e.lanes))
+	for _, l := range e.lanes {
+		lanes = append(lanes, l)
+	}
+	e.mu.Unlock()
+	for _, l := range lanes {
+		f(l)
+	}
+}
+
+func (e *Engine) lane(p batch.Partition) *lane {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.lanes[keyOf(p)]
+}
+
+// Assigned implements ingest.Handler.
+func (e *Engine) Assigned(ctx context.Context, a ingest.Assignment) (int64, error) {
+	at, err := e.resume(ctx, a)
+	if err != nil {
+		return 0, err
+	}
+	l := newLane(e, a, at)
+	e.mu.Lock()
+	if old := e.lanes[keyOf(a.Partition)]; old != nil {
+		e.mu.Unlock()
+		return 0, fmt.Errorf("partition %s was assigned twice", a.Partition)
+	}
+	e.lanes[keyOf(a.Partition)] = l
+	e.seen = true
+	delete(e.failing, keyOf(a.Partition))
+	e.mu.Unlock()
+	e.log.Info("partition assigned", "partition", a.Partition.String(), "from", at.read, "position", at.position,
+		"segment", at.segment, "log_start", a.LogStart, "log_end", a.LogEnd)
+	go l.run()
+	return at.read, nil
+}
+
+// Records implements ingest.Handler.
+func (e *Engine) Records(p batch.Partition, records []batch.Record, logEnd int64) {
+	if l := e.lane(p); l != nil {
+		l.stats.logEnd.Store(logEnd)
+		l.push(chunk{records: records})
+	}
+}
+
+// Gap implements ingest.Handler.
+func (e *Engine) Gap(_ context.Context, p batch.Partition, from, to int64, why ingest.GapReason) {
+	e.log.Warn("offsets are missing", "partition", p.String(), "from", from, "to", to, "reason", string(why))
+	if l := e.lane(p); l != nil {
+		l.push(chunk{gap: &gap{from: from, to: to, why: why}})
+	}
+}
+
+// Revoked implements ingest.Handler.
+func (e *Engine) Revoked(ctx context.Context, ps []batch.Partition) {
+	ctx, cancel := context.WithTimeout(ctx, e.cfg.ShutdownTimeout)
+	defer cancel()
+	var lanes []*lane
+	for _, p := range ps {
+		if l := e.lane(p); l != nil {
+			lanes = append(lanes, l)
+			l.request(wantFinish)
+		}
+	}
+	for _, l := range lanes {
+		if !l.wait(ctx) {
+			e.log.Warn("partition given up before everything was stored; its next owner reads it again",
+				"partition", l.partition.String())
+		}
+	}
+	if err := e.commits.flush(ctx, e); err != nil {
+		e.log.Warn("could not commit before giving partitions up; their next owner reads a little again", "error", err)
+	}
+	e.drop(lanes)
+}
+
+// Lost implements ingest.Handler.
+func (e *Engine) Lost(ps []batch.Partition) {
+	var lanes []*lane
+	for _, p := range ps {
+		if l := e.lane(p); l != nil {
+			lanes = append(lanes, l)
+			e.log.Warn("partition lost: somebody else owns it now", "partition", p.String())
+		}
+	}
+	e.drop(lanes)
+}
+
+// drop ends lanes and forgets them.
+func (e *Engine) drop(lanes []*lane) {
+	for _, l := range lanes {
+		l.cancel()
+		<-l.done
+		e.commits.forget(l.partition)
+		e.mu.Lock()
+		delete(e.lanes, keyOf(l.partition))
+		delete(e.failing, keyOf(l.partition))
+		e.mu.Unlock()
+		e.stats.retire(l)
+	}
+}
+
+// abandon ends every lane that is left when the source has ended.
+func (e *Engine) abandon() {
+	var lanes []*lane
+	e.eachLane(func(l *lane) { lanes = append(lanes, l) })
+	e.drop(lanes)
+}
+
+// Failed implements ingest.Handler.
+func (e *Engine) Failed(p batch.Partition, err error) {
+	key := keyOf(p)
+	e.mu.Lock()
+	before := e.failing[key]
+	if err == nil {
+		delete(e.failing, key)
+	} else {
+		e.failing[key] = err
+	}
+	e.mu.Unlock()
+	switch {
+	case err != nil && (before == nil || before.Error() != err.Error()):
+		e.stats.sourceErrors.Add(1)
+		e.log.Error("cannot read", "partition", partitionName(p), "error", err)
+	case err == nil && before != nil:
+		e.log.Info("reading again", "partition", partitionName(p))
+	}
+}
+
+func partitionName(p batch.Partition) string {
+	if p.Topic == "" {
+		return "all"
+	}
+	return p.String()
+}
+
+// ended is called by a lane that has reached the end it was to stop at.
+func (e *Engine) ended() {
+	e.mu.Lock()
+	all := e.seen
+	for _, l := range e.lanes {
+		all = all && l.atEnd.Load()
+	}
+	e.mu.Unlock()
+	if all {
+		e.stop()
+	}
+}

@@ -1,0 +1,394 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/weir-stream/weir/ingest"
+	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/operators"
+	"github.com/weir-stream/weir/sink"
+)
+
+// lane takes the records of one partition through the pipeline, in offset order.
+type lane struct {
+	e         *Engine
+	partition batch.Partition
+	cancel    context.CancelFunc
+	ctx       context.Context // the lane's life; a lane is started by Assigned, which has no longer-lived context
+	done      chan struct{}   // closed when the goroutine has ended
+	finished  chan struct{}   // closed when a finish was carried out
+	wake      chan struct{}   // capacity 1
+
+	mu          sync.Mutex
+	queue       []chunk // guarded by mu
+	queuedBytes int64   // guarded by mu
+	paused      bool    // guarded by mu
+	wants       want    // guarded by mu
+
+	// Of the lane's goroutine alone.
+	window   operators.Window
+	segment  uint64
+	start    int64
+	position int64 // offsets below are in the window or accounted for otherwise
+	replayTo int64 // below, records only rebuild windows
+	reached  operators.Clock
+	counters sink.Counters
+	gap      int64
+	why      string
+	letters  []sink.DeadLetter
+	letterB  int64 // bytes of letters
+	shipped  int64 // position of the last cut
+	opened   bool  // whether the segment's coverage was shipped once
+	stateB   int64
+	endAt    int64 // log end at assignment, for StopAtEnd
+
+	inFlight atomic.Bool // a cut is with delivery
+	atEnd    atomic.Bool
+	stats    laneStats
+}
+
+// chunk is what a lane's queue holds: records or a gap.
+type chunk struct {
+	records []batch.Record
+	bytes   int64
+	gap     *gap
+}
+
+type gap struct {
+	from, to int64
+	why      ingest.GapReason
+}
+
+// want is a set of requests to a lane.
+type want uint8
+
+const (
+	wantFlush  want = 1 << iota
+	wantFinish      // ship everything that was processed, then end
+)
+
+func newLane(e *Engine, a ingest.Assignment, at resumption) *lane {
+	// The lane ends when its partition leaves, not when the assignment's context does.
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &lane{
+		e: e, partition: a.Partition, ctx: ctx, cancel: cancel,
+		done: make(chan struct{}), finished: make(chan struct{}), wake: make(chan struct{}, 1),
+		window: e.cfg.Window(), segment: at.segment, start: at.start, position: at.position, replayTo: at.position,
+		reached: at.reached, counters: at.counters, gap: at.gap, why: at.why, shipped: at.position,
+		endAt: a.LogEnd,
+	}
+	if at.counters != (sink.Counters{}) || at.read < at.position {
+		l.opened = true
+	}
+	l.window.Restore(at.at, at.reached)
+	l.stats.init(l)
+	return l
+}
+
+// request adds a want and wakes the lane.
+func (l *lane) request(w want) {
+	l.mu.Lock()
+	l.wants |= w
+	l.mu.Unlock()
+	l.poke()
+}
+
+func (l *lane) poke() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// wait waits until a finish was carried out, and tells whether it was.
+func (l *lane) wait(ctx context.Context) bool {
+	select {
+	case <-l.finished:
+		return true
+	case <-l.done:
+		select {
+		case <-l.finished:
+			return true
+		default:
+			return false
+		}
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// The queue of a lane is full at maxQueueRecords records, or when it has its share of the bytes that may wait.
+const maxQueueRecords = 64 << 10
+
+// push adds to the queue; it pauses the partition when the lane has enough.
+func (l *lane) push(c chunk) {
+	for i := range c.records {
+		c.bytes += int64(len(c.records[i].Key) + len(c.records[i].Value))
+	}
+	total := l.e.queued.Add(c.bytes)
+	l.mu.Lock()
+	l.queue = append(l.queue, c)
+	l.queuedBytes += c.bytes
+	records := 0
+	for i := range l.queue {
+		records += len(l.queue[i].records)
+	}
+	full := records > maxQueueRecords || l.queuedBytes > l.e.cfg.MaxQueued/4 || total > l.e.cfg.MaxQueued
+	pause := full && !l.paused
+	l.paused = l.paused || full
+	l.mu.Unlock()
+	if pause {
+		l.e.cfg.Source.Pause(l.partition)
+		l.stats.pauses.Add(1)
+	}
+	l.poke()
+}
+
+// next takes the oldest chunk and the wants.
+func (l *lane) next() (c chunk, ok bool, w want) {
+	l.mu.Lock()
+	w, l.wants = l.wants, 0
+	if ok = len(l.queue) > 0; ok {
+		c = l.queue[0]
+		l.queue[0] = chunk{}
+		l.queue = l.queue[1:]
+		l.queuedBytes -= c.bytes
+	}
+	resume := l.paused && len(l.queue) == 0
+	if resume {
+		l.paused = false
+	}
+	l.mu.Unlock()
+	if ok {
+		l.e.queued.Add(-c.bytes)
+	}
+	if resume {
+		l.e.cfg.Source.Resume(l.partition)
+	}
+	return c, ok, w
+}
+
+// run is the lane's goroutine.
+func (l *lane) run() {
+	defer close(l.done)
+	defer l.discard()
+	flush := false
+	for {
+		if l.ctx.Err() != nil {
+			return
+		}
+		c, ok, w := l.next()
+		if w&wantFinish != 0 {
+			// What waits in the queue is not processed: the next owner reads it.
+			if l.drain() {
+				close(l.finished)
+			}
+			return
+		}
+		flush = flush || w&wantFlush != 0
+		if ok {
+			if err := l.take(c); err != nil {
+				if l.ctx.Err() == nil {
+					l.e.fail(err)
+				}
+				return
+			}
+		}
+		if (flush || l.full()) && l.ship() {
+			flush = false
+		}
+		l.checkEnd()
+		if !ok {
+			select {
+			case <-l.wake:
+			case <-l.ctx.Done():
+			}
+		}
+	}
+}
+
+// discard gives back what the lane still counts for.
+func (l *lane) discard() {
+	l.mu.Lock()
+	bytes := l.queuedBytes
+	l.queue, l.queuedBytes = nil, 0
+	l.mu.Unlock()
+	l.e.queued.Add(-bytes)
+	l.e.state.Add(-l.stateB)
+	l.stateB = 0
+}
+
+// take processes one chunk of the queue.
+func (l *lane) take(c chunk) error {
+	if c.gap != nil {
+		return l.takeGap(c.gap)
+	}
+	for records := c.records; len(records) > 0; {
+		n := min(len(records), l.e.cfg.BatchRows)
+		replay := records[0].Offset < l.replayTo
+		if replay {
+			// A batch is either replayed or new, never both: only the new records are counted.
+			for n > 0 && records[n-1].Offset >= l.replayTo {
+				n--
+			}
+		}
+		taken, err := l.process(records[:n], replay)
+		if err != nil {
+			return err
+		}
+		records = records[taken:]
+		if l.full() && !l.inFlight.Load() {
+			l.ship()
+		}
+		if err := l.await(l.overfull); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// process takes a prefix of the records through the chain and into the window.
+func (l *lane) process(records []batch.Record, replay bool) (int, error) {
+	if !replay && l.replayTo > 0 {
+		if err := l.endReplay(); err != nil {
+			return 0, err
+		}
+	}
+	var c *chain
+	select {
+	case c = <-l.e.chains:
+	case <-l.ctx.Done():
+		return 0, l.ctx.Err()
+	}
+	defer func() {
+		c.batch.Release()
+		l.e.chains <- c
+	}()
+	began := time.Now()
+	b, err := c.run(l.ctx, l.partition, records, l.e.cfg.Steps, l.e.stats.steps)
+	if err != nil {
+		return 0, err
+	}
+	first, n := b.Records[0].Offset, len(b.Records)
+	counts := l.window.Add(b, first)
+	last := b.Records[n-1].Offset + 1
+	if replay {
+		l.stats.replayed.Add(int64(n))
+		return n, nil
+	}
+	l.account(b, counts)
+	l.position = last
+	l.stats.batch(l, n, b, time.Since(began))
+	return n, nil
+}
+
+// endReplay checks that the replay has brought the clock to where it was. If not, the log or the operators gave other
+// rows than before, and no total built on them could be vouched for.
+func (l *lane) endReplay() error {
+	replayed := l.replayTo
+	l.replayTo = 0
+	if got := l.window.Clock(); l.reached.Max != operators.Unset && got != l.reached {
+		return fmt.Errorf("%s: reading offsets below %d again gave other rows than the first time (event time %d, was %d): "+
+			"the log was changed, or an operator is not a function of its rows; start the pipeline under another name or group to count anew",
+			l.partition, replayed, got.Max, l.reached.Max)
+	}
+	return nil
+}
+
+// account adds a batch to the counters and keeps its dead letters.
+func (l *lane) account(b *batch.Batch, counts operators.Counts) {
+	rejected := int64(0)
+	for i := range b.Rejects {
+		r := &b.Rejects[i]
+		if r.Reason != batch.ReasonLate {
+			rejected++
+		}
+		l.stats.reject(r.Reason)
+		l.keep(b, i)
+	}
+	l.counters.RecordsIn += int64(len(b.Records))
+	l.counters.Aggregated += counts.Aggregated
+	l.counters.Late += counts.Late
+	l.counters.Filtered += b.Filtered
+	l.counters.Rejected += rejected
+	l.counters.Expanded += b.Expanded
+	l.stats.aggregated.Add(counts.Aggregated)
+	l.stats.late.Add(counts.Late)
+	l.stats.filtered.Add(b.Filtered)
+	l.stats.expanded.Add(b.Expanded)
+	state := l.window.MemorySize()
+	l.e.state.Add(state - l.stateB)
+	l.stateB = state
+}
+
+// keep makes a dead letter of reject i. The payload is copied: the record's memory is a whole fetch.
+func (l *lane) keep(b *batch.Batch, i int) {
+	r := &b.Rejects[i]
+	d := sink.DeadLetter{
+		Partition: l.partition, Revision: l.e.cfg.Revision, Segment: l.segment, Offset: b.Records[0].Offset,
+		Step: r.Step, Reason: r.Reason, Detail: r.Detail,
+	}
+	payload := r.Payload
+	record := &b.Records[0]
+	if r.Record >= 0 {
+		record = &b.Records[r.Record]
+		d.Offset = record.Offset
+		if payload == nil {
+			payload = record.Value
+		}
+	}
+	d.Time = time.UnixMilli(record.Time)
+	// Rows of one record stay together in a batch, so their order tells them apart on every replay.
+	if n := len(l.letters); n > 0 {
+		if last := &l.letters[n-1]; last.Offset == d.Offset && last.Step == d.Step {
+			d.Index = last.Index + 1
+		}
+	}
+	if d.Truncated = len(payload) > l.e.cfg.KeepPayload; d.Truncated {
+		payload = payload[:l.e.cfg.KeepPayload]
+	}
+	d.Payload = append([]byte(nil), payload...)
+	if r.Record >= 0 {
+		d.Key = append([]byte(nil), record.Key[:min(len(record.Key), l.e.cfg.KeepPayload)]...)
+	}
+	l.letters = append(l.letters, d)
+	l.letterB += int64(len(d.Payload)+len(d.Key)+len(d.Detail)) + 200
+}
+
+// takeGap ends the segment, ships it, and opens the next one behind the gap.
+func (l *lane) takeGap(g *gap) error {
+	l.stats.gaps.Add(1)
+	if l.e.cfg.OnGapStop {
+		return fmt.Errorf("%s: offsets %d to %d are missing (%s), and on_gap is stop", l.partition, g.from, g.to, g.why)
+	}
+	if !l.drain() {
+		return l.ctx.Err()
+	}
+	l.nextSegment(g.to, max(0, g.to-g.from), string(g.why))
+	return nil
+}
+
+// nextSegment forgets the windows, which are stored as far as they got, and starts adding to them anew.
+func (l *lane) nextSegment(start, gap int64, why string) {
+	l.window.Reset()
+	l.e.state.Add(l.window.MemorySize() - l.stateB)
+	l.stateB = l.window.MemorySize()
+	l.segment++
+	l.start, l.position, l.shipped, l.replayTo = start, start, start, 0
+	l.gap, l.why = gap, why
+	l.counters = sink.Counters{}
+	l.opened = false
+}
+
+// checkEnd tells the engine when the lane has come to where the log ended.
+func (l *lane) checkEnd() {
+	if !l.e.cfg.StopAtEnd || l.atEnd.Load() || l.position < l.endAt {
+		return
+	}
+	l.atEnd.Store(true)
+	go l.e.ended() // it may end the run, which waits for this lane
+}

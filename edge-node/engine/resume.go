@@ -1,0 +1,191 @@
+package engine
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/weir-stream/weir/ingest"
+	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/operators"
+	"github.com/weir-stream/weir/sink"
+)
+
+// resumption is where a lane takes a partition up again.
+type resumption struct {
+	read     int64 // first offset to read
+	position int64 // offsets below were accounted for; between read and position records only rebuild windows
+	segment  uint64
+	start    int64 // first offset of the segment
+	at       operators.Clock
+	reached  operators.Clock
+	counters sink.Counters
+	gap      int64
+	why      string
+}
+
+// commitMetadata is what a commit says beside its offset, which is the lowest one a window that is not final needs.
+// With it a new owner needs nothing else: Kafka is the changelog of window state.
+type commitMetadata struct {
+	Format   int      `json:"v"`
+	Revision string   `json:"rev"`
+	TopicID  string   `json:"tid"`
+	Segment  uint64   `json:"seg"`
+	Start    int64    `json:"start"`
+	Position int64    `json:"b"`
+	At       [3]int64 `json:"at"`      // the clock before the committed offset
+	Reached  [3]int64 `json:"reached"` // the clock at Position
+	Counters [6]int64 `json:"n"`
+	Gap      int64    `json:"gap,omitempty"`
+	Why      string   `json:"why,omitempty"`
+	Node     string   `json:"node"`
+}
+
+// commitFormat is the version of commitMetadata. A reader refuses other versions.
+const commitFormat = 1
+
+func clockArray(c operators.Clock) [3]int64 { return [3]int64{c.Max, c.Jump, c.JumpN} }
+
+func arrayClock(a [3]int64) operators.Clock {
+	return operators.Clock{Max: a[0], Jump: a[1], JumpN: a[2]}
+}
+
+func countersArray(c sink.Counters) [6]int64 {
+	return [6]int64{c.RecordsIn, c.Aggregated, c.Late, c.Filtered, c.Rejected, c.Expanded}
+}
+
+func arrayCounters(a [6]int64) sink.Counters {
+	return sink.Counters{RecordsIn: a[0], Aggregated: a[1], Late: a[2], Filtered: a[3], Rejected: a[4], Expanded: a[5]}
+}
+
+func revisionText(r uint64) string { return fmt.Sprintf("%016x", r) }
+
+// resume decides where a partition goes on. The commit knows; without one that fits, the destination is asked, because
+// rows it already has must neither be counted twice nor be overwritten by less.
+func (e *Engine) resume(ctx context.Context, a ingest.Assignment) (resumption, error) {
+	var m commitMetadata
+	fits := a.Committed >= 0 && a.Metadata != "" && json.Unmarshal([]byte(a.Metadata), &m) == nil
+	if fits && m.Format != commitFormat {
+		return resumption{}, fmt.Errorf("the commit of %s was written by another version of weir (format %d, this one knows %d); use that version, or another group",
+			a.Partition, m.Format, commitFormat)
+	}
+	if fits && m.TopicID == hex.EncodeToString(a.Partition.TopicID[:]) {
+		rev, err := strconv.ParseUint(m.Revision, 16, 64)
+		if err != nil || m.Position < a.Committed || m.Start > m.Position {
+			return resumption{}, fmt.Errorf("the commit of %s is damaged: %s", a.Partition, a.Metadata)
+		}
+		if m.Position > a.LogEnd || a.Committed > a.LogEnd {
+			return resumption{}, fmt.Errorf("the commit of %s is at %d but the log ends at %d: the log was cut back; reset the group's offset to go on",
+				a.Partition, m.Position, a.LogEnd)
+		}
+		if rev == e.cfg.Revision && a.Committed >= a.LogStart {
+			return resumption{
+				read: a.Committed, position: m.Position, segment: m.Segment, start: m.Start,
+				at: arrayClock(m.At), reached: arrayClock(m.Reached), counters: arrayCounters(m.Counters),
+				gap: m.Gap, why: m.Why,
+			}, nil
+		}
+		// Another revision, or records that open windows need are gone. What was stored up to the commit stays true;
+		// a new segment adds to it.
+		return e.newSegment(ctx, a, m.Position, m.Segment+1)
+	}
+	begin := a.Begin
+	if a.Committed >= 0 && !fits {
+		begin = a.Committed // somebody set the group's offset by hand
+	}
+	return e.newSegment(ctx, a, begin, 0)
+}
+
+// newSegment opens a segment at the given offset, or after what the destination already has of the partition. Its
+// number is at least the given one.
+func (e *Engine) newSegment(ctx context.Context, a ingest.Assignment, begin int64, number uint64) (resumption, error) {
+	cov, err := e.coverage(ctx, a.Partition)
+	if err != nil {
+		return resumption{}, err
+	}
+	unset := operators.Clock{Max: operators.Unset}
+	r := resumption{read: begin, start: begin, segment: number, at: unset, reached: unset}
+	if len(cov) > 0 {
+		last := cov[0]
+		if last.RowsVersion > last.Version {
+			// A node died after it stored rows and before it stored their coverage. Only the same revision, from the
+			// beginning of the same segment, gives exactly these rows again.
+			if last.Revision == e.cfg.Revision && last.Start < a.LogStart && !e.cfg.OnGapStop {
+				return e.unaccounted(a, last)
+			}
+			if last.Revision != e.cfg.Revision || last.Start < a.LogStart {
+				return resumption{}, fmt.Errorf("%s: revision %s stored rows up to offset %d but accounted for %d only; run that revision once more so that it can finish",
+					a.Partition, revisionText(last.Revision), last.RowsVersion, last.Version)
+			}
+			r.read, r.start, r.segment, r.gap, r.why = last.Start, last.Start, last.Segment, last.Gap, last.GapReason
+			r.position = r.read
+			return r, nil
+		}
+		r.segment = max(number, last.Segment+1)
+		r.read = max(begin, last.Version)
+		if begin < last.Version {
+			e.log.Info("the destination is ahead of the group's offset", "partition", a.Partition.String(), "from", last.Version)
+		}
+		if r.read > last.Version {
+			r.gap, r.why = r.read-last.Version, string(ingest.GapCommit)
+		}
+	}
+	if r.read < a.LogStart {
+		r.gap += a.LogStart - r.read
+		r.why = string(ingest.GapRetention)
+		if len(cov) == 0 {
+			r.gap, r.why = 0, "" // nothing was ever stored: the log simply begins here
+		}
+		r.read = a.LogStart
+	}
+	if r.read > a.LogEnd {
+		return resumption{}, fmt.Errorf("%s would go on at offset %d but the log ends at %d: the log was cut back, or the topic is another one",
+			a.Partition, r.read, a.LogEnd)
+	}
+	r.start, r.position = r.read, r.read
+	if r.gap > 0 {
+		e.log.Warn("offsets are missing", "partition", a.Partition.String(), "before", r.read, "count", r.gap, "reason", r.why)
+		if e.cfg.OnGapStop {
+			return resumption{}, fmt.Errorf("%s: %d offsets before %d are missing (%s), and on_gap is stop", a.Partition, r.gap, r.read, r.why)
+		}
+	}
+	return r, nil
+}
+
+// unaccounted goes on after rows that were stored without their coverage and that cannot be made again, because the
+// log no longer has their records. Blocks are stored whole, so the rows are most likely complete; the gap says where
+// they might not be.
+func (e *Engine) unaccounted(a ingest.Assignment, last sink.Coverage) (resumption, error) {
+	at := max(last.RowsVersion, a.LogStart)
+	unset := operators.Clock{Max: operators.Unset}
+	e.log.Warn("rows were stored without an account of them, and the log no longer has their records",
+		"partition", a.Partition.String(), "from", last.Version, "to", at)
+	if at > a.LogEnd {
+		return resumption{}, fmt.Errorf("%s: the destination has rows up to offset %d but the log ends at %d", a.Partition, at, a.LogEnd)
+	}
+	return resumption{
+		read: at, position: at, start: at, segment: last.Segment + 1, at: unset, reached: unset,
+		gap: at - last.Version, why: string(ingest.GapRetention),
+	}, nil
+}
+
+// coverage asks the destination for as long as it takes: without the answer a partition cannot be read at all.
+func (e *Engine) coverage(ctx context.Context, p batch.Partition) ([]sink.Coverage, error) {
+	wait := 200 * time.Millisecond
+	for {
+		cov, err := e.cfg.Coverage(ctx, p)
+		if err == nil {
+			return cov, nil
+		}
+		e.Failed(p, fmt.Errorf("ask the destination what it has of the partition: %w", err))
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(wait):
+			wait = min(2*wait, 10*time.Second)
+		}
+	}
+}

@@ -1,0 +1,244 @@
+package engine
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/weir-stream/weir/ingest"
+	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/operators"
+	"github.com/weir-stream/weir/sink"
+)
+
+// A lane ships before the flush clock says so when it has this much to ship.
+const (
+	maxDirty       = 200_000
+	maxLetterBytes = 4 << 20
+)
+
+// full tells whether the lane should ship now.
+func (l *lane) full() bool {
+	return l.letterB > maxLetterBytes || l.window.Dirty() > maxDirty || l.e.state.Load() > l.e.cfg.MaxState
+}
+
+// overfull tells whether the lane must not take more until a cut is acknowledged.
+func (l *lane) overfull() bool {
+	return l.inFlight.Load() && (l.letterB > 2*maxLetterBytes || l.window.Dirty() > 2*maxDirty || l.e.state.Load() > l.e.cfg.MaxState)
+}
+
+// await waits while a condition that an acknowledgement ends holds. It notes a finish that comes meanwhile.
+func (l *lane) await(while func() bool) error {
+	for while() {
+		select {
+		case <-l.wake:
+			l.mu.Lock()
+			finish := l.wants&wantFinish != 0
+			l.mu.Unlock()
+			if finish {
+				l.poke() // run sees it again
+				return nil
+			}
+		case <-l.ctx.Done():
+			return l.ctx.Err()
+		}
+	}
+	return nil
+}
+
+// ship cuts and hands the cut to delivery. It tells whether there is nothing left to ship; a cut that is still on its
+// way postpones the next one.
+func (l *lane) ship() bool {
+	if l.inFlight.Load() {
+		return false
+	}
+	if l.replayTo > 0 || (l.position == l.shipped && l.opened && len(l.letters) == 0) {
+		return true
+	}
+	w := l.window.Cut(l.position)
+	cut := &sink.Cut{Rows: w.Rows, DeadLetters: l.letters, Coverage: sink.Coverage{
+		Partition: l.partition, Revision: l.e.cfg.Revision, Segment: l.segment, Start: l.start, Version: l.position,
+		Watermark: l.window.Watermark(), Final: l.window.Final(), Counters: l.counters, Gap: l.gap, GapReason: l.why,
+	}}
+	l.letters, l.letterB = nil, 0
+	l.shipped, l.opened = l.position, true
+	state := l.window.MemorySize()
+	l.e.state.Add(state - l.stateB)
+	l.stateB = state
+	spill := state > 0 && l.e.state.Load() > l.e.cfg.MaxState
+	commit := l.commitOf(w, spill)
+	l.inFlight.Store(true)
+	began := time.Now()
+	err := l.e.cfg.Delivery.Submit(l.ctx, cut, func(err error) {
+		if err != nil {
+			l.e.fail(err)
+		} else {
+			l.e.commits.add(commit)
+			l.stats.acked(cut, time.Since(began))
+		}
+		l.inFlight.Store(false)
+		l.poke()
+	})
+	if err != nil {
+		l.inFlight.Store(false)
+		if l.ctx.Err() == nil && !errors.Is(err, context.Canceled) {
+			l.e.fail(err)
+		}
+		return true
+	}
+	l.stats.shipped(cut)
+	if spill {
+		// The memory budget is reached: the windows shipped so far stay what they are, and the rest of them comes as
+		// a segment of its own that readers add to them. Rows of the new segment need no record of the old one.
+		l.e.log.Warn("window state is over its memory budget: a new segment starts", "partition", l.partition.String(),
+			"position", l.position, "budget_bytes", l.e.cfg.MaxState)
+		l.stats.spills.Add(1)
+		l.nextSegment(l.position, 0, "")
+	}
+	return true
+}
+
+// commitOf is what to commit once a cut is acknowledged.
+func (l *lane) commitOf(w operators.Cut, spill bool) ingest.Commit {
+	from, at := w.ReplayFrom, w.Replay
+	m := commitMetadata{
+		Format: commitFormat, Revision: revisionText(l.e.cfg.Revision), TopicID: hex.EncodeToString(l.partition.TopicID[:]),
+		Segment: l.segment, Start: l.start, Position: l.position,
+		At: clockArray(at), Reached: clockArray(l.window.Clock()),
+		Counters: countersArray(l.counters), Gap: l.gap, Why: l.why, Node: l.e.cfg.Node,
+	}
+	if spill {
+		from = l.position
+		m.Segment, m.Start, m.Counters, m.Gap, m.Why = l.segment+1, l.position, [6]int64{}, 0, ""
+		m.At = m.Reached
+	}
+	text, err := json.Marshal(m)
+	if err != nil {
+		panic("engine: encode commit metadata: " + err.Error()) // numbers and short strings
+	}
+	return ingest.Commit{Partition: l.partition, Offset: from, Metadata: string(text)}
+}
+
+// drain ships everything that was processed and waits for the acknowledgement. It tells whether that worked.
+func (l *lane) drain() bool {
+	for {
+		if l.awaitAck() != nil {
+			return false
+		}
+		if l.replayTo > 0 || (l.position == l.shipped && len(l.letters) == 0) {
+			return l.ctx.Err() == nil
+		}
+		l.ship()
+	}
+}
+
+// awaitAck waits for the cut on its way, whatever else is asked for.
+func (l *lane) awaitAck() error {
+	for l.inFlight.Load() {
+		select {
+		case <-l.wake:
+		case <-l.ctx.Done():
+			return l.ctx.Err()
+		}
+	}
+	return nil
+}
+
+// commitQueue holds the newest acknowledged position of each partition until it is committed.
+type commitQueue struct {
+	mu      sync.Mutex
+	pending map[laneKey]ingest.Commit // guarded by mu
+	wake    chan struct{}
+	busy    sync.Mutex // held during a commit, so that flush waits for one on its way
+}
+
+func (q *commitQueue) init() {
+	q.pending = map[laneKey]ingest.Commit{}
+	q.wake = make(chan struct{}, 1)
+}
+
+func (q *commitQueue) add(c ingest.Commit) {
+	q.mu.Lock()
+	q.pending[keyOf(c.Partition)] = c
+	q.mu.Unlock()
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (q *commitQueue) forget(p batch.Partition) {
+	q.mu.Lock()
+	delete(q.pending, keyOf(p))
+	q.mu.Unlock()
+}
+
+// run commits what is acknowledged, a little later, so that one commit carries the partitions of one delivery.
+func (q *commitQueue) run(ctx context.Context, e *Engine) {
+	const gather, retry = 50 * time.Millisecond, time.Second
+	wait := gather
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-q.wake:
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		wait = gather
+		if err := q.flush(ctx, e); err != nil && ctx.Err() == nil {
+			// Nothing is lost: more is read again after a restart. The next acknowledgement brings a newer one.
+			e.log.Warn("could not commit offsets; trying again", "error", err)
+			wait = retry
+			select {
+			case q.wake <- struct{}{}:
+			default:
+			}
+		}
+	}
+}
+
+// flush commits what is pending.
+func (q *commitQueue) flush(ctx context.Context, e *Engine) error {
+	q.busy.Lock()
+	defer q.busy.Unlock()
+	q.mu.Lock()
+	commits := make([]ingest.Commit, 0, len(q.pending))
+	for _, c := range q.pending {
+		commits = append(commits, c)
+	}
+	q.mu.Unlock()
+	if len(commits) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := e.cfg.Source.Commit(ctx, commits); err != nil {
+		e.stats.commitErrors.Add(1)
+		return err
+	}
+	e.stats.commits.Add(int64(len(commits)))
+	q.mu.Lock()
+	for _, c := range commits {
+		if q.pending[keyOf(c.Partition)] == c {
+			delete(q.pending, keyOf(c.Partition))
+		}
+	}
+	q.mu.Unlock()
+	return nil
+}
+
+// microseconds as a time, for people; the zero time where there is none.
+func microTime(us int64) time.Time {
+	if us == math.MinInt64 {
+		return time.Time{}
+	}
+	return time.UnixMicro(us).UTC()
+}

@@ -1,0 +1,240 @@
+package engine
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/operators"
+	"github.com/weir-stream/weir/sink"
+)
+
+// stats are the counters of an engine. They only grow.
+type stats struct {
+	steps                               []stepCount
+	commits, commitErrors, sourceErrors atomic.Int64
+
+	mu      sync.Mutex
+	retired map[laneKey]LaneStatus // guarded by mu: counts of lanes that are gone
+}
+
+type stepCount struct{ in, out atomic.Int64 }
+
+func (s *stats) init(steps []operators.Step) {
+	s.steps = make([]stepCount, len(steps))
+	s.retired = map[laneKey]LaneStatus{}
+}
+
+// retire keeps the counts of a lane that ends, so that counters never go back when a partition returns.
+func (s *stats) retire(l *lane) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.retired[keyOf(l.partition)]
+	st.add(l.status())
+	s.retired[keyOf(l.partition)] = st
+}
+
+// laneStats are the counters of a lane, written by its goroutine and read by everybody.
+type laneStats struct {
+	records, bytes, batches, busyNanos    atomic.Int64
+	aggregated, late, filtered, expanded  atomic.Int64
+	replayed, pauses, gaps, spills        atomic.Int64
+	cuts, rows, letters, ackNanos         atomic.Int64
+	rejects                               [maxReasons]atomic.Int64
+	position, segment, watermark, windows atomic.Int64
+	logEnd, groups, stateBytes            atomic.Int64
+}
+
+const maxReasons = 16
+
+func (s *laneStats) init(l *lane) {
+	s.position.Store(l.position)
+	s.segment.Store(int64(l.segment))
+	s.watermark.Store(l.window.Watermark())
+	s.logEnd.Store(l.endAt)
+}
+
+func (s *laneStats) reject(r batch.Reason) {
+	if i := slices.Index(batch.Reasons(), r); i >= 0 {
+		s.rejects[i].Add(1)
+	}
+}
+
+func (s *laneStats) batch(l *lane, n int, b *batch.Batch, took time.Duration) {
+	s.records.Add(int64(n))
+	s.batches.Add(1)
+	s.busyNanos.Add(int64(took))
+	s.position.Store(l.position)
+	s.segment.Store(int64(l.segment))
+	s.watermark.Store(l.window.Watermark())
+	s.windows.Store(int64(l.window.Windows()))
+	s.groups.Store(int64(l.window.Groups()))
+	s.stateBytes.Store(l.stateB)
+	bytes := int64(0)
+	for i := range b.Records {
+		bytes += int64(len(b.Records[i].Value))
+	}
+	s.bytes.Add(bytes)
+}
+
+func (s *laneStats) shipped(*sink.Cut) { s.cuts.Add(1) }
+
+func (s *laneStats) acked(c *sink.Cut, took time.Duration) {
+	if c.Rows != nil {
+		s.rows.Add(int64(c.Rows.Rows))
+	}
+	s.letters.Add(int64(len(c.DeadLetters)))
+	s.ackNanos.Add(int64(took))
+}
+
+// LaneStatus is what is known of a partition. Counters grow as long as the process lives, whoever owned the partition
+// in between; the rest is of this moment.
+type LaneStatus struct {
+	Partition batch.Partition
+
+	Records, Bytes, Batches      int64
+	Aggregated, Late             int64
+	Filtered, Expanded, Replayed int64
+	Rejected                     map[batch.Reason]int64
+	Pauses, Gaps, Spills         int64
+	Cuts, Rows, DeadLetters      int64
+	Busy, Ack                    time.Duration // time spent processing; time cuts took until acknowledged
+
+	Owned            bool
+	Position         int64
+	Lag              int64 // records not yet processed, as far as the broker has told
+	Segment          int64
+	Watermark        time.Time // zero before the first row
+	Windows, Groups  int64
+	StateBytes       int64
+	Queued           int // records waiting
+	Paused, InFlight bool
+}
+
+func (s *LaneStatus) add(o LaneStatus) {
+	s.Partition = o.Partition
+	s.Records += o.Records
+	s.Bytes += o.Bytes
+	s.Batches += o.Batches
+	s.Aggregated += o.Aggregated
+	s.Late += o.Late
+	s.Filtered += o.Filtered
+	s.Expanded += o.Expanded
+	s.Replayed += o.Replayed
+	s.Pauses += o.Pauses
+	s.Gaps += o.Gaps
+	s.Spills += o.Spills
+	s.Cuts += o.Cuts
+	s.Rows += o.Rows
+	s.DeadLetters += o.DeadLetters
+	s.Busy += o.Busy
+	s.Ack += o.Ack
+	if s.Rejected == nil {
+		s.Rejected = map[batch.Reason]int64{}
+	} else {
+		s.Rejected = maps.Clone(s.Rejected)
+	}
+	for r, n := range o.Rejected {
+		s.Rejected[r] += n
+	}
+}
+
+func (l *lane) status() LaneStatus {
+	s := &l.stats
+	st := LaneStatus{
+		Partition: l.partition, Records: s.records.Load(), Bytes: s.bytes.Load(), Batches: s.batches.Load(),
+		Aggregated: s.aggregated.Load(), Late: s.late.Load(), Filtered: s.filtered.Load(), Expanded: s.expanded.Load(),
+		Replayed: s.replayed.Load(), Rejected: map[batch.Reason]int64{}, Pauses: s.pauses.Load(), Gaps: s.gaps.Load(),
+		Spills: s.spills.Load(), Cuts: s.cuts.Load(), Rows: s.rows.Load(), DeadLetters: s.letters.Load(),
+		Busy: time.Duration(s.busyNanos.Load()), Ack: time.Duration(s.ackNanos.Load()),
+		Owned: true, Position: s.position.Load(), Lag: max(0, s.logEnd.Load()-s.position.Load()), Segment: s.segment.Load(), Watermark: microTime(s.watermark.Load()),
+		Windows: s.windows.Load(), Groups: s.groups.Load(), StateBytes: s.stateBytes.Load(), InFlight: l.inFlight.Load(),
+	}
+	for i, r := range batch.Reasons() {
+		st.Rejected[r] = s.rejects[i].Load()
+	}
+	l.mu.Lock()
+	for i := range l.queue {
+		st.Queued += len(l.queue[i].records)
+	}
+	st.Paused = l.paused
+	l.mu.Unlock()
+	return st
+}
+
+// Status is what an engine is doing.
+type Status struct {
+	Lanes                               []LaneStatus // by topic and partition
+	Steps                               []StepStatus
+	Commits, CommitErrors, SourceErrors int64
+	QueuedBytes, StateBytes             int64
+	// Problems is why the pipeline is not doing its work, a line each; empty when it is.
+	Problems []string
+	// Assigned tells whether the group has given this node its partitions, which may be none.
+	Assigned bool
+}
+
+// StepStatus counts the rows of a step.
+type StepStatus struct {
+	Name    string
+	In, Out int64
+}
+
+// Status takes a picture. It may be called at any time, from any goroutine.
+func (e *Engine) Status() Status {
+	st := Status{
+		Commits: e.stats.commits.Load(), CommitErrors: e.stats.commitErrors.Load(), SourceErrors: e.stats.sourceErrors.Load(),
+		QueuedBytes: e.queued.Load(), StateBytes: e.state.Load(),
+	}
+	for i, s := range e.cfg.Steps {
+		st.Steps = append(st.Steps, StepStatus{Name: s.Name(), In: e.stats.steps[i].in.Load(), Out: e.stats.steps[i].out.Load()})
+	}
+	live := map[laneKey]LaneStatus{}
+	e.eachLane(func(l *lane) { live[keyOf(l.partition)] = l.status() })
+	e.stats.mu.Lock()
+	for key, old := range e.stats.retired {
+		now := live[key]
+		sum := old
+		sum.add(now)
+		if now.Owned {
+			sum.Owned, sum.Position, sum.Segment, sum.Watermark, sum.Lag = true, now.Position, now.Segment, now.Watermark, now.Lag
+			sum.Windows, sum.Groups, sum.StateBytes = now.Windows, now.Groups, now.StateBytes
+			sum.Queued, sum.Paused, sum.InFlight = now.Queued, now.Paused, now.InFlight
+		} else {
+			sum.Partition = old.Partition
+		}
+		live[key] = sum
+	}
+	e.stats.mu.Unlock()
+	for _, s := range live {
+		st.Lanes = append(st.Lanes, s)
+	}
+	slices.SortFunc(st.Lanes, func(a, b LaneStatus) int {
+		if a.Partition.Topic != b.Partition.Topic {
+			if a.Partition.Topic < b.Partition.Topic {
+				return -1
+			}
+			return 1
+		}
+		return int(a.Partition.ID - b.Partition.ID)
+	})
+	e.mu.Lock()
+	st.Assigned = e.seen
+	for key, err := range e.failing {
+		p := batch.Partition{Topic: key.topic, ID: key.id}
+		if key.topic == "" {
+			st.Problems = append(st.Problems, err.Error())
+		} else {
+			st.Problems = append(st.Problems, p.String()+": "+err.Error())
+		}
+	}
+	if e.fatal != nil {
+		st.Problems = append(st.Problems, e.fatal.Error())
+	}
+	e.mu.Unlock()
+	slices.Sort(st.Problems)
+	return st
+}

@@ -1,0 +1,220 @@
+package clickhouse
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/google/uuid"
+
+	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/sink"
+)
+
+// insertCoverage stores coverage rows.
+func (s *Sink) insertCoverage(ctx context.Context, cs []sink.Coverage) error {
+	if len(cs) == 0 {
+		return nil
+	}
+	columns := make([]string, len(coverageColumns))
+	for i, c := range coverageColumns {
+		columns[i] = c[0]
+	}
+	hashes := make([]string, len(cs))
+	tok := newToken(qualified(s.cfg.Database, coverageTable))
+	for i := range cs {
+		hashes[i] = s.coverageHash(&cs[i])
+		tok.text(hashes[i])
+	}
+	err := s.insert(ctx, s.layout.coverage(), columns, tok, len(cs), func(b driver.Batch) error {
+		for i, c := range cs {
+			// A row per partition and flush: few enough for the plain way.
+			if err := b.Append(
+				s.table.Site, s.table.Pipeline, c.Revision, c.Partition.Topic, uuid.UUID(c.Partition.TopicID),
+				uint32(c.Partition.ID), c.Segment, c.Start, uint64(c.Version), c.Watermark, c.Final,
+				c.Counters.RecordsIn, c.Counters.Expanded, c.Counters.Aggregated, c.Counters.Late,
+				c.Counters.Filtered, c.Counters.Rejected, c.Gap, c.GapReason, s.table.Node, hashes[i],
+			); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, c := range cs {
+		s.opened[keyOf(c)] = true
+	}
+	return nil
+}
+
+// coverageHash guards a coverage row against being changed by hand: SHA-256 of its fields but the node, as text, each
+// followed by a line feed. The audit computes it again in SQL; see coverageHashSQL.
+func (s *Sink) coverageHash(c *sink.Coverage) string {
+	id := func(v int64) string { return strconv.FormatInt(v, 10) }
+	h := sha256.Sum256([]byte(strings.Join([]string{
+		s.table.Site, s.table.Pipeline, strconv.FormatUint(c.Revision, 10), c.Partition.Topic,
+		uuid.UUID(c.Partition.TopicID).String(), id(int64(c.Partition.ID)), strconv.FormatUint(c.Segment, 10),
+		id(c.Start), id(c.Version), id(c.Watermark), id(c.Final),
+		id(c.Counters.RecordsIn), id(c.Counters.Expanded), id(c.Counters.Aggregated), id(c.Counters.Late),
+		id(c.Counters.Filtered), id(c.Counters.Rejected), id(c.Gap), c.GapReason, "",
+	}, "\n")))
+	return hex.EncodeToString(h[:])
+}
+
+// coverageHashSQL is coverageHash over the columns of the table.
+func coverageHashSQL() string {
+	var parts []string
+	for _, c := range coverageColumns {
+		if c[0] == "node" || c[0] == "hash" {
+			continue
+		}
+		parts = append(parts, "toString("+c[0]+")", "'\\n'")
+	}
+	return "lower(hex(SHA256(concat(" + strings.Join(parts, ", ") + "))))"
+}
+
+// rowsVersionSegments is for how many of the newest segments Coverage looks at the rows themselves. Older ones are
+// closed: nothing continues them.
+const rowsVersionSegments = 3
+
+// Coverage reads what is stored of a partition; see sink.Sink. RowsVersion is looked up for the three newest segments;
+// for older ones it is their Version.
+func (s *Sink) Coverage(ctx context.Context, p batch.Partition) ([]sink.Coverage, error) {
+	op := fmt.Sprintf("read the coverage of %s", p)
+	sql := fmt.Sprintf(`SELECT rev, segment, start_offset, version, watermark_us, final_us,
+    records_in, expanded, aggregated, late, filtered, rejected, gap, gap_reason
+FROM %s FINAL
+WHERE site = %s AND pipeline = %s AND topic = %s AND topic_id = %s AND partition = %d
+ORDER BY segment DESC, version DESC, rev`,
+		qualified(s.cfg.Database, coverageTable), quote(s.table.Site), quote(s.table.Pipeline),
+		quote(p.Topic), quote(uuid.UUID(p.TopicID).String()), p.ID)
+	var all []sink.Coverage
+	err := s.query(ctx, op, sql, func(rows driver.Rows) error {
+		c, version := sink.Coverage{Partition: p}, uint64(0)
+		n := &c.Counters
+		if err := rows.Scan(&c.Revision, &c.Segment, &c.Start, &version, &c.Watermark, &c.Final,
+			&n.RecordsIn, &n.Expanded, &n.Aggregated, &n.Late, &n.Filtered, &n.Rejected, &c.Gap, &c.GapReason); err != nil {
+			return err
+		}
+		c.Version = int64(version)
+		c.RowsVersion = c.Version
+		all = append(all, c)
+		return nil
+	})
+	if err == nil {
+		err = s.rowsVersions(ctx, op, p, all[:min(len(all), rowsVersionSegments)])
+	}
+	if err != nil {
+		return nil, s.explain(ctx, err)
+	}
+	return all, nil
+}
+
+// rowsVersions fills RowsVersion. Rows beyond the coverage are of windows that were not final then, so the primary
+// index of the table, which begins with window_start, bounds what is read.
+func (s *Sink) rowsVersions(ctx context.Context, op string, p batch.Partition, cs []sink.Coverage) error {
+	for i := range cs {
+		c := &cs[i]
+		bound := ""
+		if us := c.Final; us >= minCompleteMicros && us < maxTime.UnixMicro() && s.table.Window > 0 {
+			from := inTime(us, batch.Microsecond).Add(-s.table.Window)
+			bound = fmt.Sprintf("\n    AND window_start >= fromUnixTimestamp64Milli(%d, 'UTC')", from.UnixMilli()-1)
+		}
+		sql := fmt.Sprintf(`SELECT max(_version) FROM %s
+WHERE _site = %s AND _pipeline = %s AND _rev = %d AND _topic = %s AND _topic_id = %s AND _partition = %d AND _segment = %d%s`,
+			qualified(s.cfg.Database, s.layout.partials().name), quote(s.table.Site), quote(s.table.Pipeline), c.Revision,
+			quote(p.Topic), quote(uuid.UUID(p.TopicID).String()), p.ID, c.Segment, bound)
+		err := s.query(ctx, op, sql, func(rows driver.Rows) error {
+			version := uint64(0)
+			if err := rows.Scan(&version); err != nil {
+				return err
+			}
+			c.RowsVersion = max(c.RowsVersion, int64(version))
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Bounds of one insert of dead letters.
+const (
+	maxDeadLetterRows  = 20_000
+	maxDeadLetterBytes = 16 << 20
+)
+
+var deadLetterColumns = []string{
+	"site", "pipeline", "rev", "topic", "topic_id", "partition", "segment", "record_offset", "step", "row_index",
+	"time", "reason", "detail", "record_key", "payload", "truncated", "node",
+}
+
+// insertDeadLetters stores the dead letters of every cut that is not rejected.
+func (w *write) insertDeadLetters(ctx context.Context) error {
+	var page []*sink.DeadLetter
+	size := 0
+	flush := func() error {
+		err := w.insertDeadLetterPage(ctx, page)
+		page, size = page[:0], 0
+		return err
+	}
+	for i, c := range w.cuts {
+		if _, rejected := w.rejected[i]; rejected {
+			continue
+		}
+		for j := range c.DeadLetters {
+			d := &c.DeadLetters[j]
+			if len(page) == maxDeadLetterRows || size >= maxDeadLetterBytes {
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+			page = append(page, d)
+			size += len(d.Payload) + len(d.Key) + len(d.Detail) + 200
+		}
+	}
+	return flush()
+}
+
+func (w *write) insertDeadLetterPage(ctx context.Context, page []*sink.DeadLetter) error {
+	if len(page) == 0 {
+		return nil
+	}
+	tok := newToken(qualified(w.cfg.Database, deadLetterTable))
+	for _, d := range page {
+		tok.source(w.table.Site, w.table.Pipeline, d.Partition, d.Revision, d.Segment, d.Offset)
+		tok.uint(uint64(uint32(d.Index)))
+		tok.uint(uint64(d.Time.UnixMilli()))
+		for _, s := range []string{d.Step, string(d.Reason), d.Detail} {
+			tok.text(s)
+		}
+		tok.bytes(d.Key)
+		tok.bytes(d.Payload)
+	}
+	err := w.insert(ctx, w.layout.deadLetters(), deadLetterColumns, tok, len(page), func(b driver.Batch) error {
+		for _, d := range page {
+			if err := b.Append(
+				w.table.Site, w.table.Pipeline, d.Revision, d.Partition.Topic, uuid.UUID(d.Partition.TopicID),
+				uint32(d.Partition.ID), d.Segment, d.Offset, d.Step, d.Index, clampMillis(d.Time),
+				string(d.Reason), d.Detail, d.Key, d.Payload, d.Truncated, w.table.Node,
+			); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	var e *sink.Error
+	if errors.As(err, &e) && e.Class == sink.Reject {
+		// Any bytes fit these columns, so it is the table that does not.
+		return &sink.Error{Class: sink.Stop, Err: e.Err, Hint: "look at the constraints of the table"}
+	}
+	return err
+}

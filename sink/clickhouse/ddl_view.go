@@ -1,0 +1,169 @@
+package clickhouse
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/sink"
+)
+
+// viewDef is a view. Its columns are what a reader relies on.
+type viewDef struct {
+	name    string
+	columns []columnDef
+	query   string
+}
+
+func (v *viewDef) create(database string) string {
+	return fmt.Sprintf("CREATE OR REPLACE VIEW %s AS\n%s", qualified(database, v.name), v.query)
+}
+
+// finishedDef is the view people read: the newest version of every partial, merged over its sources, and finished.
+//
+// The states are merged under names of their own in an inner query. In one query, an answer named like its state
+// would be taken for the state, as servers look an alias up before a column.
+func finishedDef(cfg Config, t *sink.Table) viewDef {
+	v := viewDef{name: cfg.Table, columns: []columnDef{
+		{name: "window_start", typ: "DateTime64(3, 'UTC')"},
+		{name: "window_end", typ: "DateTime64(3, 'UTC')"},
+	}}
+	outer, inner := []string{"window_start", "window_end"}, []string{"window_start", "window_end"}
+	for _, k := range t.Keys {
+		outer, inner = append(outer, ident(k.Name)), append(inner, ident(k.Name))
+		v.columns = append(v.columns, columnDef{name: k.Name, typ: columnType(k)})
+	}
+	group := strings.Join(inner, ", ")
+	n := 0
+	for _, a := range t.Aggregates {
+		merged := make([]string, len(a.States))
+		for i, s := range a.States {
+			merged[i] = fmt.Sprintf("_m%d", n)
+			inner = append(inner, merge(s)+" AS "+merged[i])
+			n++
+		}
+		expr, field := finish(a, merged)
+		outer = append(outer, expr+" AS "+ident(a.Name))
+		v.columns = append(v.columns, columnDef{name: a.Name, typ: columnType(field)})
+	}
+	// Versions of a row are all in one day's partition, so FINAL may take each by itself.
+	v.query = fmt.Sprintf(`SELECT
+    %s
+FROM
+(
+    SELECT
+        %s
+    FROM %s FINAL
+    GROUP BY %s
+)
+SETTINGS do_not_merge_across_partitions_select_final = 1`,
+		strings.Join(outer, ",\n    "), strings.Join(inner, ",\n        "),
+		qualified(cfg.Database, cfg.Table+"_partials"), group)
+	return v
+}
+
+// merge is the expression that makes one state of those of several sources.
+func merge(s sink.State) string {
+	c := ident(s.Name)
+	fn := "sum"
+	switch s.Merge {
+	case sink.MergeMin:
+		fn = "min"
+	case sink.MergeMax:
+		fn = "max"
+	}
+	if s.Merge != sink.MergeSum && s.Type.Float() {
+		// weir passes over NaN unless there is nothing else, whatever the order; min and max of the server depend on it.
+		return fmt.Sprintf("ifNull(%sOrNullIf(%s, NOT isNaN(%s)), any(%s))", fn, c, c, c)
+	}
+	return fmt.Sprintf("%s(%s)", fn, c)
+}
+
+// merged is the type merge gives.
+func merged(s sink.State) batch.Field {
+	f := batch.Field{Type: s.Type, Nullable: s.Nullable}
+	if s.Merge == sink.MergeSum {
+		switch {
+		case s.Type.Unsigned():
+			f.Type = batch.Type{Kind: batch.Uint64}
+		case s.Type.Integer():
+			f.Type = batch.Type{Kind: batch.Int64}
+		default:
+			f.Type = batch.Type{Kind: batch.Float64}
+		}
+	}
+	return f
+}
+
+// finish is the expression of the answer from merged states, and the answer's field.
+func finish(a sink.Aggregate, states []string) (string, batch.Field) {
+	expr, f := states[0], merged(a.States[0])
+	if a.Finish == sink.FinishRatio {
+		f.Type = batch.Type{Kind: batch.Float64}
+		if f.Nullable {
+			expr = fmt.Sprintf("%s / nullIf(%s, 0)", states[0], states[1])
+		} else {
+			expr = fmt.Sprintf("%s / %s", states[0], states[1])
+		}
+	}
+	if f.Type != a.Type {
+		f.Type = a.Type
+		expr = fmt.Sprintf("CAST(%s, %s)", expr, quote(columnType(f)))
+	}
+	return expr, f
+}
+
+// completenessDef is the view that tells up to when each partition is complete. A partition's newest incarnation is
+// the one heard of last: revisions and topics of one name replace each other, and segments count up.
+func completenessDef(cfg Config) viewDef {
+	return viewDef{
+		name: completenessView,
+		columns: []columnDef{
+			{name: "site", typ: "String"},
+			{name: "pipeline", typ: "String"},
+			{name: "partitions", typ: "UInt64"},
+			{name: "partitions_without_rows", typ: "UInt64"},
+			{name: "complete_until", typ: "Nullable(DateTime64(6, 'UTC'))"},
+			{name: "watermark", typ: "Nullable(DateTime64(6, 'UTC'))"},
+			{name: "records_in", typ: "Int64"},
+			{name: "late", typ: "Int64"},
+			{name: "rejected", typ: "Int64"},
+			{name: "gap", typ: "Int64"},
+			{name: "gap_reasons", typ: "Array(String)"},
+			{name: "heard_at", typ: "DateTime64(3, 'UTC')"},
+		},
+		query: fmt.Sprintf(`SELECT
+    site,
+    pipeline,
+    count() AS partitions,
+    countIf(_final <= %[2]d) AS partitions_without_rows,
+    fromUnixTimestamp64Micro(minOrNullIf(_final, _final > %[2]d), 'UTC') AS complete_until,
+    fromUnixTimestamp64Micro(minOrNullIf(_watermark, _watermark > %[2]d), 'UTC') AS watermark,
+    sum(_records_in) AS records_in,
+    sum(_late) AS late,
+    sum(_rejected) AS rejected,
+    sum(_gap) AS gap,
+    arrayDistinct(groupArrayArray(_gap_reasons)) AS gap_reasons,
+    max(_heard_at) AS heard_at
+FROM
+(
+    SELECT
+        site,
+        pipeline,
+        argMax(final_us, (received_at, segment, version)) AS _final,
+        argMax(watermark_us, (received_at, segment, version)) AS _watermark,
+        sum(records_in) AS _records_in,
+        sum(late) AS _late,
+        sum(rejected) AS _rejected,
+        sum(gap) AS _gap,
+        groupUniqArrayIf(gap_reason, gap_reason != '') AS _gap_reasons,
+        max(received_at) AS _heard_at
+    FROM %[1]s FINAL
+    GROUP BY site, pipeline, topic, partition
+)
+GROUP BY site, pipeline`, qualified(cfg.Database, coverageTable), minCompleteMicros),
+	}
+}
+
+// minCompleteMicros is the start of what DateTime64 can show. The watermark of a partition without rows is below it.
+const minCompleteMicros = -2208988800_000000

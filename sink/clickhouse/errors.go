@@ -1,0 +1,159 @@
+package clickhouse
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/column"
+
+	"github.com/weir-stream/weir/sink"
+)
+
+// The server's error codes that decide something, by the names in its ErrorCodes.cpp.
+const (
+	codeUnknownTable    = 60
+	codeUnknownDatabase = 81
+)
+
+// stopCodes are errors that need a person, with what he should do. A * in a hint stands for the user.
+var stopCodes = map[int32]string{
+	8:   "",                                                                                              // THERE_IS_NO_COLUMN
+	10:  "",                                                                                              // NOT_FOUND_COLUMN_IN_BLOCK
+	16:  "",                                                                                              // NO_SUCH_COLUMN_IN_TABLE
+	44:  "",                                                                                              // ILLEGAL_COLUMN
+	47:  "",                                                                                              // UNKNOWN_IDENTIFIER
+	53:  "",                                                                                              // TYPE_MISMATCH
+	60:  "",                                                                                              // UNKNOWN_TABLE
+	81:  "",                                                                                              // UNKNOWN_DATABASE
+	50:  "use ClickHouse 22.8 or newer",                                                                  // UNKNOWN_TYPE
+	62:  "use ClickHouse 22.8 or newer",                                                                  // SYNTAX_ERROR
+	115: "use ClickHouse 22.8 or newer",                                                                  // UNKNOWN_SETTING
+	164: "the server or the user is read-only: give the user the right to insert",                        // READONLY
+	192: "check user and password in the URL",                                                            // UNKNOWN_USER
+	193: "check user and password in the URL",                                                            // WRONG_PASSWORD
+	194: "the user needs a password: put it in the URL",                                                  // REQUIRED_PASSWORD
+	195: "the user may not connect from this address: allow it, or use another",                          // IP_ADDRESS_NOT_ALLOWED
+	291: "grant the user access to the database",                                                         // DATABASE_ACCESS_DENIED
+	452: "the user's settings profile forbids it: allow async_insert = 0 and insert_deduplication_token", // SETTING_CONSTRAINT_VIOLATION
+	497: "grant the user what the message names",                                                         // ACCESS_DENIED
+	516: "check user and password in the URL",                                                            // AUTHENTICATION_FAILED
+}
+
+// rejectCodes are errors about the rows themselves.
+var rejectCodes = map[int32]bool{
+	6:   true, // CANNOT_PARSE_TEXT
+	26:  true, // CANNOT_PARSE_QUOTED_STRING
+	27:  true, // CANNOT_PARSE_INPUT_ASSERTION_FAILED
+	33:  true, // CANNOT_READ_ALL_DATA: a truncated aggregate state
+	36:  true, // BAD_ARGUMENTS: an aggregate state with bytes left over
+	38:  true, // CANNOT_PARSE_DATE
+	41:  true, // CANNOT_PARSE_DATETIME
+	69:  true, // ARGUMENT_OUT_OF_BOUND
+	72:  true, // CANNOT_PARSE_NUMBER
+	131: true, // TOO_LARGE_STRING_SIZE
+	321: true, // VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE
+	349: true, // CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN
+	407: true, // DECIMAL_OVERFLOW
+	469: true, // VIOLATED_CONSTRAINT
+}
+
+// retryHints explain errors that pass by themselves but may need a person if they do not.
+var retryHints = map[int32]string{
+	159: "the server was too slow",
+	202: "too many queries at the same time",
+	241: "the server is short of memory",
+	242: "the table is read-only for now: is Keeper reachable",
+	243: "the server's disk is full",
+	252: "the server has too many parts: it merges slower than it is written to",
+}
+
+// classify wraps an error as *sink.Error with what to do about it. It is nil for nil. Whatever is not known to need a
+// person, or to be about the rows, is retried: nothing is lost by that.
+func (s *Sink) classify(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var done *sink.Error
+	if errors.As(err, &done) {
+		return err
+	}
+	class, hint := classOf(err)
+	if class == sink.Retry {
+		op += " at " + s.cfg.Target()
+	}
+	return &sink.Error{Class: class, Hint: hint, Err: fmt.Errorf("%s: %w", op, err)}
+}
+
+func classOf(err error) (sink.Class, string) {
+	var ex *clickhouse.Exception
+	if errors.As(err, &ex) {
+		if hint, ok := stopCodes[ex.Code]; ok {
+			return sink.Stop, hint
+		}
+		if rejectCodes[ex.Code] {
+			return sink.Reject, ""
+		}
+		return sink.Retry, retryHints[ex.Code]
+	}
+	var (
+		httpErr   *clickhouse.HTTPError
+		authority x509.UnknownAuthorityError
+		hostname  x509.HostnameError
+		invalid   x509.CertificateInvalidError
+		verify    *tls.CertificateVerificationError
+		record    tls.RecordHeaderError
+		converter *column.ColumnConverterError
+		colErr    *column.Error
+		unknown   *column.UnsupportedColumnTypeError
+		dns       *net.DNSError
+	)
+	switch {
+	case errors.As(err, &httpErr):
+		switch httpErr.StatusCode {
+		case http.StatusUnauthorized, http.StatusForbidden:
+			return sink.Stop, "check user and password in the URL"
+		case http.StatusNotFound, http.StatusMethodNotAllowed:
+			return sink.Stop, "is this the HTTP port of a ClickHouse server"
+		}
+	case errors.As(err, &record):
+		return sink.Stop, "the server does not speak TLS on this port: use its secure port, or leave out secure=true"
+	case errors.As(err, &authority), errors.As(err, &hostname), errors.As(err, &invalid), errors.As(err, &verify):
+		return sink.Stop, "the server's certificate is not trusted: check its name, its dates and the system's certificates"
+	case errors.As(err, &converter), errors.As(err, &colErr), errors.As(err, &unknown):
+		return sink.Stop, ""
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return sink.Retry, "the name is not known: check the host in the URL"
+	case errors.Is(err, context.DeadlineExceeded):
+		return sink.Retry, "no answer in time; what was sent may be stored, and sending it again does no harm"
+	}
+	return sink.Retry, ""
+}
+
+// schemaCode tells whether an error may come from tables that are missing or different.
+func schemaCode(err error) bool {
+	var ex *clickhouse.Exception
+	if errors.As(err, &ex) {
+		hint, stop := stopCodes[ex.Code]
+		return stop && hint == ""
+	}
+	var e *sink.Error
+	return errors.As(err, &e) && e.Class == sink.Stop && e.Hint == ""
+}
+
+// explain replaces an error that comes from wrong tables by the one that says what is wrong with them and how to mend it.
+func (s *Sink) explain(ctx context.Context, err error) error {
+	if !schemaCode(err) {
+		return err
+	}
+	var schema *sink.SchemaError
+	if checked := s.Check(ctx); errors.As(checked, &schema) {
+		return checked
+	}
+	return err
+}

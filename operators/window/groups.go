@@ -64,8 +64,19 @@ func (gs *groups) hash(b *batch.Batch, keys []int) {
 	h := gs.hashN
 	clear(h)
 	for k, col := range keys {
-		c := &b.Cols[col]
-		switch t := gs.types[k]; {
+		c, t := &b.Cols[col], gs.types[k]
+		switch {
+		case c.Validity != nil:
+			for i := range h {
+				// What lies under a null is anything; all nulls are one key.
+				v := uint64(0x9e3779b97f4a7c15)
+				if c.Valid(i) && t.Variable() {
+					v = maphash.Bytes(gs.seed, c.Bytes(i))
+				} else if c.Valid(i) {
+					v = fixedBits(c, t, i)
+				}
+				h[i] = mix(h[i], v)
+			}
 		case t.Variable():
 			off := batch.As[int32](c.Offsets)
 			for i := range h {
@@ -74,13 +85,6 @@ func (gs *groups) hash(b *batch.Batch, keys []int) {
 		default:
 			for i := range h {
 				h[i] = mix(h[i], fixedBits(c, t, i))
-			}
-		}
-		if c.Validity != nil {
-			for i := range h {
-				if !c.Valid(i) {
-					h[i] = mix(h[i], 0x9e3779b97f4a7c15)
-				}
 			}
 		}
 	}

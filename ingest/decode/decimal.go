@@ -1,18 +1,18 @@
 package decode
 
 import (
+	"encoding/binary"
 	"math"
 	"math/bits"
 )
 
-// decimal is a number as it is written: (-1)^neg × mant × 10^exp, and a little more where rest is set. mant has no
-// trailing zeros unless it is 0.
+// decimal is a number as it is written: (-1)^neg × mant × 10^exp, and a little more where rest is set.
 type decimal struct {
 	neg  bool
 	mant uint64
 	exp  int
-	// rest tells that nonzero digits were dropped after mant, which then holds at least 19 digits; last is the power
-	// of ten of the last of them.
+	// rest tells that nonzero digits were dropped after mant, which then holds at least 19 digits and ends with one that
+	// is not zero; last is the power of ten of the last digit dropped that is not zero.
 	rest bool
 	last int
 }
@@ -27,47 +27,31 @@ func scanDecimal(data []byte, p int) (d decimal, end int, ok bool) {
 		d.neg = true
 		p++
 	}
-	if p >= len(data) || data[p]-'0' > 9 {
+	start := p
+	m, p := digitRun(data, p, 0)
+	digits := p - start
+	if digits == 0 {
 		return d, p, false
 	}
-	digits, lastDigit, mantDigit := 0, 0, 0 // numbers of digits: seen, up to the last nonzero one, up to the end of mant
-	whole := p
-	if data[p] == '0' {
-		p++
-		whole = p
-		if p < len(data) && data[p]-'0' <= 9 {
+	if data[start] == '0' {
+		if digits > 1 {
+			return d, start + 1, false
+		}
+		digits = 0 // a leading zero does not count
+	}
+	if p < len(data) && data[p] == '.' {
+		point := p
+		m, p = digitRun(data, p+1, m)
+		n := p - point - 1
+		if n == 0 {
 			return d, p, false
 		}
+		digits += n // including zeros that lead, which only sends some to the slow way
+		d.exp = -n
 	}
-	intDigits := -1
-	for ; p < len(data); p++ {
-		c := data[p] - '0'
-		if c > 9 {
-			if data[p] != '.' || intDigits >= 0 {
-				break
-			}
-			intDigits = digits
-			whole = p + 1
-			continue
-		}
-		digits++
-		if c == 0 {
-			continue
-		}
-		lastDigit = digits
-		if d.rest {
-			continue
-		}
-		if m, fits := appendDigit(d.mant, digits-mantDigit, uint64(c)); fits {
-			d.mant, mantDigit = m, digits
-		} else {
-			d.rest = true
-		}
-	}
-	if intDigits < 0 {
-		intDigits = digits
-	} else if p == whole {
-		return d, p, false // no digit after the point
+	d.mant = m
+	if digits > 19 {
+		d.longMantissa(data[start:p])
 	}
 	if p < len(data) && data[p]|0x20 == 'e' {
 		p++
@@ -76,24 +60,72 @@ func scanDecimal(data []byte, p int) (d decimal, end int, ok bool) {
 			neg = data[p] == '-'
 			p++
 		}
-		if p >= len(data) || data[p]-'0' > 9 {
-			return d, p, false
-		}
+		start, exp := p, 0
 		for ; p < len(data) && data[p]-'0' <= 9; p++ {
-			if d.exp < maxExp {
-				d.exp = d.exp*10 + int(data[p]-'0')
+			if exp < maxExp {
+				exp = exp*10 + int(data[p]-'0')
 			}
 		}
-		if neg {
-			d.exp = -d.exp
+		if p == start {
+			return d, p, false
 		}
-	}
-	d.last = d.exp + intDigits - lastDigit
-	d.exp += intDigits - mantDigit
-	if d.mant == 0 {
-		d.exp, d.last = 0, 0
+		if neg {
+			exp = -exp
+		}
+		d.exp += exp
+		d.last += exp
 	}
 	return d, p, true
+}
+
+// digitRun appends the digits at p to m, modulo 2^64, and returns the index after them.
+func digitRun(data []byte, p int, m uint64) (uint64, int) {
+	for p+8 <= len(data) {
+		w := binary.LittleEndian.Uint64(data[p:]) ^ lows*'0'
+		n := bits.TrailingZeros64(nonDigits(w)) >> 3
+		if n < 8 {
+			if n > 0 {
+				m = m*pow10[n&7] + eightDigits(w<<(64-8*n))
+			}
+			return m, p + n
+		}
+		m, p = m*1e8+eightDigits(w), p+8
+	}
+	for p < len(data) && data[p]-'0' <= 9 {
+		m, p = m*10+uint64(data[p]-'0'), p+1
+	}
+	return m, p
+}
+
+// longMantissa reads the digits of a number that may have more of them than 64 bits hold. Zeros at its end are taken
+// for a larger exponent.
+func (d *decimal) longMantissa(text []byte) {
+	seen, whole, mantEnd, last := 0, -1, 0, 0 // counts of digits: so far, before the point, in mant, up to one not zero
+	d.mant = 0
+	for _, ch := range text {
+		if ch == '.' {
+			whole = seen
+			continue
+		}
+		seen++
+		c := uint64(ch - '0')
+		if c == 0 {
+			continue
+		}
+		last = seen
+		if d.rest {
+			continue
+		}
+		if m, ok := appendDigit(d.mant, seen-mantEnd, c); ok {
+			d.mant, mantEnd = m, seen
+		} else {
+			d.rest = true
+		}
+	}
+	if whole < 0 {
+		whole = seen
+	}
+	d.exp, d.last = whole-mantEnd, whole-last
 }
 
 // appendDigit is m × 10^n + c for n at least 1, and whether that fits.
@@ -120,17 +152,27 @@ var floatPow10 = [...]float64{
 	1e21, 1e22,
 }
 
-// float64 is the nearest float where that takes one exact operation (W. D. Clinger, How to Read Floating Point Numbers
-// Accurately, 1990): both operands are exact, so the one rounding is the right one.
+// float64 is the nearest float, where that is easy to tell; otherwise strconv knows.
+//
+// The first way is W. D. Clinger's (How to Read Floating Point Numbers Accurately, 1990): both operands are exact, so
+// the one rounding is the right one. The second, for numbers of 17 digits such as programs print, divides integers with
+// 62 bits and more of quotient, marks a remainder in the last of them, and lets the conversion round once.
 func (d *decimal) float64() (v float64, ok bool) {
-	if d.mant > 1<<53 || d.rest || d.exp < -22 || d.exp > 22 {
+	switch {
+	case d.rest:
 		return 0, false
-	}
-	v = float64(d.mant)
-	if d.exp < 0 {
-		v /= floatPow10[-d.exp]
-	} else {
-		v *= floatPow10[d.exp]
+	case d.mant <= 1<<53 && d.exp >= -22 && d.exp <= 22:
+		v = float64(d.mant)
+		if d.exp < 0 {
+			v /= floatPow10[-d.exp]
+		} else {
+			v *= floatPow10[d.exp]
+		}
+	case d.exp < 0 && d.exp > -len(pow10):
+		q, exp := d.quotient()
+		v = float64(q) * math.Float64frombits(uint64(1023+exp)<<52)
+	default:
+		return 0, false
 	}
 	if d.neg {
 		v = -v
@@ -140,19 +182,39 @@ func (d *decimal) float64() (v float64, ok bool) {
 
 // float32 is the same for the smaller type: 24 bits of mantissa, powers up to 10^10.
 func (d *decimal) float32() (v float32, ok bool) {
-	if d.mant > 1<<24 || d.rest || d.exp < -10 || d.exp > 10 {
+	switch {
+	case d.rest:
 		return 0, false
-	}
-	v = float32(d.mant)
-	if d.exp < 0 {
-		v /= float32(floatPow10[-d.exp])
-	} else {
-		v *= float32(floatPow10[d.exp])
+	case d.mant <= 1<<24 && d.exp >= -10 && d.exp <= 10:
+		v = float32(d.mant)
+		if d.exp < 0 {
+			v /= float32(floatPow10[-d.exp])
+		} else {
+			v *= float32(floatPow10[d.exp])
+		}
+	case d.mant != 0 && d.exp < 0 && d.exp > -len(pow10):
+		q, exp := d.quotient()
+		v = float32(float64(float32(q)) * math.Float64frombits(uint64(1023+exp)<<52))
+	default:
+		return 0, false
 	}
 	if d.neg {
 		v = -v
 	}
 	return v, true
+}
+
+// quotient is mant / 10^-exp as q × 2^e, for a mant that is not 0 and an exp from -19 to -1. q has at least 62 bits; its
+// last one is set where the division has a remainder, which makes any later rounding to fewer bits right.
+func (d *decimal) quotient() (q uint64, e int) {
+	by := pow10[-d.exp]
+	up, byUp := bits.LeadingZeros64(d.mant), bits.LeadingZeros64(by)
+	m := d.mant << up
+	q, r := bits.Div64(m>>1, m<<63, by<<byUp)
+	if r != 0 {
+		q |= 1
+	}
+	return q, byUp - up - 63
 }
 
 // fit tells how a number relates to a type.
@@ -166,9 +228,17 @@ const (
 
 // integer is the magnitude of a number that is whole.
 func (d *decimal) integer() (uint64, fit) {
+	for d.exp < 0 && !d.rest && d.mant%10 == 0 { // 1.0
+		if d.mant == 0 {
+			return 0, fits
+		}
+		d.mant, d.exp = d.mant/10, d.exp+1
+	}
 	switch {
 	case d.rest && d.last < 0, !d.rest && d.exp < 0:
 		return 0, notWhole
+	case d.mant == 0:
+		return 0, fits
 	case d.rest, d.exp >= len(pow10):
 		return 0, outOfRange
 	}

@@ -147,15 +147,11 @@ func (j *jsonFormat) object(n *node, data []byte, p, depth int) int {
 		if p < len(data) && data[p] == '}' && next > 0 {
 			return p + 1
 		}
-		hit := false
-		for i := next; i < len(n.hints) && i < next+lookAhead; i++ {
-			if h := &n.hints[i]; h.match(data, p) {
-				p += int(h.n)
-				child, next, hit = h.child, i+1, true
-				break
-			}
-		}
-		if !hit {
+		if i := n.predict(data, p, next); i >= 0 {
+			h := &n.hints[i]
+			p += int(h.n)
+			child, next = h.child, i+1
+		} else {
 			from := p
 			p, child = j.key(n, data, p, next == 0)
 			if p < 0 {
@@ -171,7 +167,11 @@ func (j *jsonFormat) object(n *node, data []byte, p, depth int) int {
 		case child == nil:
 			p = j.skip(data, p, depth)
 		case child.leaf != nil:
-			p = j.leaf(child.leaf, data, p)
+			l, at := child.leaf, p
+			p = j.value(l, data, p)
+			for l = l.also; l != nil && p >= 0; l = l.also {
+				p = j.value(l, data, at)
+			}
 		default:
 			p = j.inner(child, data, p, depth)
 		}
@@ -179,15 +179,6 @@ func (j *jsonFormat) object(n *node, data []byte, p, depth int) int {
 			return p
 		}
 	}
-}
-
-// leaf reads the value at p into the columns of a path.
-func (j *jsonFormat) leaf(l *leaf, data []byte, p int) int {
-	end := j.value(l, data, p)
-	for l = l.also; l != nil && end >= 0; l = l.also {
-		end = j.value(l, data, p)
-	}
-	return end
 }
 
 // inner reads the value at p, which must be an object or null, of a key that columns are below.
@@ -280,6 +271,16 @@ type hint struct {
 	n     int32
 	raw   []byte
 	child *node
+}
+
+// predict is the index of the hint that matches at p, of those from next on, or negative.
+func (n *node) predict(data []byte, p, next int) int {
+	for i := next; i < len(n.hints) && i < next+lookAhead; i++ {
+		if n.hints[i].match(data, p) {
+			return i
+		}
+	}
+	return -1
 }
 
 // match tells whether data has the hint at p and a value's first byte after it.

@@ -3,7 +3,6 @@ package decode
 import (
 	stdjson "encoding/json"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"strconv"
 	"testing"
@@ -12,17 +11,6 @@ import (
 	"github.com/weir-stream/weir/ingest/batch"
 	"github.com/weir-stream/weir/ingest/schema"
 )
-
-func value(name string, t string, path ...string) schema.Column {
-	typ, nullable, err := batch.ParseType(t)
-	if err != nil {
-		panic(err)
-	}
-	if len(path) == 0 {
-		path = []string{name}
-	}
-	return schema.Column{Field: batch.Field{Name: name, Type: typ, Nullable: nullable}, Path: path}
-}
 
 var sensorColumns = schema.Columns{
 	value("device", "string"), value("site", "string"), value("ts", "timestamp[ms]"), value("temp", "float64"),
@@ -43,7 +31,7 @@ func sensorRecords(n int) []batch.Record {
 		records[i].Offset = int64(i)
 		records[i].Value = fmt.Appendf(nil, `{"device":"dev-%04d","site":"site-%02d","ts":"%s","temp":%s,"seq":%d,"status":"%s"}`,
 			rng.IntN(1000), rng.IntN(20), at.Format("2006-01-02T15:04:05.000Z07:00"),
-			strconv.FormatFloat(math.Round(rng.Float64()*5000)/100-10, 'f', -1, 64), 100000+i, status)
+			strconv.FormatFloat(rng.Float64()*50-10, 'f', 2, 64), 100000+i, status)
 	}
 	return records
 }

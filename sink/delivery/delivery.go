@@ -1,0 +1,368 @@
+// Package delivery is the hand-off between lanes and a sink: one goroutine per pipeline that stores cuts, and goes on
+// trying until they are stored.
+//
+// Lanes call Submit and go on; the sink is called by Run alone, with everything that waits at that moment, so that one
+// insert carries many partitions. A cut is acknowledged once and in order for its partition. It is never dropped: what
+// passes by itself is retried with growing pauses, what needs a person is retried slowly and makes the pipeline not
+// ready, and what the destination will never take ends Run, so that the pipeline stops where it can be seen.
+//
+// There is no queue to overflow: a partition has one cut with delivery, and its lane keeps changes in its windows until
+// that is acknowledged.
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/sink"
+)
+
+// ErrStopped is what Submit and Flush return, and callbacks get, when Run has ended. The cuts were perhaps stored; what
+// is not acknowledged is made again from the source.
+var ErrStopped = errors.New("delivery has stopped")
+
+// Config says how to retry. The zero value is the defaults.
+type Config struct {
+	// MinBackoff and MaxBackoff bound the pause before a retry of what passes by itself. The bound doubles with every
+	// failure in a row, and the pause is chosen at random below it, so that sites which lost the same server do not
+	// come back together. Defaults 200ms and 30s.
+	MinBackoff, MaxBackoff time.Duration
+	// StopBackoff is the pause before a retry of what needs a person. Default 30s.
+	StopBackoff time.Duration
+	// Gather is how long the first of several cuts waits for the others. Default 10ms.
+	Gather time.Duration
+	// UnreadyAfter is how long failures that pass by themselves may last before the pipeline is not ready. Default 30s.
+	UnreadyAfter time.Duration
+	// LogEvery is the least time between two reports of different failures. Default 30s.
+	LogEvery time.Duration
+}
+
+// Validate fills in defaults and refuses what cannot be.
+func (c *Config) Validate() error {
+	for _, d := range []struct {
+		name  string
+		value *time.Duration
+		def   time.Duration
+	}{
+		{"min backoff", &c.MinBackoff, 200 * time.Millisecond},
+		{"max backoff", &c.MaxBackoff, 30 * time.Second},
+		{"stop backoff", &c.StopBackoff, 30 * time.Second},
+		{"gather", &c.Gather, 10 * time.Millisecond},
+		{"unready after", &c.UnreadyAfter, 30 * time.Second},
+		{"log every", &c.LogEvery, 30 * time.Second},
+	} {
+		if *d.value == 0 {
+			*d.value = d.def
+		}
+		if *d.value < 0 {
+			return fmt.Errorf("delivery: %s %s is negative", d.name, *d.value)
+		}
+	}
+	if c.MaxBackoff < c.MinBackoff {
+		return fmt.Errorf("delivery: max backoff %s is below min backoff %s", c.MaxBackoff, c.MinBackoff)
+	}
+	return nil
+}
+
+// Delivery stores the cuts of one pipeline. Its methods are safe for concurrent use; Run is called once.
+type Delivery struct {
+	cfg      Config
+	sink     sink.Sink
+	log      *slog.Logger
+	counters counters
+
+	work chan struct{} // holds one token when there is something new to store
+	now  chan struct{} // holds one token when a retry should not wait
+
+	mu      sync.Mutex
+	pending []*item                   // not acknowledged, in the order of Submit
+	busy    map[batch.Partition]*item // the same by partition
+	changed chan struct{}             // closed and replaced when pending shrinks or delivery stops
+	stopped bool
+	failure failure
+}
+
+// item is a submitted cut.
+type item struct {
+	cut  *sink.Cut
+	done func(error)
+	at   time.Time
+}
+
+// failure is what is wrong now; err is nil when nothing is.
+type failure struct {
+	class sink.Class
+	err   error
+	since time.Time
+	count int // in a row
+
+	logged   time.Time
+	loggedAs string
+}
+
+// New makes a delivery to a sink, which stays the caller's to close.
+func New(cfg Config, s sink.Sink, log *slog.Logger) (*Delivery, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	return &Delivery{
+		cfg: cfg, sink: s, log: log,
+		work: make(chan struct{}, 1), now: make(chan struct{}, 1), changed: make(chan struct{}),
+		busy: map[batch.Partition]*item{},
+	}, nil
+}
+
+// Submit hands a cut over. It waits only where the partition's last cut is not acknowledged yet. done is called exactly
+// once if Submit returns nil: with nil when the cut is stored, otherwise with why it will not be. It is called from
+// Run's goroutine and must not wait for anything of delivery's. The cut must not be changed until then.
+func (d *Delivery) Submit(ctx context.Context, cut *sink.Cut, done func(error)) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	p := cut.Coverage.Partition
+	d.mu.Lock()
+	for d.busy[p] != nil && !d.stopped {
+		if err := d.waitChange(ctx); err != nil {
+			d.mu.Unlock()
+			return err
+		}
+	}
+	if d.stopped {
+		d.mu.Unlock()
+		return ErrStopped
+	}
+	it := &item{cut: cut, done: done, at: time.Now()}
+	d.pending = append(d.pending, it)
+	d.busy[p] = it
+	d.mu.Unlock()
+	poke(d.work)
+	return nil
+}
+
+// waitChange waits, with mu given up meanwhile, for pending to shrink.
+func (d *Delivery) waitChange(ctx context.Context) error {
+	changed := d.changed
+	d.mu.Unlock()
+	defer d.mu.Lock()
+	select {
+	case <-changed:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Flush waits until everything submitted before is acknowledged, and makes a retry that is being waited for happen now.
+func (d *Delivery) Flush(ctx context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.pending) == 0 {
+		return nil
+	}
+	poke(d.now)
+	waiting := make(map[*item]bool, len(d.pending))
+	for _, it := range d.pending {
+		waiting[it] = true
+	}
+	for {
+		left := 0
+		for _, it := range d.pending {
+			if waiting[it] {
+				left++
+			}
+		}
+		switch {
+		case d.stopped:
+			return ErrStopped
+		case left == 0:
+			return nil
+		}
+		if err := d.waitChange(ctx); err != nil {
+			if d.failure.err != nil {
+				return fmt.Errorf("%d cuts are not stored: %w (%w)", left, err, d.failure.err)
+			}
+			return fmt.Errorf("%d cuts are not stored: %w", left, err)
+		}
+	}
+}
+
+// Run stores cuts until ctx ends, which is not an error, or the sink refuses a cut for good, which is. Callbacks of cuts
+// that are not acknowledged then get ErrStopped.
+func (d *Delivery) Run(ctx context.Context) error {
+	defer d.stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-d.work:
+		}
+		if !pause(ctx, d.cfg.Gather, nil) {
+			return nil
+		}
+		for {
+			items := d.waiting()
+			if len(items) == 0 {
+				break
+			}
+			wait, err := d.attempt(ctx, items)
+			if err != nil {
+				return err
+			}
+			if !pause(ctx, wait, d.now) {
+				return nil
+			}
+		}
+	}
+}
+
+func (d *Delivery) waiting() []*item {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.pending)
+}
+
+// attempt writes once. wait is how long to pause before the next; err ends Run.
+func (d *Delivery) attempt(ctx context.Context, items []*item) (wait time.Duration, err error) {
+	cuts := make([]*sink.Cut, len(items))
+	for i, it := range items {
+		cuts[i] = it.cut
+	}
+	d.counters.attempts.Add(1)
+	err = d.sink.Write(ctx, cuts)
+	if err == nil {
+		d.recovered()
+		d.finish(items, nil)
+		return 0, nil
+	}
+	if ctx.Err() != nil {
+		return 0, nil // the caller gave up, not the sink
+	}
+	class := sink.Retry
+	var e *sink.Error
+	if errors.As(err, &e) {
+		class = e.Class
+	}
+	d.counters.failures[class].Add(1)
+	if class == sink.Reject {
+		return 0, d.rejected(items, err)
+	}
+	return d.failed(class, err), nil
+}
+
+// rejected acknowledges the cuts that were stored, tells the owners of the others, and gives the error that ends Run.
+func (d *Delivery) rejected(items []*item, err error) error {
+	d.mu.Lock()
+	d.failure = failure{class: sink.Reject, err: err, since: time.Now(), count: 1}
+	d.mu.Unlock()
+	d.log.Error("the destination refuses rows for good; the pipeline stops", "error", err)
+
+	named := map[int]error{}
+	var r *sink.Rejected
+	if errors.As(err, &r) {
+		for _, c := range r.Cuts {
+			named[c.Index] = &sink.Error{Class: sink.Reject, Err: c.Err, Hint: hintOf(err)}
+		}
+	}
+	for i, it := range items {
+		cause := named[i]
+		if r == nil {
+			cause = err
+		}
+		d.finish([]*item{it}, cause)
+	}
+	return err
+}
+
+func hintOf(err error) string {
+	var e *sink.Error
+	if errors.As(err, &e) {
+		return e.Hint
+	}
+	return ""
+}
+
+// finish calls the callbacks of items, with no lock held, and takes the items out of pending. In this order: a callback
+// may submit the partition's next cut, and who waits in Flush may rely on what the callbacks did.
+func (d *Delivery) finish(items []*item, err error) {
+	if len(items) == 0 {
+		return
+	}
+	gone := make(map[*item]bool, len(items))
+	d.mu.Lock()
+	for _, it := range items {
+		gone[it] = true
+		delete(d.busy, it.cut.Coverage.Partition)
+	}
+	d.mu.Unlock()
+
+	for _, it := range items {
+		if err == nil {
+			d.counters.acked(it.cut)
+		}
+		it.done(err)
+	}
+
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.pending = slices.DeleteFunc(d.pending, func(it *item) bool { return gone[it] })
+	d.broadcast()
+}
+
+// broadcast wakes all who wait in waitChange. mu is held.
+func (d *Delivery) broadcast() {
+	close(d.changed)
+	d.changed = make(chan struct{})
+}
+
+// stop ends what is pending.
+func (d *Delivery) stop() {
+	d.mu.Lock()
+	d.stopped = true
+	items := slices.Clone(d.pending)
+	d.broadcast()
+	d.mu.Unlock()
+	d.finish(items, ErrStopped)
+}
+
+// pause waits, or less when there is a token in early. It tells whether ctx is still there.
+func pause(ctx context.Context, wait time.Duration, early <-chan struct{}) bool {
+	if wait <= 0 {
+		return ctx.Err() == nil
+	}
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+	case <-early:
+	}
+	return ctx.Err() == nil
+}
+
+// poke leaves a token where there is none.
+func poke(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// backoff is the pause after the n-th failure in a row: anything up to a bound that doubles each time.
+func (c *Config) backoff(n int) time.Duration {
+	bound := c.MinBackoff
+	for range n - 1 {
+		if bound *= 2; bound >= c.MaxBackoff {
+			bound = c.MaxBackoff
+			break
+		}
+	}
+	return time.Duration(rand.Int64N(int64(bound) + 1))
+}

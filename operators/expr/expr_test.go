@@ -1,0 +1,280 @@
+package expr
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+func TestEval(t *testing.T) {
+	b := sample()
+	for _, c := range []struct{ src, want, typ string }{
+		// Literals and columns.
+		{`1`, "1", "int64"},
+		{`0x10`, "16", "int64"},
+		{`1_000`, "1000", "int64"},
+		{`1.5`, "1.5", "float64"},
+		{`"a\n"`, `"a\n"`, "string"},
+		{`'it'`, `"it"`, "string"},
+		{`b"\xff"`, `b"\xff"`, "binary"},
+		{`true`, "true", "bool"},
+		{`count`, "7", "int32"},
+		{`level`, "200", "uint8"},
+		{`ratio`, "0.5", "float32"},
+		{`alarm`, "null", "bool?"},
+		{`payload.temp`, "-1.5", "float64"},
+		{`$env["a column"]`, "5", "int64"},
+		{`big`, "18446744073709551615", "uint64"},
+		// Arithmetic.
+		{`count + 1`, "8", "int64"},
+		{`count - 10`, "-3", "int64"},
+		{`level * 2`, "400", "int64"},
+		{`-count`, "-7", "int64"},
+		{`+count`, "7", "int32"},
+		{`count % 4`, "3", "int64"},
+		{`-7 % 4`, "-3", "int64"},
+		{`count / 2`, "3.5", "float64"},
+		{`1 / 0`, "+Inf", "float64"},
+		{`count ** 2`, "49", "float64"},
+		{`temp * 9 / 5 + 32`, "70.7", "float64"},
+		{`temp + count`, "28.5", "float64"},
+		{`ratio + 1`, "1.5", "float64"},
+		{`total + 1`, "null", "int64?"},
+		{`2 + 3 * 4`, "14", "int64"},
+		{`9223372036854775807 + count`, "fails: integer overflow in 9223372036854775807 + count", "int64"},
+		{`count - -9223372036854775807`, "fails: integer overflow in count - -9223372036854775807", "int64"},
+		{`count * 9223372036854775807`, "fails: integer overflow in count * 9223372036854775807", "int64"},
+		{`count % (count - 7)`, "fails: division by zero in count % (count - 7)", "int64"},
+		{`big + 1`, "fails: big does not fit int64", "int64"},
+		{`total % 2`, "null", "int64?"},
+		// Comparison.
+		{`count > 6 && count <= 7`, "true", "bool"},
+		{`6 < count`, "true", "bool"},
+		{`1 < count < 7`, "false", "bool"},
+		{`temp == 21.5`, "true", "bool"},
+		{`temp != 21.5`, "false", "bool"},
+		{`count == 7.0`, "true", "bool"},
+		{`big > -1`, "true", "bool"},
+		{`-1 < big`, "true", "bool"},
+		{`big > 1`, "true", "bool"},
+		{`big == total`, "null", "bool?"},
+		{`count < big`, "true", "bool"},
+		{`status == "ok"`, "true", "bool"},
+		{`"ok" != status`, "false", "bool"},
+		{`status < "p"`, "true", "bool"},
+		{`device == status`, "false", "bool"},
+		{`raw == b"\x00\xff"`, "true", "bool"},
+		{`on == true`, "true", "bool"},
+		{`on != alarm`, "null", "bool?"},
+		{`0 / 0 == 0 / 0`, "false", "bool"},
+		{`temp / 0 > 1e300`, "true", "bool"},
+		{`ts > timestamp("2024-01-31T09:30:00Z")`, "true", "bool"},
+		{`seen < ts`, "null", "bool?"},
+		{`born == date("2024-01-31")`, "true", "bool"},
+		{`date(ts) == born`, "true", "bool"},
+		// Nulls.
+		{`alarm && false`, "false", "bool?"},
+		{`false && alarm`, "false", "bool?"},
+		{`alarm && on`, "null", "bool?"},
+		{`alarm || on`, "true", "bool?"},
+		{`on || alarm`, "true", "bool?"},
+		{`alarm || false`, "null", "bool?"},
+		{`!alarm`, "null", "bool?"},
+		{`not on`, "false", "bool"},
+		{`note == nil`, "true", "bool"},
+		{`nil != note`, "false", "bool"},
+		{`isNull(temp)`, "false", "bool"},
+		{`note ?? "none"`, `"none"`, "string"},
+		{`total ?? count`, "7", "int64"},
+		{`coalesce(total, nil, 3)`, "3", "int64"},
+		{`coalesce(nil, limit, total)`, "null", "float64?"},
+		{`alarm ? 1 : 2`, "2", "int64"},
+		{`on ? 1 : 2.5`, "1", "float64"},
+		{`on ? nil : count`, "null", "int64?"},
+		{`if temp > 20 {"warm"} else if temp > 0 {"cool"} else {"cold"}`, `"warm"`, "string"},
+		{`int(nil)`, "null", "int64?"},
+		// Failing only where evaluated.
+		{`count == 0 ? 1 % (count - 7) : 5`, "5", "int64"},
+		{`count == 0 && 1 % (count - 7) == 0`, "false", "bool"},
+		{`count == 7 || 1 % (count - 7) == 0`, "true", "bool"},
+		{`count ?? (1 % (count - 7))`, "7", "int64"},
+		{`count == 7 && 1 % (count - 7) == 0`, "fails: division by zero in 1 % (count - 7)", "bool"},
+		// Lists.
+		{`count in [1, 7]`, "true", "bool"},
+		{`count not in [1, 7]`, "false", "bool"},
+		{`count in [1.5, 7.0]`, "true", "bool"},
+		{`status in ["ok", "warn"]`, "true", "bool"},
+		{`status in ["a","b","c","d","e","f","g","h","ok"]`, "true", "bool"},
+		{`count in [1,2,3,4,5,6,8,9,10]`, "false", "bool"},
+		{`note in ["x"]`, "null", "bool?"},
+		{`big in [-1, 5]`, "false", "bool"},
+		{`count in []`, "false", "bool"},
+		{`ts in [timestamp("2024-01-31T09:30:00.123Z")]`, "true", "bool"},
+		// Strings.
+		{`device + "/" + status`, `"pump-7/ok"`, "string"},
+		{`device + note`, "null", "string?"},
+		{`device contains "mp-"`, "true", "bool"},
+		{`device startsWith "pump"`, "true", "bool"},
+		{`device endsWith "7"`, "true", "bool"},
+		{`device not contains "x"`, "true", "bool"},
+		{`device contains status`, "false", "bool"},
+		{`device matches "^[a-z]+-\\d$"`, "true", "bool"},
+		{`len("é€")`, "2", "int64"},
+		{`len(raw)`, "2", "int64"},
+		{`upper("aéß1")`, `"AÉß1"`, "string"},
+		{`lower(upper(device))`, `"pump-7"`, "string"},
+		{`trim("  a b\t")`, `"a b"`, "string"},
+		{`replace(device, "p", "pp")`, `"ppumpp-7"`, "string"},
+		{`substr("héllo", 1, 2)`, `"él"`, "string"},
+		{`substr(device, -1)`, `"7"`, "string"},
+		{`substr(device, 10)`, `""`, "string"},
+		{`substr(device, -100, 2)`, `"pu"`, "string"},
+		{`splitPart(device, "-", 1)`, `"7"`, "string?"},
+		{`splitPart(device, "-", 2)`, "null", "string?"},
+		// Numbers.
+		{`abs(-3)`, "3", "int64"},
+		{`abs(payload.temp)`, "1.5", "float64"},
+		{`ceil(payload.temp)`, "-1", "float64"},
+		{`floor(payload.temp)`, "-2", "float64"},
+		{`round(2.5)`, "3", "float64"},
+		{`round(-2.5)`, "-3", "float64"},
+		{`round(21.456, 2)`, "21.46", "float64"},
+		{`round(count)`, "7", "int64"},
+		{`sqrt(16)`, "4", "float64"},
+		{`min(count, 3)`, "3", "int64"},
+		{`max(count, 3, temp)`, "21.5", "float64"},
+		{`max(big, 1)`, "18446744073709551615", "uint64"},
+		{`max(count, total)`, "null", "int64?"},
+		{`isFinite(temp / 0)`, "false", "bool"},
+		{`isNaN(0 / 0)`, "true", "bool"},
+		// Conversion.
+		{`int(21.9)`, "21", "int64"},
+		{`int(-21.9)`, "-21", "int64"},
+		{`int("42")`, "42", "int64"},
+		{`int(device)`, `fails: int(device): "pump-7" is no int64`, "int64"},
+		{`int(temp * 1e300)`, "fails: int(temp * 1e+300): 2.15e+301 does not fit int64", "int64"},
+		{`int(big)`, "fails: int(big): 18446744073709551615 does not fit int64", "int64"},
+		{`int(on)`, "1", "int64"},
+		{`float("1e3")`, "1000", "float64"},
+		{`float(count)`, "7", "float64"},
+		{`bool("true")`, "true", "bool"},
+		{`string(temp)`, `"21.5"`, "string"},
+		{`string(count)`, `"7"`, "string"},
+		{`string(on)`, `"true"`, "string"},
+		{`string(ts)`, `"2024-01-31T09:30:00.123Z"`, "string"},
+		{`string(born)`, `"2024-01-31"`, "string"},
+		{`string(note)`, "null", "string?"},
+		// Times.
+		{`ts + duration("5s")`, "2024-01-31T09:30:05.123Z", "timestamp[ms]"},
+		{`ts - duration("1d")`, "2024-01-30T09:30:00.123Z", "timestamp[ms]"},
+		{`duration("1h") + ts`, "2024-01-31T10:30:00.123Z", "timestamp[ms]"},
+		{`trunc(ts, duration("10m"))`, "2024-01-31T09:30:00.000Z", "timestamp[ms]"},
+		{`trunc(timestamp("1969-12-31T23:59:59Z"), duration("1m"))`, "1969-12-31T23:59:00.000Z", "timestamp[ms]"},
+		{`hour(ts) * 100 + minute(ts)`, "930", "int64"},
+		{`second(ts)`, "0", "int64"},
+		{`year(ts) * 10000 + month(ts) * 100 + day(ts)`, "20240131", "int64"},
+		{`dayOfWeek(ts)`, "3", "int64"},
+		{`year(born)`, "2024", "int64"},
+		{`toUnix(ts)`, "1706693400", "int64"},
+		{`toUnixMilli(ts)`, "1706693400123", "int64"},
+		{`toUnixNano(ts)`, "1706693400123000000", "int64"},
+		{`fromUnix(count)`, "1970-01-01T00:00:07Z", "timestamp[s]"},
+		{`fromUnixMilli(-1)`, "1969-12-31T23:59:59.999Z", "timestamp[ms]"},
+		{`timestamp("2024-02-29 12:00:00+02:00")`, "2024-02-29T10:00:00.000Z", "timestamp[ms]"},
+		{`timestamp("2024-02-29T12:00:00.123456789Z")`, "2024-02-29T12:00:00.123456789Z", "timestamp[ns]"},
+		{`timestamp(device)`, `fails: timestamp(device): "pump-7" is no timestamp[ms]`, "timestamp[ms]"},
+		{`seen ?? ts`, "2024-01-31T09:30:00.123Z", "timestamp[ms]"},
+		{`temp | max(3)`, "21.5", "float64"},
+	} {
+		got, typ := evalOne(t, c.src, b)
+		if got != c.want || typ != c.typ {
+			t.Errorf("%s\n got %s %s\nwant %s %s", c.src, got, typ, c.want, c.typ)
+		}
+	}
+}
+
+func TestErrors(t *testing.T) {
+	b := sample()
+	for _, c := range []struct {
+		src    string
+		offset int
+		want   string
+	}{
+		{``, 0, "the expression is empty"},
+		{`tmep > 1`, 0, `unknown column "tmep": did you mean temp?`},
+		{`1 + zzzzzz`, 4, `unknown column "zzzzzz": there are device, status, note, temp, limit, count, total, big, level, on, alarm, ts, seen, born, raw, payload.temp, a column, ratio`},
+		{`payload.tmp`, 8, `unknown column "payload.tmp": did you mean payload.temp?`},
+		{`temp.x`, 5, `temp has no fields: it is float64`},
+		{`"é" + tmp`, 7, `unknown column "tmp": did you mean temp?`},
+		{`uper(device)`, 0, `there is no function uper: did you mean upper?`},
+		{`sum(temp)`, 0, `there is no function sum: it is an aggregate: use it under window.aggregates`},
+		{`now()`, 0, `there is no function now: it would differ when records are read again; compare with a column`},
+		{`upper`, 0, `upper is a function, not a column: call it: upper(s)`},
+		{`upper(temp)`, 6, `upper needs a string, not float64`},
+		{`round(temp, 1, 2)`, 0, `round has the wrong number of arguments, 3: round(x, digits?)`},
+		{`status = "ok"`, 7, `= is no operator: use == to compare`},
+		{`temp <> 1`, 5, `<> is no operator: use !=`},
+		{`status == "ok" AND temp > 1`, 15, `unexpected AND: operators are lower case: and`},
+		{`note IS NULL`, 5, `unexpected IS: use == nil or != nil`},
+		{`status LIKE "o%"`, 7, `unexpected LIKE: use contains, startsWith, endsWith or matches`},
+		{`temp >`, 6, `the expression ends too early`},
+		{`(temp > 1`, 9, `the expression ends too early`},
+		{`total ?? 1 + 2`, 11, `?? next to another operator: put one of them in parentheses: (a ?? b) + c`},
+		{`status == "ok`, 13, `literal not terminated`},
+		{`temp > "1"`, 5, `cannot compare float64 with string: write the number without quotes`},
+		{`ts > "2024-01-01"`, 3, `cannot compare timestamp[ms] with string: make it a timestamp: timestamp("2024-01-31T00:00:00Z")`},
+		{`temp + device`, 5, `cannot compute float64 + string: convert one side: string(x), float(x) or int(x)`},
+		{`ts - seen`, 3, `cannot subtract timestamps: use toUnixMilli(a) - toUnixMilli(b)`},
+		{`ts + 5`, 3, `cannot compute timestamp[ms] + int64: use a duration: ts + duration("5s")`},
+		{`ts + duration("5us")`, 3, `the duration is no whole number of ms, the unit of the timestamp`},
+		{`ts + duration("5 s")`, 14, `"5 s" is no duration: write it like "500ms", "5s", "1h30m" or "1d"`},
+		{`duration("5s")`, 0, `a duration is no column value: add it to a timestamp: ts + duration("5s")`},
+		{`temp && on`, 0, `&& needs bools, not float64: compare it first, for example x != 0`},
+		{`!temp`, 0, `! needs a bool, not float64: compare it first, for example x != 0`},
+		{`on ? 1 : "a"`, 9, `the branches are int64 and string: both branches need one type`},
+		{`temp > nil`, 5, `> with nil is always null: use == nil or != nil`},
+		{`temp + nil`, 5, `+ with nil is always null: use ?? to give nulls a value`},
+		{`nil`, 0, `nil has no type here: give it one, for example int(nil) or string(nil)`},
+		{`temp in 1..3`, 9, `in needs a list of literals: x in [1, 2]: use contains for a piece of a string`},
+		{`temp in [count]`, 9, `a list may only have literals: use == and ||`},
+		{`temp in ["a"]`, 9, `the list has string, but the value is float64`},
+		{`temp % 2`, 5, `% needs integers, not float64 and int64: convert with int(x) first`},
+		{`count % 0`, 8, `this fails on every row: division by zero in count % 0`},
+		{`9223372036854775807 + 1`, 20, `this fails on every row: integer overflow in 9223372036854775807 + 1`},
+		{`int("x")`, 0, `this fails on every row: int("x"): "x" is no int64`},
+		{`temp ^ 2`, 5, `^ is not supported: use ** for a power`},
+		{`device matches "("`, 15, "missing closing ): `(`: see https://github.com/google/re2/wiki/Syntax"},
+		{`device matches status`, 15, `the pattern of matches must be a literal`},
+		{`let x = 1; x`, 4, `let is not supported: give it a name in a map step before this one`},
+		{`[1, 2]`, 0, `a list is not supported here: a list stands to the right of in: x in [1, 2]`},
+		{`{"a": 1}`, 0, `a map {…} is not supported`},
+		{`device[0]`, 6, `x[…] is not supported: columns have one value per row`},
+		{`device[1:2]`, 6, `[from:to] is not supported: use substr(s, from, count)`},
+		{`device?.x`, 8, `?. is not supported: a missing value is null; use ?? for another`},
+		{`device.upper()`, 7, `methods are not supported: write f(x) for x.f()`},
+		{`all([1], # > 0)`, 0, `there is no function all: columns have one value per row, there are no lists`},
+		{`1; 2`, 0, `; is not supported: write one expression`},
+		{`float(raw)`, 6, `float does not take binary: there is no such conversion; string goes to and from everything`},
+		{strings.Repeat("(", 20000), 0, `the expression is 20000 bytes long, the limit is 16384`},
+		{strings.Repeat("!", 300) + "on", 250, `the expression is nested more than 250 deep: split it over several steps`},
+		{strings.Repeat("!", 16000) + "on", 0, `the expression has more than 4000 parts: split it over several steps`},
+		{"\xff", 0, `the expression is not UTF-8 text`},
+	} {
+		_, err := Compile(c.src, b.Schema)
+		var e *Error
+		if !errors.As(err, &e) {
+			t.Errorf("%s: error %v, want %s", clip(c.src, 80), err, c.want)
+			continue
+		}
+		if e.Error() != c.want || e.Offset != c.offset {
+			t.Errorf("%s\n got %d %s\nwant %d %s", clip(c.src, 80), e.Offset, e.Error(), c.offset, c.want)
+		}
+	}
+}
+
+func TestFilterNeedsBool(t *testing.T) {
+	_, err := CompileFilter("temp", sample().Schema)
+	if want := "a filter must be true or false, this is float64: compare it with something, for example x > 0"; err == nil || err.Error() != want {
+		t.Errorf("got %v", err)
+	}
+}

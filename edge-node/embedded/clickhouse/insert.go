@@ -18,7 +18,8 @@ func isDeadline(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) 
 // they must look like.
 func (c *connection) insert(ctx context.Context, req *request, st statement, scratch *[]byte) error {
 	a := &answer{started: time.Now()}
-	if st.inline {
+	// Clients before 54429 repeat in the text the rows they send as blocks; newer ones mean the text alone.
+	if st.inline && proto.FeatureSettingsSerializedAsStrings.In(c.revision) {
 		stats, err := c.ses.insertBytes(ctx, st, []byte(req.body[st.data:]), req.params)
 		if err != nil {
 			return err

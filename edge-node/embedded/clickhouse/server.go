@@ -47,7 +47,7 @@ type Config struct {
 	// MaxBlock bounds one inserted block, uncompressed, in bytes; default 1 GiB.
 	MaxBlock int
 	// Ready receives one line of JSON, see ReadyLine, when both listeners accept; default os.Stdout.
-	Ready io.Writer
+	Ready io.Writer `json:"-"`
 }
 
 func (c *Config) setDefaults() {

@@ -248,7 +248,7 @@ func (r *reader) syntaxError(err error) *Error {
 		}
 		e.Hint = "quote a value that begins with @, ` or %"
 	case strings.HasPrefix(problem, "did not find expected key"):
-		e.Hint = "check the indentation, and quote a whole value that begins with a quote: 'status == \"ok\"'"
+		e.Hint = "check indentation and quotes, and quote a value as a whole when it begins with a quote: '\"ok\" == status'"
 	case strings.Contains(problem, "',' or '}'"), strings.Contains(problem, "',' or ']'"):
 		e.Hint = "a { or [ from here on is not closed, or a comma is missing"
 	case strings.Contains(problem, "unexpected end of stream"):

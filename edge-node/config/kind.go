@@ -336,8 +336,21 @@ func listOf[V any](what string, item kind[V]) kind[[]V] {
 	}}
 }
 
-// commaList is a list, or text with commas.
-func commaList(what string, item kind[string]) kind[[]string] {
+// commaList is a list, or text with commas. Both go through check, one item at a time.
+func commaList(what string, check func(string) (string, error)) kind[[]string] {
+	item := kind[string]{typed("string"), func(r *reader, v value, to *string) bool {
+		t, ok := r.text(v, what)
+		if !ok {
+			return false
+		}
+		s, err := check(t.Value)
+		if err != nil {
+			r.failf(v, "%v", err)
+			return false
+		}
+		*to = s
+		return true
+	}}
 	list := listOf(what, item)
 	return kind[[]string]{jsonSchema{"anyOf": []any{typed("string"), list.schema}}, func(r *reader, v value, to *[]string) bool {
 		if v.n.Kind == yaml.ScalarNode {
@@ -347,23 +360,17 @@ func commaList(what string, item kind[string]) kind[[]string] {
 			}
 			var out []string
 			for part := range strings.SplitSeq(t.Value, ",") {
-				out = append(out, strings.TrimSpace(part))
+				s, err := check(strings.TrimSpace(part))
+				if err != nil {
+					r.failf(v, "%v", err)
+					return false
+				}
+				out = append(out, s)
 			}
 			*to = out
 			return true
 		}
-		if !list.read(r, v, to) {
-			return false
-		}
-		// A reference in a list may stand for several.
-		var out []string
-		for _, s := range *to {
-			for part := range strings.SplitSeq(s, ",") {
-				out = append(out, strings.TrimSpace(part))
-			}
-		}
-		*to = out
-		return true
+		return list.read(r, v, to)
 	}}
 }
 

@@ -23,10 +23,11 @@ type object[T any] struct {
 type field[T any] struct {
 	key, doc string
 	required bool
-	// later is set for keys that are planned and refused for now.
-	later  bool
-	schema jsonSchema
-	read   func(r *reader, v value, t *T)
+	// later is set for keys that are planned and refused for now; instead says what there is.
+	later   bool
+	instead string
+	schema  jsonSchema
+	read    func(r *reader, v value, t *T)
 }
 
 // at makes a field of a kind of value that is kept in one place of the struct.
@@ -40,8 +41,10 @@ func (f field[T]) must() field[T] {
 	return f
 }
 
-// later is a key that is refused with a promise instead of as unknown.
-func later[T any](key string) field[T] { return field[T]{key: key, later: true} }
+// later is a key that is refused as planned, with what there is instead of it.
+func later[T any](key, instead string) field[T] {
+	return field[T]{key: key, later: true, instead: instead}
+}
 
 // supported lists the keys that can be used.
 func (o object[T]) supported() []string {
@@ -72,22 +75,24 @@ func (o object[T]) read(r *reader, v value, to *T) bool {
 		return false
 	}
 	before := len(r.errs)
-	given := map[string]bool{}
+	given, planned := map[string]bool{}, false
 	for _, e := range entries {
 		given[e.key] = true
 		f := o.field(e.key)
 		switch {
 		case f == nil:
-			o.unknown(r, v, e)
+			given[o.unknown(r, e)] = true
 		case f.later:
-			r.addf(e.keyPos, e.path, "%s is not supported yet", e.path).WithHint("supported: %s", strings.Join(o.supported(), ", "))
+			planned = true
+			_ = r.addf(e.keyPos, e.path, "%s is not supported yet", e.path).WithHint("%s", f.instead)
 		default:
 			f.read(r, e.value, to)
 		}
 	}
 	for _, f := range o.fields {
-		if f.required && !given[f.key] {
-			r.addf(r.at[v.path], v.path, "%s has no %q", o.what, f.key).WithHint("%s", f.doc)
+		// A key that was mistyped, or given in a form yet to come, is not missing as well.
+		if f.required && !given[f.key] && !planned {
+			_ = r.addf(r.at[v.path], v.path, "%s has no %q", o.what, f.key).WithHint("%s", brief(f.doc))
 		}
 	}
 	if o.check != nil && len(r.errs) == before {
@@ -105,11 +110,23 @@ func (o object[T]) field(key string) *field[T] {
 	return nil
 }
 
-func (o object[T]) unknown(r *reader, _ value, e entry) {
+// unknown reports an unknown key, and gives the one that was probably meant.
+func (o object[T]) unknown(r *reader, e entry) string {
 	err := r.addf(e.keyPos, e.path, "unknown key %s in %s", quote(e.key), o.what)
 	if near := Nearest(e.key, o.supported()); near != "" {
 		_ = err.WithHint("did you mean %q?", near)
-		return
+		return near
 	}
 	_ = err.WithHint("known keys: %s", strings.Join(o.supported(), ", "))
+	return ""
+}
+
+// brief is the first sentence of a doc text, as a part of another sentence.
+func brief(doc string) string {
+	doc, _, _ = strings.Cut(doc, ". ")
+	doc = strings.TrimSuffix(doc, ".")
+	if len(doc) > 1 && strings.ToUpper(doc[:2]) != doc[:2] {
+		doc = strings.ToLower(doc[:1]) + doc[1:]
+	}
+	return doc
 }

@@ -94,13 +94,13 @@ func pipelineTable() object[Pipeline] {
 			at("sink", sinkTable().kind(), func(p *Pipeline) *Sink { return &p.Sink },
 				"Where the aggregates go.").must(),
 			at("late", object[Late]{what: "late", fields: []field[Late]{
-				at("to", enum("where late rows go", []LateTo{LateDeadLetters, LateDrop}), func(l *Late) *LateTo { return &l.To },
+				at("to", enum("a place for late rows", []LateTo{LateDeadLetters, LateDrop}), func(l *Late) *LateTo { return &l.To },
 					"dead_letters keeps late rows to look at and replay; drop only counts them. Default dead_letters.").must(),
 			}}.kind(), func(p *Pipeline) *Late { return &p.Late }, "What happens to rows behind the allowed lateness."),
 			at("batch", object[Batch]{what: "batch", fields: []field[Batch]{
 				at("rows", intKind(1, 1<<20), func(b *Batch) *int64 { return &b.Rows }, "Most rows in a batch. Default 8192."),
 			}}.kind(), func(p *Pipeline) *Batch { return &p.Batch }, "Bounds of the batches the steps work on."),
-			later[Pipeline]("tests"),
+			later[Pipeline]("tests", "leave it out"),
 		},
 		check: func(r *reader, _ value, p *Pipeline) {
 			p.at = r.at

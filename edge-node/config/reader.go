@@ -66,7 +66,11 @@ func (r *reader) addf(pos Pos, path, format string, args ...any) *Error {
 
 // failf adds an error about a value, with its path in front.
 func (r *reader) failf(v value, format string, args ...any) *Error {
-	return r.addf(r.at[v.path], v.path, "%s: "+format, append([]any{v.path}, args...)...)
+	name := v.path
+	if name == "" {
+		name = "the file"
+	}
+	return r.addf(r.at[v.path], v.path, "%s: "+format, append([]any{name}, args...)...)
 }
 
 // entry is a key of a mapping with its value.

@@ -155,7 +155,7 @@ func kafkaTable() object[Kafka] {
 			at("protocol", enum("a group protocol", []Protocol{ProtocolAuto, ProtocolClassic, ProtocolConsumer}),
 				func(k *Kafka) *Protocol { return &k.Protocol },
 				"Group protocol: classic, consumer (KIP-848), or auto, which takes consumer where the broker has it. Default auto."),
-			at("on_gap", enum("what to do about lost records", []OnGap{GapContinue, GapStop}), func(k *Kafka) *OnGap { return &k.OnGap },
+			at("on_gap", enum("a way to handle lost records", []OnGap{GapContinue, GapStop}), func(k *Kafka) *OnGap { return &k.OnGap },
 				"When records were lost before they were read: continue and report it, or stop the partition. Default continue."),
 			at("instance_id", textKind("an instance ID"), func(k *Kafka) *string { return &k.InstanceID },
 				"Makes the group member static, so that a short restart moves no partition."),
@@ -175,7 +175,7 @@ func saslTable() object[SASL] {
 				func(s *SASL) *Mechanism { return &s.Mechanism }, "SASL mechanism.").must(),
 			at("user", textKind("a user name"), func(s *SASL) *string { return &s.User }, "User name.").must(),
 			at("password", secretKind("a password"), func(s *SASL) *Secret { return &s.Password },
-				"Password; a reference such as ${file:/run/secrets/kafka} keeps it out of the file.").must(),
+				"A reference such as ${file:/run/secrets/kafka} keeps it out of this file.").must(),
 		},
 	}
 }
@@ -228,24 +228,7 @@ func tlsKind() kind[*TLS] {
 }
 
 func brokersKind() kind[[]string] {
-	k := commaList("a list of host:port", textKind("host:port"))
-	return kind[[]string]{k.schema, func(r *reader, v value, to *[]string) bool {
-		var list []string
-		if !k.read(r, v, &list) {
-			return false
-		}
-		out := make([]string, len(list))
-		for i, b := range list {
-			addr, err := hostPort(b, "9092")
-			if err != nil {
-				r.failf(v, "%v", err)
-				return false
-			}
-			out[i] = addr
-		}
-		*to = out
-		return true
-	}}
+	return commaList("a list of host:port", func(s string) (string, error) { return hostPort(s, "9092") })
 }
 
 // hostPort checks an address and adds the port that is usual.

@@ -123,7 +123,7 @@ func wasmTable() object[Wasm] {
 				key: "limits", doc: "What an instance may use.", schema: limitsTable().jsonSchema(),
 				read: func(r *reader, v value, w *Wasm) { limitsTable().read(r, v, &limits{&w.Memory}) },
 			},
-			at("on_error", enum("what to do about errors", []OnError{OnErrorReject, OnErrorStop}), func(w *Wasm) *OnError { return &w.OnError },
+			at("on_error", enum("a way to handle errors", []OnError{OnErrorReject, OnErrorStop}), func(w *Wasm) *OnError { return &w.OnError },
 				"Rows the operator fails on: reject them to dead letters, or stop the partition. Default reject."),
 		},
 	}
@@ -132,7 +132,7 @@ func wasmTable() object[Wasm] {
 func limitsTable() object[limits] {
 	return object[limits]{what: "limits", fields: []field[limits]{
 		at("memory", sizeKind(64<<10, 4<<30), func(l *limits) *int64 { return l.memory }, "Most linear memory of an instance. Default 64MiB."),
-		later[limits]("fuel_per_row"),
+		later[limits]("fuel_per_row", "supported: memory"),
 	}}
 }
 

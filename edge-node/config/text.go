@@ -150,6 +150,9 @@ func (s *source) start(n *yaml.Node) Pos {
 			c.next()
 		}
 	}
+	if c.peek() < 0 { // there is an anchor or a tag, and nothing behind it
+		c.pos = posOf(n)
+	}
 	s.starts[n] = c.pos
 	return c.pos
 }
@@ -183,7 +186,7 @@ func (s *source) textOf(n *yaml.Node) Text {
 				t.marks = append(t.marks, mark{off, at.pos})
 			}
 			expect = c.pos
-			if !ok {
+			if !ok || c.pos.Col != at.pos.Col+1 {
 				expect = Pos{}
 			}
 			continue

@@ -84,7 +84,8 @@ func windowTable() object[Window] {
 				return a
 			}), func(w *Window) *[]Aggregate { return &w.Aggregates },
 				"The answers: name: function(column), with count sum min max avg.").must(),
-			later[Window]("hopping"), later[Window]("session"), later[Window]("count"), later[Window]("global"),
+			later[Window]("hopping", "supported: tumbling"), later[Window]("session", "supported: tumbling"),
+			later[Window]("count", "supported: tumbling"), later[Window]("global", "supported: tumbling"),
 		},
 		check: checkWindow,
 	}

@@ -1,0 +1,42 @@
+package config_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/weir-stream/weir/edge-node/config"
+)
+
+func TestNode(t *testing.T) {
+	vars := map[string]string{"WEIR_SITE": "paris", "WEIR_KAFKA": "k1,k2:9", "WEIR_CLICKHOUSE": "clickhouse://u:p@c:9000/db", "WEIR_LOG_FORMAT": ""}
+	env := config.Env{Lookup: func(n string) (string, bool) { v, ok := vars[n]; return v, ok }}
+	n, err := config.ParseNode("node.yaml", []byte("site: berlin\nnode: n7\nlisten: 0.0.0.0:80\nlog: {level: debug}\nlimits: {memory: 128MiB}\n"), env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n.Site != "paris" || n.Node != "n7" || n.Listen != "0.0.0.0:80" || n.Log.Level != config.LogDebug || n.Log.Format != config.LogAuto ||
+		n.Limits.Memory != 128<<20 || strings.Join(n.Kafka.Brokers, " ") != "k1:9092 k2:9" || n.ClickHouse.URL.Reveal() != "clickhouse://u:p@c:9000/db" {
+		t.Errorf("%+v", n)
+	}
+	if n, err := config.ParseNode("", nil, config.Env{}); err != nil || n.Site != "local" || n.Node == "" || n.Listen != "127.0.0.1:9464" {
+		t.Errorf("defaults: %+v, %v", n, err)
+	}
+}
+
+func TestNodeBad(t *testing.T) {
+	for _, c := range []struct{ file, name, value, want string }{
+		{"sitee: x\n", "", "", `node.yaml:1:1: unknown key "sitee" in node.yaml; did you mean "site"?`},
+		{"log: {level: verbose}\n", "", "", `node.yaml:1:14: log.level: "verbose" is not a log level; use one of debug, info, warn, error`},
+		{"site: 'a b'\n", "", "", `node.yaml:1:7: site: "a b" is not a site name: use letters`},
+		{"", "WEIR_LISTEN", "http://x", `WEIR_LISTEN: "http://x" is not an address: write it as host:9464`},
+		{"", "WEIR_CLICKHOUSE", "http://u:hunter2@h:8123", `WEIR_CLICKHOUSE: http:// is not supported yet; supported: clickhouse://`},
+		{"", "WEIR_LOG_LEVEL", "inf", `WEIR_LOG_LEVEL: "inf" is not a log level; did you mean "info"?`},
+		{"", "WEIR_SITE", "${HOME}", `WEIR_SITE: "${HOME}" is not a site name`},
+	} {
+		env := config.Env{Lookup: func(n string) (string, bool) { return c.value, n == c.name }}
+		_, err := config.ParseNode("node.yaml", []byte(c.file), env)
+		if err == nil || !strings.HasPrefix(err.Error(), c.want) {
+			t.Errorf("got  %v\nwant %s", err, c.want)
+		}
+	}
+}

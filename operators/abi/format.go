@@ -1,0 +1,59 @@
+package abi
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/weir-stream/weir/ingest/batch"
+)
+
+// FormatStruct is the format string of a batch: a struct whose children are the columns.
+const FormatStruct = "+s"
+
+var formats = map[batch.Kind]string{
+	batch.Bool: "b",
+	batch.Int8: "c", batch.Int16: "s", batch.Int32: "i", batch.Int64: "l",
+	batch.Uint8: "C", batch.Uint16: "S", batch.Uint32: "I", batch.Uint64: "L",
+	batch.Float32: "f", batch.Float64: "g",
+	batch.String: "u", batch.Binary: "z",
+	batch.Date32: "tdD",
+}
+
+const timestampUnits = "smun" // by batch.Unit
+
+// Format is the Arrow format string of a type.
+// Source: https://arrow.apache.org/docs/format/CDataInterface.html#data-type-description-format-strings.
+func Format(t batch.Type) string {
+	if t.Kind == batch.Timestamp {
+		return "ts" + timestampUnits[t.Unit&3:t.Unit&3+1] + ":UTC"
+	}
+	return formats[t.Kind]
+}
+
+// ParseFormat reads a format string that a guest gave for a column.
+func ParseFormat(s string) (batch.Type, error) {
+	for k, f := range formats {
+		if s == f {
+			return batch.Type{Kind: k}, nil
+		}
+	}
+	if len(s) >= 4 && s[:2] == "ts" && s[3] == ':' {
+		unit := strings.IndexByte(timestampUnits, s[2])
+		zone := s[4:]
+		if unit >= 0 && (zone == "" || zone == "UTC") {
+			return batch.TimestampOf(batch.Unit(unit)), nil
+		}
+		if unit >= 0 {
+			return batch.Type{}, fmt.Errorf("format %q: timestamps are in UTC here; leave the zone empty or write UTC", s)
+		}
+	}
+	return batch.Type{}, fmt.Errorf("format %q is not a type weir has: use one of b c C s S i I l L f g u z tdD tss: tsm: tsu: tsn:", s)
+}
+
+// Buffers is the number of buffers in an array of the type: validity and values, with offsets between for strings.
+func Buffers(t batch.Type) int {
+	if t.Variable() {
+		return 3
+	}
+	return 2
+}

@@ -1,0 +1,155 @@
+package wasm
+
+import (
+	"encoding/binary"
+
+	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/operators/abi"
+)
+
+// exporter writes the ArrowArray structs of a batch for a guest. The structs are built on the host and copied into the
+// guest's scratch area in one piece, since the guest can have written over those of the last call.
+type exporter struct {
+	// | root struct | structs of the columns | children table | root's buffers | buffers of the columns, 3 each |
+	structs []byte
+	n       int // columns, the row column included
+	copied  int64
+}
+
+func arraysSize(n int) int { return abi.ArraySize*(n+1) + 4*n + 8 + 12*n }
+
+func (e *exporter) children() int          { return abi.ArraySize * (e.n + 1) }
+func (e *exporter) rootBuffers() int       { return e.children() + 4*e.n }
+func (e *exporter) buffers(i int) int      { return e.rootBuffers() + 8 + 12*i }
+func (e *exporter) array(i int) []byte     { return e.structs[abi.ArraySize*(i+1):][:abi.ArraySize] }
+func (e *exporter) put32(at int, v uint32) { binary.LittleEndian.PutUint32(e.structs[at:], v) }
+
+// newExporter prepares what is the same in every batch but for the guest's addresses.
+func newExporter(in *batch.Schema) exporter {
+	e := exporter{n: len(in.Fields) + 1}
+	e.structs = make([]byte, arraysSize(e.n))
+	binary.LittleEndian.PutUint64(e.structs[abi.ArrayNBuffers:], 1)
+	binary.LittleEndian.PutUint64(e.structs[abi.ArrayNChildren:], uint64(e.n))
+	for i := range e.n {
+		nb := 2
+		if i < len(in.Fields) {
+			nb = abi.Buffers(in.Fields[i].Type)
+		}
+		binary.LittleEndian.PutUint64(e.array(i)[abi.ArrayNBuffers:], uint64(nb))
+	}
+	return e
+}
+
+// export gives the batch to the guest: every buffer gets an address, and the structs are written. It returns where in the
+// guest's memory the output goes and how much room there is. It is not ok when the input does not fit.
+func (o *operator) export(b *batch.Batch, slot *batch.Slot) (out, room uint32, ok bool) {
+	w, im, e := &o.wins, &o.im, &o.call
+	e.copied = 0
+	im.regions = append(im.regions[:0], region{addr: w.rows, host: o.step.rows[:4*b.Rows]})
+	im.slot = slot.Mem()
+	p := placer{o: o, mem: o.g.mem.bytes()}
+	if o.fd {
+		off, _ := o.env.Pool.Offset(im.slot)
+		p.base = w.out + uint32(off-o.env.Range.Off)
+		p.mem = im.slot
+	} else {
+		p.base = w.in
+		p.mem = p.mem[w.in : w.in+w.inLen]
+	}
+	p.arena = batch.NewArena(p.mem)
+
+	e.put32(abi.ArrayBuffers, w.scratch+uint32(e.rootBuffers()))
+	e.put32(abi.ArrayChildren, w.scratch+uint32(e.children()))
+	binary.LittleEndian.PutUint64(e.structs[abi.ArrayLength:], uint64(b.Rows))
+	for i := range b.Cols {
+		c := &b.Cols[i]
+		g := &im.inputs[i]
+		*g = given{typ: b.Schema.Fields[i].Type, column: *c}
+		if c.Validity != nil {
+			g.validity = p.place(c.Validity)
+		}
+		if g.typ.Variable() {
+			g.offsets = p.place(c.Offsets)
+		}
+		g.values = p.place(c.Values)
+		e.column(i, b.Rows, c.Nulls, g, w.scratch)
+	}
+	if p.failed {
+		return 0, 0, false
+	}
+	rows := &im.inputs[e.n-1]
+	*rows = given{typ: batch.Type{Kind: batch.Int32}, values: w.rows, column: batch.Column{Values: o.step.rows[:4*b.Rows]}}
+	e.column(e.n-1, b.Rows, 0, rows, w.scratch)
+	copy(o.g.mem.bytes()[w.scratch:], e.structs)
+
+	im.closed[0] = window{w.in, w.inLen}
+	if im.shared = o.fd; !o.fd {
+		im.closed[1] = window{}
+		return w.out, w.outLen, true
+	}
+	used := len(im.slot) - p.arena.Free()
+	im.closed[1] = window{w.out, w.outLen}
+	im.regions = append(im.regions, region{addr: p.base + uint32(used), host: im.slot[used:]})
+	return p.base + uint32(used), uint32(p.arena.Free()), true
+}
+
+// column writes the struct of one column.
+func (e *exporter) column(i, rows, nulls int, g *given, base uint32) {
+	a, at := e.array(i), e.buffers(i)
+	binary.LittleEndian.PutUint64(a[abi.ArrayLength:], uint64(rows))
+	binary.LittleEndian.PutUint64(a[abi.ArrayNullCount:], uint64(nulls))
+	binary.LittleEndian.PutUint32(a[abi.ArrayBuffers:], base+uint32(at))
+	e.put32(e.children()+4*i, base+uint32(abi.ArraySize*(i+1)))
+	e.put32(at, g.validity)
+	if g.typ.Variable() {
+		e.put32(at+4, g.offsets)
+		e.put32(at+8, g.values)
+	} else {
+		e.put32(at+4, g.values)
+	}
+}
+
+// placer finds or makes an address for each input buffer. A buffer of a mapped pool has one already. Others are copied: to the
+// front of the output slot, which the guest sees; or, without a mapping, into the input window. In both cases the host
+// goes on using the original: what a guest does to a copy does not matter.
+type placer struct {
+	o      *operator
+	mem    []byte // where copies go
+	base   uint32 // the guest's address of mem
+	arena  batch.Arena
+	failed bool // something did not fit
+}
+
+func (p *placer) place(b []byte) uint32 {
+	if len(b) == 0 {
+		return p.o.wins.scratch // any address that is not null
+	}
+	var addr uint32
+	if off, ok := p.o.env.Pool.Offset(b); ok && p.o.fd {
+		addr = p.o.wins.in + uint32(off)
+	} else {
+		used := len(p.mem) - p.arena.Free()
+		to := p.arena.Alloc(len(b))
+		if to == nil {
+			p.failed = true
+			return 0
+		}
+		copy(to, b)
+		p.o.call.copied += int64(len(b))
+		addr = p.base + uint32(used)
+	}
+	p.o.im.regions = append(p.o.im.regions, region{addr: addr, host: b})
+	return addr
+}
+
+// newImporter prepares an importer for results of these fields, from batches of so many columns.
+func newImporter(fields []batch.Field, inputs int) importer {
+	im := importer{
+		fields: fields, inputs: make([]given, inputs), cols: make([]batch.Column, len(fields)),
+		found: make([]found, len(fields)), hint: make([]int, len(fields)),
+	}
+	for i := range im.hint {
+		im.hint[i] = -1
+	}
+	return im
+}

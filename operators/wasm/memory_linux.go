@@ -1,0 +1,90 @@
+package wasm
+
+import (
+	"errors"
+	"fmt"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/weir-stream/weir/ingest/batch"
+)
+
+// mappedMemory is a guest's memory at a fixed address: its whole limit is reserved without access, and made accessible
+// as the guest grows. So windows can be mapped into it for its life.
+type mappedMemory struct {
+	reserved []byte
+	open     int // bytes that are accessible
+	size     int // bytes the guest has
+}
+
+// newMappedMemory reserves limit bytes of address space and opens the first ones.
+func newMappedMemory(limit, least int) (linear, error) {
+	b, err := unix.Mmap(-1, 0, limit, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
+	if err != nil {
+		return nil, fmt.Errorf("reserve %d MiB of address space: %w", limit>>20, err)
+	}
+	m := &mappedMemory{reserved: b}
+	if err := m.grow(least); err != nil {
+		m.Free()
+		return nil, fmt.Errorf("make %d bytes accessible: %w", least, err)
+	}
+	return m, nil
+}
+
+func (m *mappedMemory) grow(size int) error {
+	if size <= m.open {
+		return nil
+	}
+	if err := unix.Mprotect(m.reserved[m.open:size], unix.PROT_READ|unix.PROT_WRITE); err != nil {
+		return err
+	}
+	m.open = size
+	return nil
+}
+
+// Reallocate is called by the runtime to grow the memory to size bytes; nil refuses. The memory never moves.
+func (m *mappedMemory) Reallocate(size uint64) []byte {
+	if size > uint64(len(m.reserved)) || m.grow(int(size)) != nil {
+		return nil
+	}
+	m.size = int(size)
+	return m.bytes()
+}
+
+// Free is called by the runtime when the guest is closed, and by the instance. The pool's own mapping is not affected.
+func (m *mappedMemory) Free() {
+	if m.reserved != nil {
+		_ = unix.Munmap(m.reserved)
+	}
+	m.reserved, m.open, m.size = nil, 0, 0
+}
+
+func (m *mappedMemory) bytes() []byte { return m.reserved[:m.size:m.size] }
+
+// mapWindows maps the pool copy-on-write at in, and one of its ranges shared at out. Both are page aligned and inside the
+// memory.
+//
+// Not read-only: a guest's store into a read-only page is a fault that ends the whole process.
+func mapWindows(mem linear, p *batch.Pool, r *batch.Range, in, out uint32) error {
+	m, ok := mem.(*mappedMemory)
+	fd, shared := p.FD()
+	if !ok || !shared {
+		return errors.New("the pool cannot be mapped")
+	}
+	at := func(addr uint32, n, off, kind int) error {
+		if uint64(addr)+uint64(n) > uint64(m.size) {
+			return fmt.Errorf("window of %d bytes at %#x is outside the memory of %d bytes", n, addr, m.size)
+		}
+		_, err := unix.MmapPtr(fd, int64(off), unsafe.Pointer(&m.reserved[addr]), uintptr(n),
+			unix.PROT_READ|unix.PROT_WRITE, unix.MAP_FIXED|unix.MAP_NORESERVE|kind)
+		return err
+	}
+	if err := at(in, p.Size(), 0, unix.MAP_PRIVATE); err != nil {
+		return fmt.Errorf("map the pool: %w", err)
+	}
+	if err := at(out, r.Len, r.Off, unix.MAP_SHARED); err != nil {
+		return fmt.Errorf("map the own range: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,158 @@
+package wasm
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+
+	"github.com/weir-stream/weir/operators/abi"
+)
+
+// module is a compiled operator: what all instances of a step share.
+type module struct {
+	runtime  wazero.Runtime
+	compiled wazero.CompiledModule
+	digest   [32]byte // SHA-256 of the module as it was given
+	memBytes int      // memory it starts with
+}
+
+// Cache keeps compiled code in memory, so that steps that use the same module compile it once. It must be closed after
+// every step that used it.
+type Cache struct{ c wazero.CompilationCache }
+
+// NewCache makes an empty cache.
+func NewCache() *Cache { return &Cache{c: wazero.NewCompilationCache()} }
+
+// Close frees the code.
+func (c *Cache) Close() error { return c.c.Close(context.Background()) }
+
+// compile checks a module and compiles it. The error is a *ModuleError.
+func compile(ctx context.Context, cfg *Config) (*module, error) {
+	fail := func(problem string, err error, hint string) error {
+		return &ModuleError{Module: cfg.label(), Problem: problem, Err: err, Hint: hint}
+	}
+	if len(cfg.Module) > cfg.ModuleLimit {
+		return nil, fail(fmt.Sprintf("of %d bytes is over the limit of %d", len(cfg.Module), cfg.ModuleLimit), nil,
+			"strip it, or leave large dependencies out")
+	}
+	a, err := admit(cfg.Module)
+	if err != nil {
+		return nil, fail(err.Error(), nil, "")
+	}
+	if least := uint64(a.memPages) * abi.PageSize; least > uint64(cfg.MemoryLimit) {
+		return nil, fail(fmt.Sprintf("starts with %d KiB of memory, over its limit of %d KiB", least>>10, cfg.MemoryLimit>>10), nil,
+			"raise limits.memory")
+	}
+	rc := wazero.NewRuntimeConfig()
+	if cfg.Interpreter {
+		rc = wazero.NewRuntimeConfigInterpreter()
+	}
+	// The core features of version 2 leave out threads, tail calls and exceptions: such code is refused as invalid.
+	rc = rc.WithCoreFeatures(api.CoreFeaturesV2).WithDebugInfoEnabled(false)
+	if cfg.Cache != nil {
+		rc = rc.WithCompilationCache(cfg.Cache.c)
+	}
+	m := &module{
+		runtime: wazero.NewRuntimeWithConfig(ctx, rc), digest: sha256.Sum256(cfg.Module),
+		memBytes: int(a.memPages) * abi.PageSize,
+	}
+	m.compiled, err = m.runtime.CompileModule(ctx, a.module)
+	if err != nil {
+		_ = m.close()
+		return nil, fail("not a valid Wasm module", err, "")
+	}
+	if problem, hint := m.check(); problem != "" {
+		_ = m.close()
+		return nil, fail(problem, nil, hint)
+	}
+	if err := offer(ctx, m.runtime); err != nil {
+		_ = m.close()
+		return nil, err
+	}
+	return m, nil
+}
+
+// exports are the functions of the contract, with their signatures as in hostFunc.
+var exports = []struct {
+	name, params, results string
+	optional              bool
+}{
+	{abi.ExportABI, "", "i", false},
+	{abi.ExportAlloc, "i", "i", false},
+	{abi.ExportOpen, "iii", "i", false},
+	{abi.ExportWindows, "iiii", "", false},
+	{abi.ExportProcess, "iii", "i", false},
+	{abi.ExportInitialize, "", "", true},
+}
+
+// check holds a compiled module against the contract and says what is missing.
+func (m *module) check() (problem, hint string) {
+	const seeABI = "see operators/abi/ABI.md"
+	if _, ok := m.compiled.ExportedMemories()[abi.ExportMemory]; !ok {
+		return "does not export its memory as " + abi.ExportMemory, seeABI
+	}
+	have := m.compiled.ExportedFunctions()
+	var missing []string
+	for _, e := range exports {
+		f, ok := have[e.name]
+		switch {
+		case !ok && !e.optional:
+			missing = append(missing, e.name)
+		case ok && !same(f, e.params, e.results):
+			return fmt.Sprintf("exports %s as %s, which must be %s", e.name,
+				describe(f.ParamTypes(), f.ResultTypes()), describe(signature(e.params), signature(e.results))), seeABI
+		}
+	}
+	if missing != nil {
+		hint := seeABI
+		if _, command := have["_start"]; command {
+			hint = "it is built as a program: build it as a library (C: -nostartfiles -Wl,--no-entry; Go: -buildmode=c-shared)"
+		}
+		return "does not export " + strings.Join(missing, ", "), hint
+	}
+	for _, f := range m.compiled.ImportedFunctions() {
+		mod, name, _ := f.Import()
+		funcs := offered()[mod]
+		i := slices.IndexFunc(funcs, func(h hostFunc) bool { return h.name == name })
+		if i < 0 {
+			return fmt.Sprintf("imports %s.%s, which is not offered", mod, name), "offered: " + offers()
+		}
+		if !same(f, funcs[i].params, funcs[i].results) {
+			return fmt.Sprintf("imports %s.%s as %s, which is %s", mod, name, describe(f.ParamTypes(), f.ResultTypes()),
+				describe(signature(funcs[i].params), signature(funcs[i].results))), seeABI
+		}
+	}
+	return "", ""
+}
+
+// offers lists what a guest may import.
+func offers() string {
+	var names []string
+	for _, f := range weirFuncs() {
+		names = append(names, abi.ImportModule+"."+f.name)
+	}
+	return strings.Join(names, ", ") + ", and stubs of " + abi.WASIModule
+}
+
+func same(f api.FunctionDefinition, params, results string) bool {
+	return slices.Equal(f.ParamTypes(), signature(params)) && slices.Equal(f.ResultTypes(), signature(results))
+}
+
+// describe is "(i32, i32) -> (i32)".
+func describe(params, results []api.ValueType) string {
+	list := func(types []api.ValueType) string {
+		names := make([]string, len(types))
+		for i, t := range types {
+			names[i] = api.ValueTypeName(t)
+		}
+		return "(" + strings.Join(names, ", ") + ")"
+	}
+	return list(params) + " -> " + list(results)
+}
+
+func (m *module) close() error { return m.runtime.Close(context.Background()) }

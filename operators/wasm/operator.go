@@ -1,0 +1,337 @@
+package wasm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+
+	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/operators"
+	"github.com/weir-stream/weir/operators/abi"
+)
+
+// errFull says that a call needs fewer rows: the guest said so, the input does not fit the windows, or there are more rows
+// than a guest is given at once.
+var errFull = errors.New("the rows do not fit the operator's windows")
+
+// operator is an instance of a step: a guest, its windows, and what is reused from batch to batch. When a call fails the
+// guest is replaced; the operator stays.
+type operator struct {
+	step *Step
+	env  operators.Env
+	fd   bool // the pool is mapped, not copied
+
+	g     *guest
+	fresh bool // the guest has not run yet
+	wins  windows
+	call  exporter
+	im    importer
+
+	bytesCopied, instances, traps atomic.Int64
+}
+
+var _ operators.Metered = (*operator)(nil)
+
+// windows are the parts of a guest's memory that the host uses, as offsets from one block that the guest allocated.
+type windows struct {
+	in, inLen   uint32 // the pool; or room for the copied input
+	out, outLen uint32 // the own range; or room for one output
+	scratch     uint32 // the ArrowArray structs
+	rows        uint32 // the row column
+	rowsFilled  int    // rows of it that are written
+	total       int
+}
+
+// Open makes an instance. See [operators.Step].
+func (s *Step) Open(ctx context.Context, env operators.Env) (operators.Operator, error) {
+	_, shared := env.Pool.FD()
+	o := &operator{step: s, env: env, fd: shared && s.cfg.Transport == Auto}
+	if o.env.Log == nil {
+		o.env.Log = slog.New(slog.DiscardHandler)
+	}
+	if err := o.plan(); err != nil {
+		return nil, err
+	}
+	o.call = newExporter(s.in)
+	o.im = newImporter(s.fields, len(s.in.Fields)+1)
+	if err := o.ensure(ctx); err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+// plan sizes the windows.
+func (o *operator) plan() error {
+	page := func(n int) int { return (n + abi.PageSize - 1) &^ (abi.PageSize - 1) }
+	in, out := o.env.Pool.Size(), o.env.Range.Len
+	if !o.fd {
+		// A batch has buffers in one slot of each range at most, and some on the heap.
+		in = 0
+		for i := range o.env.Pool.Ranges() {
+			in += o.env.Pool.Range(i).SlotSize()
+		}
+		out = o.env.Range.SlotSize()
+	}
+	in, out = page(in), page(out)
+	scratch, rows := page(arraysSize(len(o.step.in.Fields)+1)), page(len(o.step.rows))
+	total := in + out + scratch + rows
+	if total > 1<<31 {
+		return fmt.Errorf("%s: its windows need %d MiB, over 2 GiB: use smaller batches or fewer steps", o.step.cfg.Name, total>>20)
+	}
+	o.wins = windows{inLen: uint32(in), outLen: uint32(out), total: total}
+	o.wins.out = uint32(in)
+	o.wins.scratch = uint32(in + out)
+	o.wins.rows = uint32(in + out + scratch)
+	return nil
+}
+
+// ensure makes a guest with its windows if there is none.
+func (o *operator) ensure(ctx context.Context) error {
+	if o.g != nil {
+		return nil
+	}
+	// Beside the windows, what an allocator needs to align them.
+	g, returns, err := o.step.start(ctx, o.env.Log, o.wins.total+2*abi.PageSize, o.fd)
+	if err != nil {
+		return err
+	}
+	o.instances.Add(1)
+	if err := o.place(g, returns); err != nil {
+		g.close()
+		return &ModuleError{Module: o.step.cfg.label(), Problem: "cannot be given its windows", Err: err}
+	}
+	o.g, o.fresh = g, true
+	return nil
+}
+
+// place has the guest allocate its windows, maps them, and tells it where they are.
+func (o *operator) place(g *guest, returns *batch.Schema) error {
+	if !returns.Equal(&batch.Schema{Fields: o.step.fields}) {
+		return fmt.Errorf("it returned another schema than before: %s; was %s", returns, &batch.Schema{Fields: o.step.fields})
+	}
+	at, err := g.alloc(o.wins.total)
+	if err != nil {
+		return err
+	}
+	w := &o.wins
+	w.in = at
+	w.out = at + w.inLen
+	w.scratch = w.out + w.outLen
+	w.rows = at + uint32(w.total) - uint32((len(o.step.rows)+abi.PageSize-1)&^(abi.PageSize-1))
+	w.rowsFilled = 0
+	if o.fd {
+		if err := mapWindows(g.mem, o.env.Pool, o.env.Range, w.in, w.out); err != nil {
+			return err
+		}
+	}
+	_, err = g.call(g.mod.ExportedFunction(abi.ExportWindows), uint64(w.in), uint64(w.inLen), uint64(w.out), uint64(w.outLen))
+	return err
+}
+
+// Process runs the batch through the guest. See [operators.Operator].
+func (o *operator) Process(ctx context.Context, b *batch.Batch) error {
+	if !b.Schema.Equal(o.step.in) {
+		return fmt.Errorf("%s: the batch has the schema %s, not %s", o.step.cfg.Name, b.Schema, o.step.in)
+	}
+	if b.Rows == 0 {
+		o.empty(b)
+		return nil
+	}
+	r, err := o.attempt(ctx, b)
+	if err == nil {
+		o.apply(b, r)
+		return nil
+	}
+	if o.splits(err) {
+		err = o.split(ctx, b, err)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", o.step.cfg.Name, err)
+	}
+	return nil
+}
+
+// splits tells whether a failure is answered by trying fewer rows.
+func (o *operator) splits(err error) bool {
+	var ce *CallError
+	return errors.Is(err, errFull) || errors.As(err, &ce) && o.step.cfg.OnError == Reject
+}
+
+// attempt runs the guest on the batch, which stays as it is. A failed guest is replaced; if it was not a fresh one, the
+// call is made once more, since what failed may have been left behind by earlier calls.
+func (o *operator) attempt(ctx context.Context, b *batch.Batch) (result, error) {
+	if b.Rows > o.step.cfg.MaxRows {
+		return result{}, errFull
+	}
+	for {
+		if err := ctx.Err(); err != nil {
+			return result{}, err
+		}
+		if err := o.ensure(ctx); err != nil {
+			return result{}, err
+		}
+		fresh := o.fresh
+		o.fresh = false
+		slot, err := o.env.Range.Acquire()
+		if err != nil {
+			return result{}, err
+		}
+		r, err := o.once(b, slot)
+		if err == nil {
+			return r, nil
+		}
+		slot.Release()
+		var ce *CallError
+		if !errors.As(err, &ce) {
+			return result{}, err
+		}
+		if ce.Fault == FaultTrap {
+			o.traps.Add(1)
+		}
+		o.g.close()
+		o.g = nil
+		if fresh || o.step.cfg.OnError == Stop {
+			return result{}, ce
+		}
+	}
+}
+
+// once is one call of the guest with an acquired slot.
+func (o *operator) once(b *batch.Batch, slot *batch.Slot) (result, error) {
+	w, im := &o.wins, &o.im
+	if n := b.Rows; n > w.rowsFilled {
+		copy(o.g.mem.bytes()[w.rows+uint32(4*w.rowsFilled):], o.step.rows[4*w.rowsFilled:4*n])
+		w.rowsFilled = n
+	}
+	out, room, ok := o.export(b, slot)
+	o.bytesCopied.Add(o.call.copied)
+	if !ok {
+		return result{}, errFull
+	}
+	addr, cerr := o.g.run(w.scratch, out, room)
+	if cerr != nil {
+		return result{}, cerr
+	}
+	if addr == abi.Full {
+		return result{}, errFull
+	}
+	im.mem = o.g.mem.bytes()
+	im.rowsIn = b.Rows
+	im.rowsMax = min(b.Rows*o.step.cfg.MaxExpansion, maxOffset)
+	rows, cerr := im.take(addr)
+	o.bytesCopied.Add(im.copied)
+	im.mem = nil
+	if cerr != nil {
+		return result{}, cerr
+	}
+	r, cerr := o.lineage(rows, b.Rows)
+	if cerr != nil {
+		return result{}, cerr
+	}
+	r.slot, r.slotUsed = slot, im.slotEnd > 0 || im.copied > 0
+	return r, nil
+}
+
+// result is a successful call: the columns are in the importer until the next one.
+type result struct {
+	rows     int
+	from     []int32 // the input row of each output row; nil where identity or unknown says it
+	identity bool    // row i comes from row i
+	dropped  int     // input rows without an output row
+	added    int     // output rows beyond the first of each input row
+	slot     *batch.Slot
+	slotUsed bool // the columns use the slot; otherwise it only has to be released
+}
+
+// lineage reads the row column, if the guest returned it.
+func (o *operator) lineage(rows, rowsIn int) (result, *CallError) {
+	r := result{rows: rows}
+	if o.step.row < 0 {
+		r.identity = rows == rowsIn
+		r.dropped, r.added = max(0, rowsIn-rows), max(0, rows-rowsIn)
+		return r, nil
+	}
+	if o.im.found[o.step.row].input == len(o.step.in.Fields) {
+		r.identity = true
+		return r, nil
+	}
+	from := batch.As[int32](o.im.cols[o.step.row].Values)
+	last, kinds, run := int32(-1), 0, 0
+	for i, f := range from {
+		if f == last {
+			if run++; run > o.step.cfg.MaxExpansion {
+				return r, outputError("row %d became more than %d rows", f, o.step.cfg.MaxExpansion)
+			}
+			continue
+		}
+		if f < last || int(f) >= rowsIn {
+			return r, outputError("%s is %d in row %d: it must be from 0 to %d and never fall", abi.RowColumn, f, i, rowsIn-1)
+		}
+		last, run = f, 1
+		kinds++
+	}
+	r.from, r.dropped, r.added = from, rowsIn-kinds, rows-kinds
+	return r, nil
+}
+
+// apply makes a result the batch.
+func (o *operator) apply(b *batch.Batch, r result) {
+	if !r.identity {
+		switch {
+		case b.Origin == nil:
+		case r.from == nil && r.rows > 0:
+			b.Origin = nil
+		default:
+			from, to := b.Origin, b.Origins(r.rows)
+			for i, f := range r.from {
+				to[i] = from[f]
+			}
+			b.Origin = to
+		}
+	}
+	b.Filtered += int64(r.dropped)
+	b.Expanded += int64(r.added)
+	b.Rows, b.Schema = r.rows, o.step.out
+	b.SetWidth(len(o.step.out.Fields))
+	n := 0
+	for i := range o.im.cols {
+		if i != o.step.row {
+			b.Cols[n] = o.im.cols[i]
+			n++
+		}
+	}
+	clear(o.im.cols)
+	if r.slotUsed {
+		b.Hold(r.slot)
+	} else {
+		r.slot.Release()
+	}
+}
+
+// empty makes a batch without rows one of the output schema.
+func (o *operator) empty(b *batch.Batch) {
+	b.Schema = o.step.out
+	b.SetWidth(len(o.step.out.Fields))
+	clear(b.Cols)
+	for i, f := range o.step.out.Fields {
+		if f.Type.Variable() {
+			b.Cols[i].Offsets = zeroOffset
+		}
+	}
+}
+
+// Usage is what the instance has used. It may be called from any goroutine.
+func (o *operator) Usage() operators.Usage {
+	return operators.Usage{BytesCopied: o.bytesCopied.Load(), Instances: o.instances.Load(), Traps: o.traps.Load()}
+}
+
+// Close frees the guest. Closing twice is fine.
+func (o *operator) Close() error {
+	if o.g != nil {
+		o.g.close()
+		o.g = nil
+	}
+	return nil
+}

@@ -1,0 +1,261 @@
+package wasm
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/operators"
+	"github.com/weir-stream/weir/operators/abi"
+)
+
+// Transport is how batches reach a guest.
+type Transport uint8
+
+// The transports.
+const (
+	Auto Transport = iota // map the pool where it can be mapped, copy otherwise
+	Copy                  // always copy; the same results, slower
+)
+
+// OnError is what happens to a batch that a guest fails on.
+type OnError string
+
+// The policies.
+const (
+	Reject OnError = "reject" // find the rows it fails on, reject these, go on with the rest
+	Stop   OnError = "stop"   // fail the batch, and so the pipeline
+)
+
+// Defaults of a Config.
+const (
+	DefaultMemoryLimit  = 64 << 20
+	DefaultModuleLimit  = 8 << 20
+	DefaultMaxRows      = 64 << 10
+	DefaultMaxExpansion = 1024
+)
+
+// Config is a use of a module as a step.
+type Config struct {
+	Name   string // how messages call the step: "2 wasm calibrate"
+	Path   string // file of the module, read where Module is nil; also names the module in messages
+	Module []byte // the module itself
+
+	Config []byte // the operator's own configuration as JSON, given to weir_open; empty means {}
+
+	OnError      OnError // default Reject
+	MemoryLimit  int     // bytes of memory of a guest, its windows not counted; default 64 MiB
+	ModuleLimit  int     // bytes of the module; default 8 MiB
+	MaxRows      int     // rows given to the guest at once, larger batches are cut; default 65536
+	MaxExpansion int     // output rows per input row at most; default 1024
+
+	Interpreter bool      // run in the interpreter: slow, for verification
+	Transport   Transport // default Auto
+	Cache       *Cache    // shared compiled code; nil keeps it in the step
+
+	Log *slog.Logger // for what the guest logs while the step is planned; nil discards
+}
+
+// label is how messages name the module.
+func (c *Config) label() string {
+	switch {
+	case c.Path != "":
+		return filepath.Base(c.Path)
+	case c.Name != "":
+		return c.Name
+	default:
+		return "module"
+	}
+}
+
+// withDefaults fills in what is zero.
+func (c Config) withDefaults() Config {
+	def := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	def(&c.MemoryLimit, DefaultMemoryLimit)
+	def(&c.ModuleLimit, DefaultModuleLimit)
+	def(&c.MaxRows, DefaultMaxRows)
+	def(&c.MaxExpansion, DefaultMaxExpansion)
+	if c.OnError == "" {
+		c.OnError = Reject
+	}
+	if c.Name == "" {
+		c.Name = "wasm " + strings.TrimSuffix(c.label(), ".wasm")
+	}
+	if len(c.Config) == 0 {
+		c.Config = []byte("{}")
+	}
+	return c
+}
+
+// Validate tells what is wrong with the configuration. Zero values mean defaults and are fine.
+func (c *Config) Validate() error {
+	within := func(name string, v, least, most int) error {
+		if v != 0 && (v < least || v > most) {
+			return fmt.Errorf("%s is %d: it must be from %d to %d", name, v, least, most)
+		}
+		return nil
+	}
+	var err error
+	if c.Module == nil && c.Path == "" {
+		err = errors.New("no module: name a .wasm file")
+	}
+	if c.OnError != "" && c.OnError != Reject && c.OnError != Stop {
+		err = errors.Join(err, fmt.Errorf("on_error is %q: it must be %s or %s", c.OnError, Reject, Stop))
+	}
+	if len(c.Config) > abi.MaxConfigLen {
+		err = errors.Join(err, fmt.Errorf("the operator's config has %d bytes: at most %d are possible", len(c.Config), abi.MaxConfigLen))
+	}
+	if len(c.Config) > 0 && !json.Valid(c.Config) {
+		err = errors.Join(err, errors.New("the operator's config is not JSON"))
+	}
+	return errors.Join(err,
+		within("limits.memory", c.MemoryLimit, abi.PageSize, 2<<30),
+		within("limits.module", c.ModuleLimit, 8, 256<<20),
+		within("max_rows", c.MaxRows, 1, 1<<20),
+		within("max_expansion", c.MaxExpansion, 1, 1<<20))
+}
+
+// Step is a compiled operator whose schemas are known. See [operators.Step].
+type Step struct {
+	cfg     Config
+	module  *module
+	in, out *batch.Schema
+	fields  []batch.Field // what the guest returns: out, and the row column where the guest returns it
+	row     int           // index of the row column in fields, or -1
+	rows    []byte        // 0, 1, 2, ... MaxRows-1: the row column of every batch
+}
+
+var _ operators.Step = (*Step)(nil)
+
+// New reads and compiles a module, checks it against the contract, and starts it once to learn its output schema. What is
+// wrong with the module or its use is a *[ModuleError].
+func New(ctx context.Context, cfg Config, in *batch.Schema) (*Step, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("wasm step: %w", err)
+	}
+	cfg = cfg.withDefaults()
+	if err := checkInput(in); err != nil {
+		return nil, &ModuleError{Module: cfg.label(), Problem: err.Error()}
+	}
+	if cfg.Module == nil {
+		var err error
+		if cfg.Module, err = readModule(cfg.Path, cfg.ModuleLimit); err != nil {
+			return nil, &ModuleError{Module: cfg.Path, Problem: "cannot be read", Err: err, Hint: "check limits and path: it is relative to the pipeline's file"}
+		}
+	}
+	m, err := compile(ctx, &cfg)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Module = nil // compiled; not needed any more
+	s := &Step{cfg: cfg, module: m, in: in, row: -1, rows: iota32(cfg.MaxRows)}
+	g, returns, err := s.start(ctx, cfg.Log, 0, false)
+	if err != nil {
+		_ = m.close()
+		return nil, err
+	}
+	g.close()
+	s.fields = returns.Fields
+	s.row = returns.Index(abi.RowColumn)
+	s.out = returns
+	if s.row >= 0 {
+		s.out = &batch.Schema{}
+		for i, f := range returns.Fields {
+			if i != s.row {
+				s.out.Fields = append(s.out.Fields, f)
+			}
+		}
+	}
+	if len(s.out.Fields) == 0 {
+		_ = m.close()
+		return nil, &ModuleError{Module: cfg.label(), Problem: "returns no columns"}
+	}
+	return s, nil
+}
+
+func checkInput(in *batch.Schema) error {
+	if len(in.Fields)+1 > abi.MaxColumns {
+		return fmt.Errorf("gets %d columns: at most %d are possible; drop some before it", len(in.Fields), abi.MaxColumns-1)
+	}
+	for _, f := range in.Fields {
+		if f.Name == abi.RowColumn {
+			return fmt.Errorf("gets a column named %s, which is reserved: rename it before this step", abi.RowColumn)
+		}
+		if len(f.Name) > abi.MaxNameLen || strings.ContainsRune(f.Name, 0) {
+			return fmt.Errorf("gets a column named %q: a name has at most %d bytes and no zero byte", shorten(f.Name, 64), abi.MaxNameLen)
+		}
+	}
+	return nil
+}
+
+func readModule(path string, limit int) ([]byte, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a file", path)
+	}
+	if st.Size() > int64(limit) {
+		return nil, fmt.Errorf("%d bytes are over the limit of %d", st.Size(), limit)
+	}
+	return os.ReadFile(path)
+}
+
+// iota32 is n int32 values 0, 1, 2, ... as bytes.
+func iota32(n int) []byte {
+	v := make([]int32, n)
+	for i := range v {
+		v[i] = int32(i)
+	}
+	return batch.Bytes(v)
+}
+
+// Name is how messages call the step.
+func (s *Step) Name() string { return s.cfg.Name }
+
+// In is the schema before the step.
+func (s *Step) In() *batch.Schema { return s.in }
+
+// Out is the schema after the step, without the row column.
+func (s *Step) Out() *batch.Schema { return s.out }
+
+// Digest is the SHA-256 of the module.
+func (s *Step) Digest() [32]byte { return s.module.digest }
+
+// RangeSize is the bytes that the output of a batch needs at most, where a batch has up to rowsMax rows whose strings
+// have inBytes bytes together, and the operator neither adds rows nor makes longer strings. An operator that does is
+// called with fewer rows at once.
+func (s *Step) RangeSize(rowsMax, inBytes int) int {
+	size, text := 0, false
+	for _, f := range s.fields {
+		pad := func(n int) int { return (n + batch.Align - 1) &^ (batch.Align - 1) }
+		size += pad(batch.BitmapLen(rowsMax))
+		switch {
+		case f.Type.Kind == batch.Bool:
+			size += pad(batch.BitmapLen(rowsMax))
+		case f.Type.Variable():
+			size += pad(4*(rowsMax+1)) + batch.Align
+			text = true
+		default:
+			size += pad(f.Type.Width() * rowsMax)
+		}
+	}
+	if text {
+		size += inBytes
+	}
+	return size
+}
+
+// Close frees the compiled code.
+func (s *Step) Close() error { return s.module.close() }

@@ -29,7 +29,7 @@ func TestNodeBad(t *testing.T) {
 		{"log: {level: verbose}\n", "", "", `node.yaml:1:14: log.level: "verbose" is not a log level; use one of debug, info, warn, error`},
 		{"site: 'a b'\n", "", "", `node.yaml:1:7: site: "a b" is not a site name: use letters`},
 		{"", "WEIR_LISTEN", "http://x", `WEIR_LISTEN: "http://x" is not an address: write it as host:9464`},
-		{"", "WEIR_CLICKHOUSE", "http://u:hunter2@h:8123", `WEIR_CLICKHOUSE: http:// is not supported yet; supported: clickhouse://`},
+		{"", "WEIR_CLICKHOUSE", "ftp://u:hunter2@h:8123", `WEIR_CLICKHOUSE: the URL must begin with clickhouse://, http:// or https://, not ftp://`},
 		{"", "WEIR_LOG_LEVEL", "inf", `WEIR_LOG_LEVEL: "inf" is not a log level; did you mean "info"?`},
 		{"", "WEIR_SITE", "${HOME}", `WEIR_SITE: "${HOME}" is not a site name`},
 	} {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -56,6 +57,10 @@ func join(path, key string) string {
 
 // addf adds an error.
 func (r *reader) addf(pos Pos, path, format string, args ...any) *Error {
+	if r.src != nil { // the parser puts values that are not there behind the end
+		pos.Line = min(pos.Line, len(r.src.lines))
+		pos.Col = min(pos.Col, utf8.RuneCountInString(r.src.line(pos.Line))+1)
+	}
 	e := &Error{File: r.file, Line: pos.Line, Col: pos.Col, Path: path, Msg: fmt.Sprintf(format, args...)}
 	// Keep a margin over what is shown, so that the count of the rest stays honest without growing with the input.
 	if len(r.errs) < 50*maxErrors {

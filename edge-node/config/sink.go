@@ -48,7 +48,7 @@ func sinkTable() object[Sink] {
 	}
 }
 
-const tableName = `^[A-Za-z_][A-Za-z0-9_]{0,99}$`
+const tableName = `^[A-Za-z][A-Za-z0-9_]{0,99}$`
 
 var tableNameRE = regexp.MustCompile(tableName)
 
@@ -62,7 +62,7 @@ func clickhouseTable() object[ClickHouse] {
 				if tableNameRE.MatchString(s) {
 					return nil
 				}
-				return fmt.Errorf("%s is not a table name: use letters, digits and _, at most 100; the database is part of the url", quote(s))
+				return fmt.Errorf("%s is not a table name: use letters, digits and _, beginning with a letter, at most 100; the database is part of the url", quote(s))
 			}), func(c *ClickHouse) *string { return &c.Table }, "Name of the finished view. Default: the pipeline's name with _ for -."),
 			at("flush_every", durationKind(100*time.Millisecond, 24*time.Hour), func(c *ClickHouse) *time.Duration { return &c.FlushEvery },
 				"How often changed windows are shipped. Default 10s."),
@@ -96,19 +96,21 @@ func CheckClickHouseURL(s string) error {
 		return fmt.Errorf("not a URL: write it like clickhouse://user:password@host:9000/database, with special characters of the password as %%XX")
 	}
 	switch u.Scheme {
-	case "clickhouse", "tcp":
-	case "http", "https":
-		return fmt.Errorf("%s:// is not supported yet; supported: clickhouse:// (the native protocol, usually port 9000)", u.Scheme)
+	case "clickhouse", "tcp", "native", "http", "https":
 	case "":
 		return fmt.Errorf("the URL has no scheme: write it like clickhouse://user:password@host:9000/database")
 	default:
-		return fmt.Errorf("the URL must begin with clickhouse://, not %s://", u.Scheme)
+		return fmt.Errorf("the URL must begin with clickhouse://, http:// or https://, not %s://", u.Scheme)
 	}
 	if u.Host == "" || u.Hostname() == "" {
 		return fmt.Errorf("the URL names no host: write it like clickhouse://user:password@host:9000/database")
 	}
-	if _, port, err := net.SplitHostPort(u.Host); err == nil && port == "8123" {
+	native := u.Scheme[0] != 'h'
+	switch _, port, _ := net.SplitHostPort(u.Host); {
+	case native && port == "8123":
 		return fmt.Errorf("8123 is the HTTP port of ClickHouse: clickhouse:// speaks the native protocol, usually on port 9000")
+	case !native && port == "9000":
+		return fmt.Errorf("9000 is the native port of ClickHouse: write clickhouse://, or the HTTP port, usually 8123")
 	}
 	return nil
 }

@@ -34,7 +34,7 @@ func FuzzJSON(f *testing.F) {
 		for i := range 6 {
 			records = append(records, batch.Record{Value: [][]byte{a, b}[i&1]})
 		}
-		for _, arena := range []int{0, 2048, 1 << 20} {
+		for _, arena := range []int{0, 2048, 8 << 10} {
 			rows, rejects, _ := decodeAll(t, fuzzColumns, Options{}, arena, records, batch.Partition{})
 			for i := range records {
 				checkVerdict(t, records[i].Value, want[i&1], rows[i], rejects[i])

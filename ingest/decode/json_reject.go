@@ -17,6 +17,14 @@ func (j *jsonFormat) malformed(data []byte, p int, want string) int {
 	return failed
 }
 
+// badEscape rejects the record because of the escape at p.
+func (j *jsonFormat) badEscape(data []byte, p int) int {
+	if len(data)-p < len(`\u0000`) && bytes.IndexByte(data[p:], '"') < 0 {
+		p = len(data)
+	}
+	return j.malformed(data, p, "an escape")
+}
+
 // badUTF8 rejects the record because of the string whose text begins at p.
 func (j *jsonFormat) badUTF8(data []byte, p int) int {
 	at := p

@@ -3,8 +3,10 @@ package decode
 import (
 	"encoding/binary"
 	"math/bits"
+	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
+	"unsafe"
 )
 
 // The walk returns the index after what it read, or one of these.
@@ -71,7 +73,7 @@ func (j *jsonFormat) scanString(data []byte, p int) (end int, escaped bool) {
 			escaped = true
 			_, next := unescapeOne(data, p)
 			if next < 0 {
-				return j.malformed(data, p, "an escape"), false
+				return j.badEscape(data, p), false
 			}
 			p = next
 		case c < ' ':
@@ -169,6 +171,9 @@ func hex4(data []byte, p int) rune {
 // literal reads true, false or null.
 func (j *jsonFormat) literal(data []byte, p int, word string) int {
 	if len(data)-p < len(word) || string(data[p:p+len(word)]) != word {
+		if strings.HasPrefix(word, unsafe.String(&data[p], len(data)-p)) {
+			p = len(data)
+		}
 		return j.malformed(data, p, "a value")
 	}
 	return p + len(word)

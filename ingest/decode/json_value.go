@@ -96,7 +96,7 @@ func (j *jsonFormat) text(c *column, data []byte, p int) int {
 		case ch == '\\':
 			r, next := unescapeOne(data, p)
 			if next < 0 {
-				return j.malformed(data, p, "an escape")
+				return j.badEscape(data, p)
 			}
 			if utf8.RuneLen(r) > len(dst)-o {
 				return overflowed

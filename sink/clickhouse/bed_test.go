@@ -200,7 +200,9 @@ type builder struct {
 	cells  [][]any
 }
 
-func newBuilder(s *batch.Schema) *builder { return &builder{schema: s, cells: make([][]any, len(s.Fields))} }
+func newBuilder(s *batch.Schema) *builder {
+	return &builder{schema: s, cells: make([][]any, len(s.Fields))}
+}
 
 func (b *builder) add(values ...any) {
 	for i, v := range values {

@@ -1,0 +1,112 @@
+package clickhouse
+
+import (
+	"strings"
+)
+
+// AuditQuery is one question of the audit, for people to ask themselves.
+type AuditQuery struct {
+	Name string `json:"name"`
+	What string `json:"what"` // what it proves
+	SQL  string `json:"sql"`
+}
+
+// source are the columns that tell segments apart.
+const sourceColumns = "site, topic, topic_id, partition, rev, segment"
+
+// auditQueries are the statements that prove a pipeline's totals, each with a verdict per row: a verdict in capitals is
+// a fault. AUDIT.md explains them.
+func (s *Sink) auditQueries() []AuditQuery {
+	db := s.cfg.Database
+	r := strings.NewReplacer(
+		"{coverage}", qualified(db, coverageTable),
+		"{partials}", qualified(db, s.layout.partials().name),
+		"{letters}", qualified(db, deadLetterTable),
+		"{pipeline}", quote(s.table.Pipeline),
+		"{source}", sourceColumns,
+		"{hash}", coverageHashSQL(),
+	)
+	return []AuditQuery{
+		{
+			Name: "tiling",
+			What: "the segments of each partition follow each other without a hole or an overlap that is not recorded",
+			SQL:  r.Replace(tilingSQL),
+		},
+		{
+			Name: "accounting",
+			What: "every record is counted in one place; the rows stored are those counted; every dead letter is there; no account was changed",
+			SQL:  r.Replace(accountingSQL),
+		},
+		{
+			Name: "orphans",
+			What: "no rows are stored for a segment that has no account",
+			SQL:  r.Replace(orphansSQL),
+		},
+	}
+}
+
+const tilingSQL = `SELECT
+    site, topic, toString(topic_id) AS topic_uuid, partition, rev, segment, start_offset, toInt64(version) AS version, gap, gap_reason,
+    multiIf(
+        position_in_partition = 1, 'first',
+        start_offset = previous_version, 'ok',
+        start_offset > previous_version AND start_offset - previous_version <= gap, 'gap',
+        start_offset < previous_version AND gap_reason != '', 'overlap',
+        start_offset > previous_version, 'GAP',
+        'OVERLAP') AS verdict
+FROM
+(
+    SELECT
+        *,
+        row_number() OVER w AS position_in_partition,
+        lagInFrame(toInt64(version)) OVER w AS previous_version
+    FROM (SELECT * FROM {coverage} FINAL WHERE pipeline = {pipeline})
+    WINDOW w AS (PARTITION BY site, topic, topic_id, partition ORDER BY segment, start_offset ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
+)
+ORDER BY site, topic, topic_uuid, partition, segment, start_offset`
+
+const accountingSQL = `SELECT
+    site, topic, toString(topic_id) AS topic_uuid, partition, rev, segment,
+    records_in, expanded, aggregated, late, filtered, rejected,
+    toInt64(stored_rows) AS rows, toInt64(late_letters) AS late_letters, toInt64(other_letters) AS other_letters,
+    if(records_in + expanded = aggregated + late + filtered + rejected, 'ok', 'UNBALANCED') AS conservation,
+    multiIf(rows_version > version, 'ahead', stored_rows = aggregated, 'ok', stored_rows < aggregated, 'MISSING', 'TOO MANY') AS stored,
+    multiIf(
+        last_letter >= toInt64(version), 'ahead',
+        other_letters = rejected AND (late_letters = late OR late_letters = 0), 'ok',
+        other_letters < rejected OR late_letters < late, 'MISSING',
+        'TOO MANY') AS letters,
+    if(hash = {hash}, 'ok', 'CHANGED') AS account
+FROM (SELECT * FROM {coverage} FINAL WHERE pipeline = {pipeline}) AS c
+LEFT JOIN
+(
+    SELECT
+        _site AS site, _topic AS topic, _topic_id AS topic_id, _partition AS partition, _rev AS rev, _segment AS segment,
+        sum(_rows) AS stored_rows, max(_version) AS rows_version
+    FROM {partials} FINAL
+    WHERE _pipeline = {pipeline}
+    GROUP BY _site, _topic, _topic_id, _partition, _rev, _segment
+) AS p USING ({source})
+LEFT JOIN
+(
+    SELECT
+        {source},
+        countIf(reason = 'late') AS late_letters, countIf(reason != 'late') AS other_letters, max(record_offset) AS last_letter
+    FROM {letters} FINAL
+    WHERE pipeline = {pipeline}
+    GROUP BY {source}
+) AS d USING ({source})
+ORDER BY site, topic, topic_uuid, partition, segment, rev`
+
+const orphansSQL = `SELECT site, topic, toString(topic_id) AS topic_uuid, partition, rev, segment, toInt64(stored_rows) AS rows
+FROM
+(
+    SELECT
+        _site AS site, _topic AS topic, _topic_id AS topic_id, _partition AS partition, _rev AS rev, _segment AS segment,
+        sum(_rows) AS stored_rows
+    FROM {partials} FINAL
+    WHERE _pipeline = {pipeline}
+    GROUP BY _site, _topic, _topic_id, _partition, _rev, _segment
+) AS p
+LEFT ANTI JOIN (SELECT {source} FROM {coverage} FINAL WHERE pipeline = {pipeline}) AS c USING ({source})
+ORDER BY site, topic, topic_uuid, partition, segment, rev`

@@ -1,0 +1,105 @@
+# weir: build, test and try. `make help` lists the targets.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+GO ?= go
+# Lint tools are pinned; `go run` fetches and caches them.
+GOFUMPT := $(GO) run mvdan.cc/gofumpt@v0.12.0
+STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+BIN := bin/weir
+FUZZTIME ?= 10s
+# No test package may hang longer; `make test` as a whole stays under 15 minutes on 2 cores.
+TIMEOUT ?= 10m
+PACKAGES ?= ./...
+
+.PHONY: help
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: need-go
+need-go:
+	@need=$$(awk '$$1 == "go" {print $$2}' go.mod); \
+	if ! command -v $(GO) >/dev/null; then \
+		echo "weir needs Go $$need or newer, and '$(GO)' is not installed: see https://go.dev/dl" >&2; exit 1; fi; \
+	have=$$($(GO) env GOVERSION 2>/dev/null || GOTOOLCHAIN=local $(GO) version | awk '{print $$3}'); have=$${have#go}; have=$${have%% *}; \
+	if [ "$$(printf '%s\n%s\n' "$$need" "$$have" | sort -V | head -n 1)" != "$$need" ]; then \
+		echo "weir needs Go $$need or newer, and this is $${have:-unknown}: see https://go.dev/dl, or set GOTOOLCHAIN=auto" >&2; exit 1; fi
+
+.PHONY: build
+build: need-go ## Build the static binary bin/weir.
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o $(BIN) ./edge-node
+
+.PHONY: libchdb
+libchdb: build ## Fetch the embedded ClickHouse engine, once, into the user's cache.
+	$(BIN) embedded fetch
+
+.PHONY: demo
+demo: libchdb ## Run the demo: generator, broker, pipeline, ClickHouse, answer.
+	$(BIN) demo
+
+.PHONY: test
+test: libchdb ## Run all tests.
+	$(GO) test -timeout $(TIMEOUT) $(PACKAGES)
+
+.PHONY: race
+race: libchdb ## Run all tests with the race detector (needs a C compiler).
+	CGO_ENABLED=1 $(GO) test -race -timeout 20m $(PACKAGES)
+
+.PHONY: check
+check: need-go cross format vet lint tidy arch operators ## Everything CI holds the tree to, beside the tests.
+	@echo "check: all is well"
+
+.PHONY: cross
+cross: need-go ## Compile everything for the systems weir runs on.
+	CGO_ENABLED=0 GOOS=linux GOARCH=amd64 $(GO) build ./...
+	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) build ./...
+
+.PHONY: format
+format: need-go ## Name files that gofumpt would change.
+	@files=$$($(GOFUMPT) -l .); \
+	if [ -n "$$files" ]; then echo "not formatted (run 'make fmt'):" >&2; echo "$$files" >&2; exit 1; fi; echo "format: all is well"
+
+.PHONY: fmt
+fmt: need-go ## Format all Go files.
+	$(GOFUMPT) -l -w .
+
+.PHONY: vet
+vet: need-go ## Run go vet, with the invariants tag too.
+	$(GO) vet ./...
+	$(GO) vet -tags invariants ./...
+
+.PHONY: lint
+lint: need-go ## Run staticcheck.
+	$(STATICCHECK) ./...
+
+.PHONY: tidy
+tidy: need-go ## Fail when go.mod or go.sum is not tidy.
+	$(GO) mod tidy -diff
+	$(GO) mod verify
+
+.PHONY: arch
+arch: need-go ## Check folders, imports and package comments.
+	$(GO) test -count=1 -run 'Architecture' .
+
+.PHONY: operators
+operators: need-go ## Rebuild the committed operators and compare (needs clang-19, lld-19, wasi-libc).
+	examples/operators/build.sh check
+
+.PHONY: bench-smoke
+bench-smoke: libchdb ## Measure on this machine in about a minute; the last line has the ratios.
+	$(GO) run ./bench -smoke
+
+.PHONY: fuzz-short
+fuzz-short: need-go ## Run every fuzz target for FUZZTIME (10s).
+	@grep -rl --include='*_test.go' '^func Fuzz' . | xargs -rn1 dirname | sort -u | while read -r dir; do \
+		for target in $$($(GO) test -list '^Fuzz' "$$dir" | grep '^Fuzz'); do \
+			echo "$$dir $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$dir"; \
+		done; \
+	done
+
+.PHONY: clean
+clean: ## Remove what was built. The embedded engine stays in the user's cache.
+	rm -rf bin dist

@@ -1,0 +1,128 @@
+// Package weir_test holds the tree to its architecture: which folders there are, which package may import which, and
+// where each large dependency comes in. Imports follow the data: ingest, operators, sink; edge-node wires them.
+//
+// It parses the files itself. A test that ran the go command would be answered from the test cache although the tree
+// had changed.
+package weir_test
+
+import (
+	"os"
+	"testing"
+)
+
+const module = "github.com/weir-stream/weir"
+
+// folders are all that may stand at the top of the tree, beside folders that begin with a dot.
+var folders = []string{"bench", "deploy", "edge-node", "examples", "ingest", "operators", "sink"}
+
+// built are folders at the top that git ignores.
+var built = []string{"bin", "dist", "weir-data"}
+
+// The contracts: all that stages and engine know of each other.
+var contracts = []string{"ingest", "ingest/batch", "operators", "sink"}
+
+// imports lists, for each package, which packages of this module it may import. A name that ends in /... stands for
+// everything below it, and for nothing else. The entry of a package is the one with its path, or else the longest /...
+// above it.
+var imports = map[string][]string{
+	// The vocabulary. It imports nothing, and everything may import it.
+	"ingest/batch": {},
+
+	"ingest":        {"ingest/batch"},
+	"ingest/schema": {"ingest/batch"},
+	"ingest/decode": {"ingest", "ingest/batch", "ingest/schema"},
+	"ingest/kafka":  {"ingest", "ingest/batch"},
+
+	"operators":           {"ingest/batch"},
+	"operators/abi":       {"ingest/batch"},
+	"operators/aggregate": {"ingest/batch"},
+	"operators/expr":      {"ingest/batch"},
+	"operators/builtin":   {"ingest/batch", "operators", "operators/expr"},
+	"operators/wasm":      {"ingest/batch", "operators", "operators/abi"},
+	"operators/window":    {"ingest/batch", "operators", "operators/aggregate"},
+	// What runs inside the sandbox knows nothing of what is outside.
+	"operators/sdk/...": {"operators/sdk/..."},
+
+	"sink":            {"ingest/batch"},
+	"sink/spool":      {"ingest/batch", "sink"},
+	"sink/delivery":   {"ingest/batch", "sink"},
+	"sink/clickhouse": {"ingest/batch", "sink"},
+
+	"edge-node":        {"edge-node/cli"},
+	"edge-node/config": {"ingest/batch", "ingest/schema"},
+	"edge-node/engine": contracts,
+	// The only package that knows all stages.
+	"edge-node/pipeline": append([]string{"edge-node/config", "edge-node/engine", "ingest/...", "operators/...", "sink/..."}, contracts...),
+	"edge-node/metrics":  append([]string{"edge-node/engine"}, contracts...),
+	"edge-node/web":      append([]string{"edge-node/engine", "edge-node/metrics", "edge-node/pipeline"}, contracts...),
+	"edge-node/cli": append([]string{
+		"bench/workload", "edge-node/config", "edge-node/embedded/...", "edge-node/embedded", "edge-node/engine", "edge-node/metrics",
+		"edge-node/pipeline", "edge-node/web", "sink/clickhouse",
+	}, contracts...),
+
+	"edge-node/embedded":              {"edge-node/embedded/..."},
+	"edge-node/embedded/kafka":        {},
+	"edge-node/embedded/libchdb":      {},
+	"edge-node/embedded/clickhouse":   {"edge-node/embedded/libchdb"},
+	"edge-node/embedded/embeddedtest": {"edge-node/embedded", "edge-node/embedded/..."},
+
+	// The truth shares no code with what it judges.
+	"bench/workload": {},
+	"bench/report":   {},
+	"bench":          {"bench/...", "edge-node/embedded", "edge-node/embedded/..."},
+
+	"deploy":                 {},
+	"examples":               {},
+	"examples/operators/...": {"operators/sdk/..."},
+}
+
+// wiring are the folders whose tests may import everything, because they are about the whole.
+var wiring = []string{"bench", "deploy", "edge-node", "examples"}
+
+// testSupport are packages that only tests may import. They alone, outside of test files, may import testing.
+var testSupport = []string{"edge-node/embedded/embeddedtest"}
+
+// testImports is what test files may import of this module beyond their own stage and what the package itself may: real
+// parts to test against.
+var testImports = []string{
+	"ingest/batch", "ingest/schema", "bench/workload", "edge-node/embedded", "edge-node/embedded/...",
+}
+
+// gates lists the packages that may import a module, test files aside. The longest entry that fits an import counts; an
+// import that fits none is refused. Adding a line here is a decision: the dependency ends up in the binary.
+var gates = map[string][]string{
+	"github.com/apache/arrow":             {"ingest/batch"},
+	"github.com/twmb/franz-go":            {"ingest/kafka", "bench", "bench/...", "edge-node/cli", "edge-node/embedded/kafka", "edge-node/embedded/embeddedtest"},
+	"github.com/twmb/franz-go/pkg/kfake":  {"edge-node/embedded/kafka"},
+	"github.com/expr-lang/expr":           {"operators/expr"},
+	"github.com/tetratelabs/wazero":       {"operators/wasm"},
+	"github.com/ClickHouse/clickhouse-go": {"sink/clickhouse", "bench", "edge-node/cli", "edge-node/embedded/embeddedtest"},
+	"github.com/ClickHouse/ch-go":         {"edge-node/embedded/clickhouse"},
+	"github.com/andybalholm/brotli":       {"edge-node/embedded/clickhouse"},
+	"github.com/klauspost/compress":       {"edge-node/embedded/clickhouse"},
+	"github.com/google/uuid":              {"edge-node/embedded/clickhouse", "sink/clickhouse"},
+	"github.com/ebitengine/purego":        {"edge-node/embedded/libchdb"},
+	"go.yaml.in/yaml":                     {"edge-node/config"},
+	"github.com/spf13":                    {"edge-node/cli"},
+	"github.com/prometheus/client_golang": {"edge-node/metrics", "edge-node/web"},
+	"golang.org/x/sys":                    {"ingest/batch", "operators/wasm", "bench", "edge-node/cli", "edge-node/embedded/..."},
+	"golang.org/x/term":                   {"edge-node/cli", "edge-node/embedded/libchdb"},
+	"golang.org/x/tools/txtar":            {"edge-node/cli", "edge-node/pipeline"},
+}
+
+func rules() *architecture {
+	return &architecture{
+		module: module, folders: folders, built: built, imports: imports,
+		wiring: wiring, testSupport: testSupport, testImports: testImports, gates: gates,
+	}
+}
+
+func TestArchitecture(t *testing.T) {
+	problems, err := rules().check(os.DirFS("."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Error(p)
+	}
+}

@@ -50,7 +50,9 @@ func open(t *testing.T, tr transport) driver.Conn {
 		if p == nil {
 			t.Skip("the server under test is given by a native DSN: its HTTP address is not known")
 		}
-		opts.Protocol, opts.Addr = chgo.HTTP, []string{p.HTTP}
+		if opts, err = chgo.ParseDSN("http://" + p.HTTP + "/" + opts.Auth.Database); err != nil {
+			t.Fatal(err)
+		}
 	}
 	opts.Compression = &chgo.Compression{Method: tr.compression}
 	opts.ReadTimeout = 30 * time.Second

@@ -1,15 +1,10 @@
 package clickhouse_test
 
 import (
-	"bytes"
 	"fmt"
-	"net"
 	"testing"
-	"time"
 
-	"github.com/ClickHouse/ch-go"
-	"github.com/ClickHouse/ch-go/proto"
-
+	"github.com/weir-stream/weir/edge-node/embedded/clickhouse"
 	"github.com/weir-stream/weir/edge-node/embedded/embeddedtest"
 )
 
@@ -58,119 +53,55 @@ var states = []struct{ typ, expr string }{
 }
 
 // TestStates reads states over the native protocol, where nothing but the server's own rules says where each ends, and
-// inserts them again. ch-go is the client: clickhouse-go refuses the type.
+// inserts the very same bytes again. A raw client does it: clickhouse-go refuses the type.
 func TestStates(t *testing.T) {
 	server := embeddedtest.Server(t)
 	if server == nil {
 		t.Skip("about the embedded server's own rules")
 	}
 	conn := native(t)
+	raw, err := clickhouse.DialRaw(server.Native, scan[string](t, conn, "SELECT currentDatabase()"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	// mark, after the states, tells whether the walk kept its place.
+	const sum = "SELECT toString(cityHash64(groupArray((g, hex(v), mark)))) FROM (SELECT * FROM s ORDER BY g)"
 	for _, s := range states {
 		for _, rows := range []int{1, 3, 40, 100_000} {
 			t.Run(fmt.Sprint(s.typ, "/", rows), func(t *testing.T) {
-				typ := "AggregateFunction(" + s.typ + ")"
-				// The mark after each state, and the String after the column, tell whether the walk kept its place.
-				exec(t, conn, "CREATE OR REPLACE TABLE s (g UInt64, v "+typ+", mark String) ENGINE = Memory")
+				exec(t, conn, "CREATE OR REPLACE TABLE s (g UInt64, v AggregateFunction("+s.typ+"), mark String) ENGINE = Memory")
 				exec(t, conn, fmt.Sprintf("INSERT INTO s SELECT g, %s, 'mark' || toString(g) FROM (SELECT number %% 3 AS g, number AS n FROM numbers(%d)) GROUP BY g", s.expr, rows))
-				want := scan[string](t, conn, "SELECT toString(cityHash64(groupArray((g, hex(v), mark)))) FROM (SELECT * FROM s ORDER BY g)")
-				db := scan[string](t, conn, "SELECT currentDatabase()")
-				block := fetchState(t, server.Native, db, typ)
+				want := scan[string](t, conn, sum)
+				raw.PutQuery("SELECT g, v, mark FROM s ORDER BY g")
+				if err := raw.Flush(); err != nil {
+					t.Fatal(err)
+				}
+				blocks, err := raw.Answer(false)
+				if err != nil {
+					t.Fatal(err)
+				}
 				exec(t, conn, "TRUNCATE TABLE s")
-				storeState(t, server.Native, db, block)
-				if got := scan[string](t, conn, "SELECT toString(cityHash64(groupArray((g, hex(v), mark)))) FROM (SELECT * FROM s ORDER BY g)"); got != want {
+				raw.PutQuery("INSERT INTO s (g, v, mark) VALUES")
+				if err := raw.Flush(); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := raw.Answer(true); err != nil {
+					t.Fatal(err)
+				}
+				for _, b := range blocks[1:] { // without the header, with the empty block at the end
+					raw.PutBlock(b)
+				}
+				if err := raw.Flush(); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := raw.Answer(false); err != nil {
+					t.Fatal(err)
+				}
+				if got := scan[string](t, conn, sum); got != want {
 					t.Errorf("the states changed on the way")
 				}
 			})
 		}
 	}
-}
-
-func dialCH(t *testing.T, addr, db string) *ch.Client {
-	t.Helper()
-	c, err := ch.Dial(testContext(t), ch.Options{Address: addr, Database: db, Compression: ch.CompressionLZ4, DialTimeout: 5 * time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	return c
-}
-
-// stateBlock is a column of states as ch-go cannot decode it: hex text beside the native bytes' own check.
-type stateBlock struct {
-	g    proto.ColUInt64
-	hex  proto.ColStr
-	mark proto.ColStr
-}
-
-// fetchState selects the state column itself, which makes the server walk it, on a connection read byte by byte; then
-// the same as text, which ch-go can hold.
-func fetchState(t *testing.T, addr, db, typ string) *stateBlock {
-	t.Helper()
-	if err := rawSelect(addr, db, "SELECT v, mark FROM s ORDER BY g", typ); err != nil {
-		t.Fatal(err)
-	}
-	b := &stateBlock{}
-	c := dialCH(t, addr, db)
-	err := c.Do(testContext(t), ch.Query{
-		Body:   "SELECT g, CAST(v AS String) AS v, mark FROM s ORDER BY g",
-		Result: proto.Results{{Name: "g", Data: &b.g}, {Name: "v", Data: &b.hex}, {Name: "mark", Data: &b.mark}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-func storeState(t *testing.T, addr, db string, b *stateBlock) {
-	t.Helper()
-	c := dialCH(t, addr, db)
-	err := c.Do(testContext(t), ch.Query{
-		Body:  "INSERT INTO s (g, v, mark) VALUES",
-		Input: proto.Input{{Name: "g", Data: b.g}, {Name: "v", Data: &b.hex}, {Name: "mark", Data: b.mark}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// rawSelect runs a query without any client library and checks that the answer ends as it must.
-func rawSelect(addr, db, sql, typ string) error {
-	nc, err := net.DialTimeout("tcp", addr, 5*time.Second)
-	if err != nil {
-		return err
-	}
-	defer nc.Close()
-	_ = nc.SetDeadline(time.Now().Add(30 * time.Second))
-	var b proto.Buffer
-	proto.ClientHello{Name: "raw", Major: 1, ProtocolVersion: 54460, Database: db, User: "default"}.Encode(&b)
-	b.PutString("") // quota key
-	q := proto.Query{
-		Body: sql, Stage: proto.StageComplete,
-		Info: proto.ClientInfo{ProtocolVersion: 54460, Interface: proto.InterfaceTCP, Query: proto.ClientQueryInitial},
-	}
-	q.EncodeAware(&b, 54460)
-	b.Buf = append(b.Buf, 2, 0, 1, 0, 2, 0xff, 0xff, 0xff, 0xff, 0, 0, 0) // Data: no table name, block info, no columns
-	if _, err := nc.Write(b.Buf); err != nil {
-		return err
-	}
-	// Profile, Progress, an empty Data packet and EndOfStream end the answer.
-	var got []byte
-	buf := make([]byte, 64<<10)
-	for {
-		n, err := nc.Read(buf)
-		got = append(got, buf[:n]...)
-		if i := bytes.Index(got, []byte("DB::Exception")); i >= 0 {
-			return fmt.Errorf("%s", got[i:])
-		}
-		if bytes.HasSuffix(got, []byte{1, 0, 1, 0, 2, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 5}) {
-			break
-		}
-		if err != nil {
-			return fmt.Errorf("after %d bytes: %w", len(got), err)
-		}
-	}
-	if !bytes.Contains(got, []byte(typ[:10])) || !bytes.Contains(got, []byte("mark2")) && !bytes.Contains(got, []byte("mark0")) {
-		return fmt.Errorf("the answer lacks the column or its marks")
-	}
-	return nil
 }

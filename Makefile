@@ -85,8 +85,8 @@ arch: need-go ## Check folders, imports and package comments.
 	$(GO) test -count=1 -run 'Architecture' .
 
 .PHONY: operators
-operators: need-go ## Rebuild the committed operators and compare (needs clang-19, lld-19, wasi-libc).
-	examples/operators/build.sh check
+operators: need-go ## Rebuild the committed operators and compare (needs clang-19 and lld-19).
+	examples/operators/build.sh --check
 
 .PHONY: bench-smoke
 bench-smoke: libchdb ## Measure on this machine in about a minute; the last line has the ratios.

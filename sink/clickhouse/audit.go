@@ -64,7 +64,7 @@ type SegmentAudit struct {
 // between. A pipeline that runs stores rows and their account one after the other, and the audit may come in between.
 const (
 	auditTries = 3
-	auditPause = time.Second
+	auditPause = 300 * time.Millisecond
 )
 
 // Audit proves from the tables, for every site, that the pipeline's totals are exact: that the segments of every

@@ -92,7 +92,7 @@ func TestAuditCatchesDamage(t *testing.T) {
 		},
 		{
 			"a segment is longer than told",
-			"INSERT INTO weir_coverage SELECT * REPLACE (14 AS version) FROM weir_coverage WHERE segment = 0 AND partition = 0 AND version = 10",
+			"INSERT INTO weir_coverage SELECT * REPLACE (14 AS version) FROM weir_coverage WHERE segment = 0 AND partition = 0 AND records_in = 10",
 			"segment 1 of revision 0000000000000002: begins at 10 and the one before ends at 14: what is between may be counted twice",
 		},
 		{

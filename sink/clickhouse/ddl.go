@@ -143,8 +143,9 @@ func partialsDef(cfg Config, t *sink.Table) tableDef {
 		},
 		version: "_version",
 		// A function of the identity, or versions of a row would never meet. A day, so that old windows are dropped as
-		// whole parts, and a block spans few of them.
-		partition: "toDate(window_start)",
+		// whole parts, and a block spans few of them. Not toDate: it wraps around outside 1970 to 2149, and then queries
+		// by time pass over the partition.
+		partition: "toYYYYMMDD(window_start)",
 		order:     []string{"window_start"},
 		settings:  []string{fmt.Sprintf("non_replicated_deduplication_window = %d", dedupWindow)},
 		comment:   "weir: cumulative partial aggregates by source; read the view " + cfg.Table + " instead",
@@ -261,12 +262,14 @@ func deadLettersDef(cfg Config) tableDef {
 	return d
 }
 
-// ttl is the expression that drops rows some time after a column's time.
+// ttl is the expression that drops rows some time after a column's time. Times that DateTime cannot hold are moved to
+// where it can: it wraps around outside 1970 to 2106, and windows of the far future would be dropped at once.
 func ttl(column string, after time.Duration) string {
+	interval := fmt.Sprintf("toIntervalSecond(%d)", int64((after+time.Second-1)/time.Second))
 	if day := 24 * time.Hour; after%day == 0 {
-		return fmt.Sprintf("toDateTime(%s) + toIntervalDay(%d)", column, after/day)
+		interval = fmt.Sprintf("toIntervalDay(%d)", after/day)
 	}
-	return fmt.Sprintf("toDateTime(%s) + toIntervalSecond(%d)", column, int64(after/time.Second))
+	return fmt.Sprintf("toDateTime(greatest(least(%s, toDateTime64('2100-01-01', 3, 'UTC')), toDateTime64('1970-01-01', 3, 'UTC'))) + %s", column, interval)
 }
 
 // checkTable refuses what could not become a table, before any SQL is made from it.

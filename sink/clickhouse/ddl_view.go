@@ -64,7 +64,6 @@ SETTINGS do_not_merge_across_partitions_select_final = 1`,
 
 // merge is the expression that makes one state of those of several sources.
 func merge(s sink.State) string {
-	c := ident(s.Name)
 	fn := "sum"
 	switch s.Merge {
 	case sink.MergeMin:
@@ -72,11 +71,7 @@ func merge(s sink.State) string {
 	case sink.MergeMax:
 		fn = "max"
 	}
-	if s.Merge != sink.MergeSum && s.Type.Float() {
-		// weir passes over NaN unless there is nothing else, whatever the order; min and max of the server depend on it.
-		return fmt.Sprintf("ifNull(%sOrNullIf(%s, NOT isNaN(%s)), any(%s))", fn, c, c, c)
-	}
-	return fmt.Sprintf("%s(%s)", fn, c)
+	return fmt.Sprintf("%s(%s)", fn, ident(s.Name))
 }
 
 // merged is the type merge gives.

@@ -1,0 +1,287 @@
+CREATE DATABASE IF NOT EXISTS `my-db`;
+
+CREATE TABLE IF NOT EXISTS `my-db`.`t_partials`
+(
+    `window_start` DateTime64(3, 'UTC'),
+    `window_end` DateTime64(3, 'UTC'),
+    `k_bool` Bool,
+    `n_bool` Nullable(Bool),
+    `k_int8` Int8,
+    `n_int8` Nullable(Int8),
+    `k_int16` Int16,
+    `n_int16` Nullable(Int16),
+    `k_int32` Int32,
+    `n_int32` Nullable(Int32),
+    `k_int64` Int64,
+    `n_int64` Nullable(Int64),
+    `k_uint8` UInt8,
+    `n_uint8` Nullable(UInt8),
+    `k_uint16` UInt16,
+    `n_uint16` Nullable(UInt16),
+    `k_uint32` UInt32,
+    `n_uint32` Nullable(UInt32),
+    `k_uint64` UInt64,
+    `n_uint64` Nullable(UInt64),
+    `k_float32` Float32,
+    `n_float32` Nullable(Float32),
+    `k_float64` Float64,
+    `n_float64` Nullable(Float64),
+    `k_string` String,
+    `n_string` Nullable(String),
+    `k_binary` String,
+    `n_binary` Nullable(String),
+    `k_date32` Date32,
+    `n_date32` Nullable(Date32),
+    `k_timestamp_s` DateTime64(0, 'UTC'),
+    `n_timestamp_s` Nullable(DateTime64(0, 'UTC')),
+    `k_timestamp_ms` DateTime64(3, 'UTC'),
+    `n_timestamp_ms` Nullable(DateTime64(3, 'UTC')),
+    `k_timestamp_us` DateTime64(6, 'UTC'),
+    `n_timestamp_us` Nullable(DateTime64(6, 'UTC')),
+    `k_timestamp_ns` DateTime64(9, 'UTC'),
+    `n_timestamp_ns` Nullable(DateTime64(9, 'UTC')),
+    `readings` UInt64,
+    `max_int8` Nullable(Int8),
+    `max_int16` Nullable(Int16),
+    `max_int32` Nullable(Int32),
+    `max_int64` Nullable(Int64),
+    `max_uint8` Nullable(UInt8),
+    `max_uint16` Nullable(UInt16),
+    `max_uint32` Nullable(UInt32),
+    `max_uint64` Nullable(UInt64),
+    `max_float32` Nullable(Float32),
+    `max_float64` Nullable(Float64),
+    `max_string` Nullable(String),
+    `max_date32` Nullable(Date32),
+    `max_timestamp_s` Nullable(DateTime64(0, 'UTC')),
+    `max_timestamp_ms` Nullable(DateTime64(3, 'UTC')),
+    `max_timestamp_us` Nullable(DateTime64(6, 'UTC')),
+    `max_timestamp_ns` Nullable(DateTime64(9, 'UTC')),
+    `_rows` UInt64,
+    `_site` String,
+    `_pipeline` String,
+    `_rev` UInt64,
+    `_topic` String,
+    `_topic_id` UUID,
+    `_partition` UInt32,
+    `_segment` UInt64,
+    `_version` UInt64,
+    `_node` String,
+    `_received_at` DateTime64(3, 'UTC') MATERIALIZED now64(3, 'UTC')
+)
+ENGINE = ReplacingMergeTree(`_version`)
+PARTITION BY toYYYYMMDD(window_start)
+PRIMARY KEY (`window_start`, `k_bool`, `n_bool`, `k_int8`, `n_int8`, `k_int16`, `n_int16`, `k_int32`, `n_int32`, `k_int64`, `n_int64`, `k_uint8`, `n_uint8`, `k_uint16`, `n_uint16`, `k_uint32`, `n_uint32`, `k_uint64`, `n_uint64`, `k_float32`, `n_float32`, `k_float64`, `n_float64`, `k_string`, `n_string`, `k_binary`, `n_binary`, `k_date32`, `n_date32`, `k_timestamp_s`, `n_timestamp_s`, `k_timestamp_ms`, `n_timestamp_ms`, `k_timestamp_us`, `n_timestamp_us`, `k_timestamp_ns`, `n_timestamp_ns`)
+ORDER BY (`window_start`, `k_bool`, `n_bool`, `k_int8`, `n_int8`, `k_int16`, `n_int16`, `k_int32`, `n_int32`, `k_int64`, `n_int64`, `k_uint8`, `n_uint8`, `k_uint16`, `n_uint16`, `k_uint32`, `n_uint32`, `k_uint64`, `n_uint64`, `k_float32`, `n_float32`, `k_float64`, `n_float64`, `k_string`, `n_string`, `k_binary`, `n_binary`, `k_date32`, `n_date32`, `k_timestamp_s`, `n_timestamp_s`, `k_timestamp_ms`, `n_timestamp_ms`, `k_timestamp_us`, `n_timestamp_us`, `k_timestamp_ns`, `n_timestamp_ns`, `_site`, `_pipeline`, `_rev`, `_topic`, `_topic_id`, `_partition`, `_segment`)
+TTL toDateTime(greatest(least(window_end, toDateTime64('2100-01-01', 3, 'UTC')), toDateTime64('1970-01-01', 3, 'UTC'))) + toIntervalDay(90)
+SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1, allow_nullable_key = 1
+COMMENT 'weir: cumulative partial aggregates by source; read the view t instead';
+
+CREATE TABLE IF NOT EXISTS `my-db`.`weir_coverage`
+(
+    `site` String,
+    `pipeline` String,
+    `rev` UInt64,
+    `topic` String,
+    `topic_id` UUID,
+    `partition` UInt32,
+    `segment` UInt64,
+    `start_offset` Int64,
+    `version` UInt64,
+    `watermark_us` Int64,
+    `final_us` Int64,
+    `records_in` Int64,
+    `expanded` Int64,
+    `aggregated` Int64,
+    `late` Int64,
+    `filtered` Int64,
+    `rejected` Int64,
+    `gap` Int64,
+    `gap_reason` String,
+    `node` String,
+    `hash` String,
+    `received_at` DateTime64(3, 'UTC') MATERIALIZED now64(3, 'UTC')
+)
+ENGINE = ReplacingMergeTree(`version`)
+ORDER BY (`site`, `pipeline`, `topic`, `topic_id`, `partition`, `rev`, `segment`)
+SETTINGS non_replicated_deduplication_window = 1000
+COMMENT 'weir: what was read from each segment of each partition, and where it went';
+
+CREATE TABLE IF NOT EXISTS `my-db`.`weir_dead_letters`
+(
+    `site` String,
+    `pipeline` String,
+    `rev` UInt64,
+    `topic` String,
+    `topic_id` UUID,
+    `partition` UInt32,
+    `segment` UInt64,
+    `record_offset` Int64,
+    `step` String,
+    `row_index` Int32,
+    `time` DateTime64(3, 'UTC'),
+    `reason` String,
+    `detail` String,
+    `record_key` String,
+    `payload` String,
+    `truncated` Bool,
+    `node` String,
+    `received_at` DateTime64(3, 'UTC') MATERIALIZED now64(3, 'UTC')
+)
+ENGINE = ReplacingMergeTree()
+ORDER BY (`site`, `pipeline`, `topic`, `topic_id`, `partition`, `rev`, `segment`, `record_offset`, `step`, `row_index`)
+TTL toDateTime(greatest(least(received_at, toDateTime64('2100-01-01', 3, 'UTC')), toDateTime64('1970-01-01', 3, 'UTC'))) + toIntervalSecond(129600)
+SETTINGS non_replicated_deduplication_window = 1000
+COMMENT 'weir: records and rows that could not go on, and why';
+
+CREATE OR REPLACE VIEW `my-db`.`t` AS
+SELECT
+    window_start,
+    window_end,
+    `k_bool`,
+    `n_bool`,
+    `k_int8`,
+    `n_int8`,
+    `k_int16`,
+    `n_int16`,
+    `k_int32`,
+    `n_int32`,
+    `k_int64`,
+    `n_int64`,
+    `k_uint8`,
+    `n_uint8`,
+    `k_uint16`,
+    `n_uint16`,
+    `k_uint32`,
+    `n_uint32`,
+    `k_uint64`,
+    `n_uint64`,
+    `k_float32`,
+    `n_float32`,
+    `k_float64`,
+    `n_float64`,
+    `k_string`,
+    `n_string`,
+    `k_binary`,
+    `n_binary`,
+    `k_date32`,
+    `n_date32`,
+    `k_timestamp_s`,
+    `n_timestamp_s`,
+    `k_timestamp_ms`,
+    `n_timestamp_ms`,
+    `k_timestamp_us`,
+    `n_timestamp_us`,
+    `k_timestamp_ns`,
+    `n_timestamp_ns`,
+    _m0 AS `readings`,
+    _m1 AS `max_int8`,
+    _m2 AS `max_int16`,
+    _m3 AS `max_int32`,
+    _m4 AS `max_int64`,
+    _m5 AS `max_uint8`,
+    _m6 AS `max_uint16`,
+    _m7 AS `max_uint32`,
+    _m8 AS `max_uint64`,
+    _m9 AS `max_float32`,
+    _m10 AS `max_float64`,
+    _m11 AS `max_string`,
+    _m12 AS `max_date32`,
+    _m13 AS `max_timestamp_s`,
+    _m14 AS `max_timestamp_ms`,
+    _m15 AS `max_timestamp_us`,
+    _m16 AS `max_timestamp_ns`
+FROM
+(
+    SELECT
+        window_start,
+        window_end,
+        `k_bool`,
+        `n_bool`,
+        `k_int8`,
+        `n_int8`,
+        `k_int16`,
+        `n_int16`,
+        `k_int32`,
+        `n_int32`,
+        `k_int64`,
+        `n_int64`,
+        `k_uint8`,
+        `n_uint8`,
+        `k_uint16`,
+        `n_uint16`,
+        `k_uint32`,
+        `n_uint32`,
+        `k_uint64`,
+        `n_uint64`,
+        `k_float32`,
+        `n_float32`,
+        `k_float64`,
+        `n_float64`,
+        `k_string`,
+        `n_string`,
+        `k_binary`,
+        `n_binary`,
+        `k_date32`,
+        `n_date32`,
+        `k_timestamp_s`,
+        `n_timestamp_s`,
+        `k_timestamp_ms`,
+        `n_timestamp_ms`,
+        `k_timestamp_us`,
+        `n_timestamp_us`,
+        `k_timestamp_ns`,
+        `n_timestamp_ns`,
+        sum(`readings`) AS _m0,
+        max(`max_int8`) AS _m1,
+        max(`max_int16`) AS _m2,
+        max(`max_int32`) AS _m3,
+        max(`max_int64`) AS _m4,
+        max(`max_uint8`) AS _m5,
+        max(`max_uint16`) AS _m6,
+        max(`max_uint32`) AS _m7,
+        max(`max_uint64`) AS _m8,
+        max(`max_float32`) AS _m9,
+        max(`max_float64`) AS _m10,
+        max(`max_string`) AS _m11,
+        max(`max_date32`) AS _m12,
+        max(`max_timestamp_s`) AS _m13,
+        max(`max_timestamp_ms`) AS _m14,
+        max(`max_timestamp_us`) AS _m15,
+        max(`max_timestamp_ns`) AS _m16
+    FROM `my-db`.`t_partials` FINAL
+    GROUP BY window_start, window_end, `k_bool`, `n_bool`, `k_int8`, `n_int8`, `k_int16`, `n_int16`, `k_int32`, `n_int32`, `k_int64`, `n_int64`, `k_uint8`, `n_uint8`, `k_uint16`, `n_uint16`, `k_uint32`, `n_uint32`, `k_uint64`, `n_uint64`, `k_float32`, `n_float32`, `k_float64`, `n_float64`, `k_string`, `n_string`, `k_binary`, `n_binary`, `k_date32`, `n_date32`, `k_timestamp_s`, `n_timestamp_s`, `k_timestamp_ms`, `n_timestamp_ms`, `k_timestamp_us`, `n_timestamp_us`, `k_timestamp_ns`, `n_timestamp_ns`
+)
+SETTINGS do_not_merge_across_partitions_select_final = 1;
+
+CREATE OR REPLACE VIEW `my-db`.`weir_completeness` AS
+SELECT
+    site,
+    pipeline,
+    count() AS partitions,
+    countIf(_final <= -2208988800000000) AS partitions_without_rows,
+    fromUnixTimestamp64Micro(minOrNullIf(_final, _final > -2208988800000000), 'UTC') AS complete_until,
+    fromUnixTimestamp64Micro(minOrNullIf(_watermark, _watermark > -2208988800000000), 'UTC') AS watermark,
+    sum(_records_in) AS records_in,
+    sum(_late) AS late,
+    sum(_rejected) AS rejected,
+    sum(_gap) AS gap,
+    arrayDistinct(groupArrayArray(_gap_reasons)) AS gap_reasons,
+    max(_heard_at) AS heard_at
+FROM
+(
+    SELECT
+        site,
+        pipeline,
+        argMax(final_us, (received_at, segment, version)) AS _final,
+        argMax(watermark_us, (received_at, segment, version)) AS _watermark,
+        sum(records_in) AS _records_in,
+        sum(late) AS _late,
+        sum(rejected) AS _rejected,
+        sum(gap) AS _gap,
+        groupUniqArrayIf(gap_reason, gap_reason != '') AS _gap_reasons,
+        max(received_at) AS _heard_at
+    FROM `my-db`.`weir_coverage` FINAL
+    GROUP BY site, pipeline, topic, partition
+)
+GROUP BY site, pipeline;

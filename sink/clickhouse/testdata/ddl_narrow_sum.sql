@@ -1,0 +1,135 @@
+CREATE TABLE IF NOT EXISTS `default`.`n_partials`
+(
+    `window_start` DateTime64(3, 'UTC'),
+    `window_end` DateTime64(3, 'UTC'),
+    `s` Nullable(Int16),
+    `least` Int16,
+    `mean__sum` Int64,
+    `mean__count` UInt64,
+    `_rows` UInt64,
+    `_site` String,
+    `_pipeline` String,
+    `_rev` UInt64,
+    `_topic` String,
+    `_topic_id` UUID,
+    `_partition` UInt32,
+    `_segment` UInt64,
+    `_version` UInt64,
+    `_node` String,
+    `_received_at` DateTime64(3, 'UTC') MATERIALIZED now64(3, 'UTC')
+)
+ENGINE = ReplacingMergeTree(`_version`)
+PARTITION BY toYYYYMMDD(window_start)
+PRIMARY KEY (`window_start`)
+ORDER BY (`window_start`, `_site`, `_pipeline`, `_rev`, `_topic`, `_topic_id`, `_partition`, `_segment`)
+SETTINGS non_replicated_deduplication_window = 1000
+COMMENT 'weir: cumulative partial aggregates by source; read the view n instead';
+
+CREATE TABLE IF NOT EXISTS `default`.`weir_coverage`
+(
+    `site` String,
+    `pipeline` String,
+    `rev` UInt64,
+    `topic` String,
+    `topic_id` UUID,
+    `partition` UInt32,
+    `segment` UInt64,
+    `start_offset` Int64,
+    `version` UInt64,
+    `watermark_us` Int64,
+    `final_us` Int64,
+    `records_in` Int64,
+    `expanded` Int64,
+    `aggregated` Int64,
+    `late` Int64,
+    `filtered` Int64,
+    `rejected` Int64,
+    `gap` Int64,
+    `gap_reason` String,
+    `node` String,
+    `hash` String,
+    `received_at` DateTime64(3, 'UTC') MATERIALIZED now64(3, 'UTC')
+)
+ENGINE = ReplacingMergeTree(`version`)
+ORDER BY (`site`, `pipeline`, `topic`, `topic_id`, `partition`, `rev`, `segment`)
+SETTINGS non_replicated_deduplication_window = 1000
+COMMENT 'weir: what was read from each segment of each partition, and where it went';
+
+CREATE TABLE IF NOT EXISTS `default`.`weir_dead_letters`
+(
+    `site` String,
+    `pipeline` String,
+    `rev` UInt64,
+    `topic` String,
+    `topic_id` UUID,
+    `partition` UInt32,
+    `segment` UInt64,
+    `record_offset` Int64,
+    `step` String,
+    `row_index` Int32,
+    `time` DateTime64(3, 'UTC'),
+    `reason` String,
+    `detail` String,
+    `record_key` String,
+    `payload` String,
+    `truncated` Bool,
+    `node` String,
+    `received_at` DateTime64(3, 'UTC') MATERIALIZED now64(3, 'UTC')
+)
+ENGINE = ReplacingMergeTree()
+ORDER BY (`site`, `pipeline`, `topic`, `topic_id`, `partition`, `rev`, `segment`, `record_offset`, `step`, `row_index`)
+SETTINGS non_replicated_deduplication_window = 1000
+COMMENT 'weir: records and rows that could not go on, and why';
+
+CREATE OR REPLACE VIEW `default`.`n` AS
+SELECT
+    window_start,
+    window_end,
+    CAST(_m0, 'Nullable(Int32)') AS `s`,
+    _m1 AS `least`,
+    CAST(_m2 / _m3, 'Float32') AS `mean`
+FROM
+(
+    SELECT
+        window_start,
+        window_end,
+        sum(`s`) AS _m0,
+        min(`least`) AS _m1,
+        sum(`mean__sum`) AS _m2,
+        sum(`mean__count`) AS _m3
+    FROM `default`.`n_partials` FINAL
+    GROUP BY window_start, window_end
+)
+SETTINGS do_not_merge_across_partitions_select_final = 1;
+
+CREATE OR REPLACE VIEW `default`.`weir_completeness` AS
+SELECT
+    site,
+    pipeline,
+    count() AS partitions,
+    countIf(_final <= -2208988800000000) AS partitions_without_rows,
+    fromUnixTimestamp64Micro(minOrNullIf(_final, _final > -2208988800000000), 'UTC') AS complete_until,
+    fromUnixTimestamp64Micro(minOrNullIf(_watermark, _watermark > -2208988800000000), 'UTC') AS watermark,
+    sum(_records_in) AS records_in,
+    sum(_late) AS late,
+    sum(_rejected) AS rejected,
+    sum(_gap) AS gap,
+    arrayDistinct(groupArrayArray(_gap_reasons)) AS gap_reasons,
+    max(_heard_at) AS heard_at
+FROM
+(
+    SELECT
+        site,
+        pipeline,
+        argMax(final_us, (received_at, segment, version)) AS _final,
+        argMax(watermark_us, (received_at, segment, version)) AS _watermark,
+        sum(records_in) AS _records_in,
+        sum(late) AS _late,
+        sum(rejected) AS _rejected,
+        sum(gap) AS _gap,
+        groupUniqArrayIf(gap_reason, gap_reason != '') AS _gap_reasons,
+        max(received_at) AS _heard_at
+    FROM `default`.`weir_coverage` FINAL
+    GROUP BY site, pipeline, topic, partition
+)
+GROUP BY site, pipeline;

@@ -11,8 +11,8 @@ type decimal struct {
 	neg  bool
 	mant uint64
 	exp  int
-	// rest tells that nonzero digits were dropped after mant, which then holds at least 19 digits and ends with one that
-	// is not zero; last is the power of ten of the last digit dropped that is not zero.
+	// rest tells that nonzero digits were dropped after mant, which then is so large that ten times of it does not fit an
+	// int64; last is the power of ten of the last digit dropped that is not zero.
 	rest bool
 	last int
 }
@@ -118,8 +118,10 @@ func (d *decimal) longMantissa(text []byte) {
 		}
 		if m, ok := appendDigit(d.mant, seen-mantEnd, c); ok {
 			d.mant, mantEnd = m, seen
-		} else {
-			d.rest = true
+			continue
+		}
+		for d.rest = true; mantEnd < seen-1 && d.mant <= math.MaxUint64/10; mantEnd++ {
+			d.mant *= 10
 		}
 	}
 	if whole < 0 {

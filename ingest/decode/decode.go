@@ -138,7 +138,6 @@ func (d *decoder) rows(b *batch.Batch, records []batch.Record, origin []int32) i
 			w.reject.Record, w.reject.Step = int32(i), "decode"
 			b.Rejects = append(b.Rejects, w.reject)
 		case full:
-			w.nulls = w.nulls[:0]
 			return i
 		}
 	}

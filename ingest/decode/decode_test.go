@@ -261,7 +261,7 @@ func TestNoAllocs(t *testing.T) {
 func TestHints(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	cols := schema.Columns{value("a", "int64?"), value("bb", "string?"), value("c", "int64?", "o", "c"), value("a_key_longer_than_two_words", "int64?")}
-	parts := []string{`"a":1`, `"bb":"x"`, `"o":{"c":3}`, `"o":{"x":1,"c":4}`, `"a_key_longer_than_two_words":5`, `"u":[]`, `"":0`, `"` + strings.Repeat("k", 200) + `":1`, `"a" : 1`}
+	parts := []string{`"a":1`, `"bb":"x"`, `"o":{"c":3}`, `"o":{"x":1,"c":4}`, `"a_key_longer_than_two_words":5`, `"u":[]`, `"":0`, `"` + strings.Repeat("k", 200) + `":1`, `"a" : 1`, `"a":  6`, `"a_key_LONGER_than_two_words":7`}
 	var records []batch.Record
 	for range 2000 {
 		rng.Shuffle(len(parts), func(i, k int) { parts[i], parts[k] = parts[k], parts[i] })

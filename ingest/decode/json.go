@@ -186,10 +186,7 @@ func (j *jsonFormat) inner(n *node, data []byte, p, depth int) int {
 	j.unset(n.from, n.to) // the last of duplicate keys counts
 	switch data[p] {
 	case '{':
-		if depth >= maxDepth {
-			return j.tooDeep(p)
-		}
-		return j.object(n, data, p, depth+1)
+		return j.object(n, data, p, depth+1) // no path is longer than maxDepth
 	case 'n':
 		for _, l := range j.leafs[n.from:n.to] {
 			l.nullIn, l.nullAt = j.seq, p

@@ -97,6 +97,13 @@ func checkBatch(t testing.TB, b *batch.Batch) {
 			}
 			checkPadding(t, f, c.Validity, b.Rows)
 		}
+		for k := range b.Rows {
+			// What is below a null is 0, so that equal rows are equal bytes.
+			if !c.Valid(k) && (f.Type.Kind == batch.Bool && c.Bit(k) ||
+				strings.Trim(string(c.Values[k*f.Type.Width():(k+1)*f.Type.Width()]), "\x00") != "") {
+				t.Fatalf("%v: row %d is null and not 0", f, k)
+			}
+		}
 		switch {
 		case f.Type.Variable():
 			off := batch.As[int32](c.Offsets)

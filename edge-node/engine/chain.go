@@ -20,6 +20,7 @@ type chain struct {
 	pool    *batch.Pool
 	decoder ingest.Decoder
 	steps   []operators.Operator
+	used    []operators.Usage // by step, as far as it is counted
 	batch   batch.Batch
 }
 
@@ -51,7 +52,21 @@ func newChain(ctx context.Context, cfg *Config) (*chain, error) {
 		}
 		c.steps = append(c.steps, op)
 	}
+	c.used = make([]operators.Usage, len(c.steps))
 	return c, nil
+}
+
+// count adds what a step has used since the last time to its counters.
+func (c *chain) count(i int, to *stepCount) {
+	m, ok := c.steps[i].(operators.Metered)
+	if !ok {
+		return
+	}
+	now, was := m.Usage(), c.used[i]
+	c.used[i] = now
+	to.copied.Add(now.BytesCopied - was.BytesCopied)
+	to.instances.Add(now.Instances - was.Instances)
+	to.traps.Add(now.Traps - was.Traps)
 }
 
 func (c *chain) close() error {
@@ -83,7 +98,9 @@ func (c *chain) run(ctx context.Context, p batch.Partition, records []batch.Reco
 			break
 		}
 		in := b.Rows
-		if err := s.Process(ctx, b); err != nil {
+		err := s.Process(ctx, b)
+		c.count(i, &counts[i])
+		if err != nil {
 			return nil, fmt.Errorf("step %s, %s offsets %d to %d: %w", steps[i].Name(), p,
 				records[0].Offset, b.Records[len(b.Records)-1].Offset, err)
 		}

@@ -44,6 +44,7 @@ type lane struct {
 	shipped  int64 // position of the last cut
 	opened   bool  // whether the segment's coverage was shipped once
 	stateB   int64
+	skipTo   int64 // records below were accounted for by somebody before
 	endAt    int64 // log end at assignment, for StopAtEnd
 
 	inFlight atomic.Bool // a cut is with delivery
@@ -227,7 +228,11 @@ func (l *lane) take(c chunk) error {
 	if c.gap != nil {
 		return l.takeGap(c.gap)
 	}
-	for records := c.records; len(records) > 0; {
+	records := c.records
+	for len(records) > 0 && records[0].Offset < l.skipTo {
+		records = records[1:]
+	}
+	for len(records) > 0 {
 		n := min(len(records), l.e.cfg.BatchRows)
 		replay := records[0].Offset < l.replayTo
 		if replay {
@@ -247,8 +252,22 @@ func (l *lane) take(c chunk) error {
 		if err := l.await(l.overfull); err != nil {
 			return err
 		}
+		if err := l.checkBudget(); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// checkBudget stops the pipeline when open windows alone take more memory than they may: everything that could be
+// shipped and closed has been by then. Nothing is lost by it, the run after this one begins where the commit is.
+func (l *lane) checkBudget() error {
+	if l.e.state.Load() <= l.e.cfg.MaxState || l.inFlight.Load() || l.window.Dirty() > 0 {
+		return nil
+	}
+	return fmt.Errorf("%s: open windows need %d MiB for %d keys in %d windows, and all partitions together may use %d MiB: "+
+		"raise limits.state in node.yaml, group by fewer keys, or make windows or lateness shorter",
+		l.partition, l.stateB>>20, l.window.Groups(), l.window.Windows(), l.e.cfg.MaxState>>20)
 }
 
 // process takes a prefix of the records through the chain and into the window.
@@ -368,17 +387,26 @@ func (l *lane) takeGap(g *gap) error {
 	if !l.drain() {
 		return l.ctx.Err()
 	}
-	l.nextSegment(g.to, max(0, g.to-g.from), string(g.why))
+	// Somebody before may have read further than this lane, before the records went, and died before the commit.
+	cov, err := l.e.coverage(l.ctx, l.partition)
+	if err != nil {
+		return err
+	}
+	start, number := g.to, l.segment+1
+	if len(cov) > 0 && g.why == ingest.GapRetention {
+		start, number = max(start, cov[0].Version, cov[0].RowsVersion), max(number, cov[0].Segment+1)
+	}
+	l.nextSegment(number, start, max(0, g.to-max(g.from, l.position)), string(g.why))
 	return nil
 }
 
 // nextSegment forgets the windows, which are stored as far as they got, and starts adding to them anew.
-func (l *lane) nextSegment(start, gap int64, why string) {
+func (l *lane) nextSegment(number uint64, start, gap int64, why string) {
 	l.window.Reset()
 	l.e.state.Add(l.window.MemorySize() - l.stateB)
 	l.stateB = l.window.MemorySize()
-	l.segment++
-	l.start, l.position, l.shipped, l.replayTo = start, start, start, 0
+	l.segment = number
+	l.start, l.position, l.shipped, l.skipTo, l.replayTo = start, start, start, start, 0
 	l.gap, l.why = gap, why
 	l.counters = sink.Counters{}
 	l.opened = false

@@ -110,19 +110,20 @@ func (e *Engine) newSegment(ctx context.Context, a ingest.Assignment, begin int6
 	r := resumption{read: begin, start: begin, segment: number, at: unset, reached: unset}
 	if len(cov) > 0 {
 		last := cov[0]
+		if last.Revision == e.cfg.Revision && last.Start >= a.LogStart && number <= last.Segment {
+			// The segment was never closed by a commit, so whoever wrote it may still be writing: another segment
+			// beside it could count the same records twice. The same one from its beginning cannot.
+			r.read, r.position, r.start, r.segment = last.Start, last.Start, last.Start, last.Segment
+			r.gap, r.why = last.Gap, last.GapReason
+			return r, nil
+		}
 		if last.RowsVersion > last.Version {
-			// A node died after it stored rows and before it stored their coverage. Only the same revision, from the
-			// beginning of the same segment, gives exactly these rows again.
-			if last.Revision == e.cfg.Revision && last.Start < a.LogStart && !e.cfg.OnGapStop {
+			// A node died after it stored rows and before it stored their coverage.
+			if last.Revision == e.cfg.Revision && !e.cfg.OnGapStop {
 				return e.unaccounted(a, last)
 			}
-			if last.Revision != e.cfg.Revision || last.Start < a.LogStart {
-				return resumption{}, fmt.Errorf("%s: revision %s stored rows up to offset %d but accounted for %d only; run that revision once more so that it can finish",
-					a.Partition, revisionText(last.Revision), last.RowsVersion, last.Version)
-			}
-			r.read, r.start, r.segment, r.gap, r.why = last.Start, last.Start, last.Segment, last.Gap, last.GapReason
-			r.position = r.read
-			return r, nil
+			return resumption{}, fmt.Errorf("%s: revision %s stored rows up to offset %d but accounted for %d only; run that revision once more so that it can finish",
+				a.Partition, revisionText(last.Revision), last.RowsVersion, last.Version)
 		}
 		r.segment = max(number, last.Segment+1)
 		r.read = max(begin, last.Version)

@@ -69,8 +69,7 @@ func (l *lane) ship() bool {
 	state := l.window.MemorySize()
 	l.e.state.Add(state - l.stateB)
 	l.stateB = state
-	spill := state > 0 && l.e.state.Load() > l.e.cfg.MaxState
-	commit := l.commitOf(w, spill)
+	commit := l.commitOf(w)
 	l.inFlight.Store(true)
 	began := time.Now()
 	err := l.e.cfg.Delivery.Submit(l.ctx, cut, func(err error) {
@@ -91,36 +90,22 @@ func (l *lane) ship() bool {
 		return true
 	}
 	l.stats.shipped(cut)
-	if spill {
-		// The memory budget is reached: the windows shipped so far stay what they are, and the rest of them comes as
-		// a segment of its own that readers add to them. Rows of the new segment need no record of the old one.
-		l.e.log.Warn("window state is over its memory budget: a new segment starts", "partition", l.partition.String(),
-			"position", l.position, "budget_bytes", l.e.cfg.MaxState)
-		l.stats.spills.Add(1)
-		l.nextSegment(l.position, 0, "")
-	}
 	return true
 }
 
 // commitOf is what to commit once a cut is acknowledged.
-func (l *lane) commitOf(w operators.Cut, spill bool) ingest.Commit {
-	from, at := w.ReplayFrom, w.Replay
+func (l *lane) commitOf(w operators.Cut) ingest.Commit {
 	m := commitMetadata{
 		Format: commitFormat, Revision: revisionText(l.e.cfg.Revision), TopicID: hex.EncodeToString(l.partition.TopicID[:]),
 		Segment: l.segment, Start: l.start, Position: l.position,
-		At: clockArray(at), Reached: clockArray(l.window.Clock()),
+		At: clockArray(w.Replay), Reached: clockArray(l.window.Clock()),
 		Counters: countersArray(l.counters), Gap: l.gap, Why: l.why, Node: l.e.cfg.Node,
-	}
-	if spill {
-		from = l.position
-		m.Segment, m.Start, m.Counters, m.Gap, m.Why = l.segment+1, l.position, [6]int64{}, 0, ""
-		m.At = m.Reached
 	}
 	text, err := json.Marshal(m)
 	if err != nil {
 		panic("engine: encode commit metadata: " + err.Error()) // numbers and short strings
 	}
-	return ingest.Commit{Partition: l.partition, Offset: from, Metadata: string(text)}
+	return ingest.Commit{Partition: l.partition, Offset: w.ReplayFrom, Metadata: string(text)}
 }
 
 // drain ships everything that was processed and waits for the acknowledgement. It tells whether that worked.

@@ -21,7 +21,7 @@ type stats struct {
 	retired map[laneKey]LaneStatus // guarded by mu: counts of lanes that are gone
 }
 
-type stepCount struct{ in, out atomic.Int64 }
+type stepCount struct{ in, out, copied, instances, traps atomic.Int64 }
 
 func (s *stats) init(steps []operators.Step) {
 	s.steps = make([]stepCount, len(steps))
@@ -41,7 +41,7 @@ func (s *stats) retire(l *lane) {
 type laneStats struct {
 	records, bytes, batches, busyNanos    atomic.Int64
 	aggregated, late, filtered, expanded  atomic.Int64
-	replayed, pauses, gaps, spills        atomic.Int64
+	replayed, pauses, gaps                atomic.Int64
 	cuts, rows, letters, ackNanos         atomic.Int64
 	rejects                               [maxReasons]atomic.Int64
 	position, segment, watermark, windows atomic.Int64
@@ -99,7 +99,7 @@ type LaneStatus struct {
 	Aggregated, Late             int64
 	Filtered, Expanded, Replayed int64
 	Rejected                     map[batch.Reason]int64
-	Pauses, Gaps, Spills         int64
+	Pauses, Gaps                 int64
 	Cuts, Rows, DeadLetters      int64
 	Busy, Ack                    time.Duration // time spent processing; time cuts took until acknowledged
 
@@ -126,7 +126,6 @@ func (s *LaneStatus) add(o LaneStatus) {
 	s.Replayed += o.Replayed
 	s.Pauses += o.Pauses
 	s.Gaps += o.Gaps
-	s.Spills += o.Spills
 	s.Cuts += o.Cuts
 	s.Rows += o.Rows
 	s.DeadLetters += o.DeadLetters
@@ -148,7 +147,7 @@ func (l *lane) status() LaneStatus {
 		Partition: l.partition, Records: s.records.Load(), Bytes: s.bytes.Load(), Batches: s.batches.Load(),
 		Aggregated: s.aggregated.Load(), Late: s.late.Load(), Filtered: s.filtered.Load(), Expanded: s.expanded.Load(),
 		Replayed: s.replayed.Load(), Rejected: map[batch.Reason]int64{}, Pauses: s.pauses.Load(), Gaps: s.gaps.Load(),
-		Spills: s.spills.Load(), Cuts: s.cuts.Load(), Rows: s.rows.Load(), DeadLetters: s.letters.Load(),
+		Cuts: s.cuts.Load(), Rows: s.rows.Load(), DeadLetters: s.letters.Load(),
 		Busy: time.Duration(s.busyNanos.Load()), Ack: time.Duration(s.ackNanos.Load()),
 		Owned: true, Position: s.position.Load(), Lag: max(0, s.logEnd.Load()-s.position.Load()), Segment: s.segment.Load(), Watermark: microTime(s.watermark.Load()),
 		Windows: s.windows.Load(), Groups: s.groups.Load(), StateBytes: s.stateBytes.Load(), InFlight: l.inFlight.Load(),
@@ -181,6 +180,7 @@ type Status struct {
 type StepStatus struct {
 	Name    string
 	In, Out int64
+	Usage   operators.Usage
 }
 
 // Status takes a picture. It may be called at any time, from any goroutine.
@@ -190,7 +190,10 @@ func (e *Engine) Status() Status {
 		QueuedBytes: e.queued.Load(), StateBytes: e.state.Load(),
 	}
 	for i, s := range e.cfg.Steps {
-		st.Steps = append(st.Steps, StepStatus{Name: s.Name(), In: e.stats.steps[i].in.Load(), Out: e.stats.steps[i].out.Load()})
+		c := &e.stats.steps[i]
+		st.Steps = append(st.Steps, StepStatus{Name: s.Name(), In: c.in.Load(), Out: c.out.Load(), Usage: operators.Usage{
+			BytesCopied: c.copied.Load(), Instances: c.instances.Load(), Traps: c.traps.Load(),
+		}})
 	}
 	live := map[laneKey]LaneStatus{}
 	e.eachLane(func(l *lane) { live[keyOf(l.partition)] = l.status() })

@@ -1,0 +1,240 @@
+// Package pipeline turns a pipeline file into stages that run: it proves that types fit through every step, and wires
+// source → decode → steps → window → sink. It is the only package that knows all of them.
+package pipeline
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/weir-stream/weir/edge-node/config"
+	"github.com/weir-stream/weir/ingest"
+	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/ingest/decode"
+	"github.com/weir-stream/weir/operators"
+	"github.com/weir-stream/weir/operators/aggregate"
+	"github.com/weir-stream/weir/operators/window"
+	"github.com/weir-stream/weir/sink"
+	"github.com/weir-stream/weir/sink/clickhouse"
+)
+
+// Plan is a pipeline that is proven to fit together. It holds compiled operators and must be closed.
+type Plan struct {
+	Spec     *config.Pipeline
+	Node     config.Node
+	Stages   []Stage // what every stage gives, for people
+	Steps    []operators.Step
+	Window   *window.Config
+	Table    sink.Table
+	Revision uint64 // names everything that decides what the results are
+	Modules  []Module
+
+	decoder    func() (ingest.Decoder, error)
+	slotSize   int
+	plainPool  bool
+	clickhouse clickhouse.Config
+}
+
+// Stage is a stage of the pipeline and the columns it gives.
+type Stage struct {
+	Name   string        `json:"name"`
+	Schema *batch.Schema `json:"-"`
+}
+
+// Module is a Wasm operator the plan uses.
+type Module struct {
+	Step   string `json:"step"`
+	File   string `json:"file"`
+	Digest string `json:"sha256"`
+}
+
+// Options change how a plan is made, not what it computes.
+type Options struct {
+	// CopyTransport feeds sandboxes by copying even where memory can be shared: for tests and comparisons.
+	CopyTransport bool
+	// Interpreter runs Wasm operators in the interpreter: for verification.
+	Interpreter bool
+	Log         *slog.Logger // for what operators log while they are planned
+}
+
+// New plans a pipeline. What does not fit is config.Errors with file, line and column. The URL of ClickHouse and the
+// brokers need not be known yet.
+func New(ctx context.Context, spec *config.Pipeline, node config.Node, opts Options) (*Plan, error) {
+	p := &Plan{Spec: spec, Node: node, plainPool: opts.CopyTransport}
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	var errs config.Errors
+	schema, err := p.planSource()
+	if err != nil {
+		return nil, asErrors(spec, err)
+	}
+	schema, err = p.planSteps(ctx, schema, opts)
+	if err != nil {
+		return nil, errors.Join(asErrors(spec, err), p.Close())
+	}
+	errs = append(errs, p.planWindow(schema)...)
+	if err := errs.Err(); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	p.planSink()
+	p.revise()
+	return p, nil
+}
+
+// Close frees compiled operators. Closing twice is fine.
+func (p *Plan) Close() error {
+	var errs []error
+	for _, s := range p.Steps {
+		errs = append(errs, s.Close())
+	}
+	p.Steps = nil
+	return errors.Join(errs...)
+}
+
+func asErrors(spec *config.Pipeline, err error) error {
+	var one *config.Error
+	if errors.As(err, &one) {
+		return config.Errors{one}
+	}
+	return fmt.Errorf("plan %s: %w", spec.File, err)
+}
+
+// planSource plans decoding.
+func (p *Plan) planSource() (*batch.Schema, error) {
+	src := p.Spec.Source
+	opts := decode.Options{MaxRecord: int(src.Kafka.MaxRecord), MaxRows: int(p.Spec.Batch.Rows)}
+	p.decoder = func() (ingest.Decoder, error) {
+		return decode.New(string(src.Format), src.Columns, opts)
+	}
+	d, err := p.decoder()
+	if err != nil {
+		return nil, p.Spec.ErrorAt("source.columns", "%v", err)
+	}
+	p.slotSize = decode.SlotSize(src.Columns, int(p.Spec.Batch.Rows), int(src.Kafka.MaxRecord))
+	p.Stages = append(p.Stages, Stage{Name: "decode " + string(src.Format), Schema: d.Schema()})
+	return d.Schema(), nil
+}
+
+// planWindow plans the window over the last step's columns.
+func (p *Plan) planWindow(in *batch.Schema) config.Errors {
+	spec := p.Spec
+	var errs config.Errors
+	column := func(id config.Ident, what string) int {
+		i := in.Index(id.Name)
+		if i < 0 {
+			e := spec.Errorf(id.Pos, "%s: no column %q after the steps", what, id.Name)
+			errs = append(errs, e.WithHint("%s", columnsHint(id.Name, in)))
+		}
+		return i
+	}
+	w := &window.Config{
+		In: in, Size: spec.Window.Tumbling,
+		MaxOutOfOrder: spec.Time.MaxOutOfOrder, AllowedLateness: spec.Time.AllowedLateness, MaxJump: spec.Time.MaxJump,
+		LateRows: spec.Late.To == config.LateDeadLetters,
+	}
+	if w.Time = column(spec.Time.Column, "time.column"); w.Time >= 0 {
+		if f := in.Fields[w.Time]; f.Type.Kind != batch.Timestamp {
+			errs = append(errs, spec.Errorf(spec.Time.Column.Pos, "time.column: the event time must be a timestamp, but %q is %s", f.Name, f.Type).
+				WithHint("declare it as timestamp[ms], or cast it in a step"))
+		}
+	}
+	for _, k := range spec.Window.GroupBy {
+		if i := column(k, "window.group_by"); i >= 0 {
+			w.Keys = append(w.Keys, i)
+		}
+	}
+	names := map[string]bool{}
+	for _, k := range spec.Window.GroupBy {
+		names[k.Name] = true
+	}
+	for _, a := range spec.Window.Aggregates {
+		if names[a.Name] {
+			errs = append(errs, spec.Errorf(a.Pos, "aggregate %q has the name of a group_by column", a.Name).WithHint("give it another name"))
+			continue
+		}
+		planned := window.Aggregate{Name: a.Name, Arg: -1}
+		var arg *batch.Field
+		if a.Arg.Name != "" {
+			if planned.Arg = column(a.Arg, a.Expr.Value); planned.Arg < 0 {
+				continue
+			}
+			arg = &in.Fields[planned.Arg]
+		}
+		agg, err := aggregate.New(string(a.Func), arg)
+		if err != nil {
+			errs = append(errs, spec.Errorf(a.Expr.Pos, "%v", err))
+			continue
+		}
+		planned.Aggregate = agg
+		w.Aggregate = append(w.Aggregate, planned)
+	}
+	if len(errs) > 0 {
+		return errs
+	}
+	if err := w.Validate(); err != nil {
+		return config.Errors{spec.ErrorAt("window", "%v", err)}
+	}
+	p.Window = w
+	p.Stages = append(p.Stages, Stage{Name: "window " + config.FormatDuration(w.Size), Schema: w.Schema()})
+	return nil
+}
+
+// columnsHint names the column that was most likely meant, or lists what there is.
+func columnsHint(name string, in *batch.Schema) string {
+	if near := config.Nearest(name, in.Names()); near != "" {
+		return fmt.Sprintf("did you mean %q?", near)
+	}
+	return "there are: " + strings.Join(in.Names(), ", ")
+}
+
+// planSink describes the table that follows from the window.
+func (p *Plan) planSink() {
+	t := sink.Table{Site: p.Node.Site, Node: p.Node.Node, Pipeline: p.Spec.Name, Window: p.Window.Size}
+	for _, k := range p.Window.Keys {
+		t.Keys = append(t.Keys, p.Window.In.Fields[k])
+	}
+	for _, a := range p.Window.Aggregate {
+		out := sink.Aggregate{Name: a.Name, Type: a.Type}
+		for _, s := range a.States {
+			out.States = append(out.States, sink.State{
+				Field: batch.Field{Name: window.StateName(a.Name, s), Type: s.Type, Nullable: s.Nullable},
+				Merge: merges[s.Merge],
+			})
+		}
+		out.Finish = finishes[a.Finish]
+		t.Aggregates = append(t.Aggregates, out)
+	}
+	p.Table = t
+	ch := p.Spec.Sink.ClickHouse
+	p.clickhouse = clickhouse.Config{URL: ch.URL.Reveal(), Table: ch.Table, TTL: ch.TTL}
+}
+
+// The window and the sink do not know each other: each names merges and finishes in its own terms.
+var (
+	merges   = map[aggregate.Merge]sink.Merge{aggregate.Sum: sink.MergeSum, aggregate.Min: sink.MergeMin, aggregate.Max: sink.MergeMax}
+	finishes = map[aggregate.Finish]sink.Finish{aggregate.First: sink.FinishFirst, aggregate.Ratio: sink.FinishRatio}
+)
+
+// revise computes the revision from the spec and the operators' digests.
+func (p *Plan) revise() {
+	var digests []string
+	for _, m := range p.Modules {
+		digests = append(digests, m.Digest)
+	}
+	sum := sha256.Sum256(p.Spec.Canonical(digests))
+	p.Revision = binary.BigEndian.Uint64(sum[:8])
+}
+
+// DDL is the statements that make the tables.
+func (p *Plan) DDL() ([]string, error) { return clickhouse.DDL(p.clickhouse, p.Table) }
+
+// ClickHouse is where the pipeline ships to.
+func (p *Plan) ClickHouse() clickhouse.Config { return p.clickhouse }
+
+func digestText(d [32]byte) string { return hex.EncodeToString(d[:]) }

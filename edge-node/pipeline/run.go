@@ -1,0 +1,245 @@
+package pipeline
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/weir-stream/weir/edge-node/config"
+	"github.com/weir-stream/weir/edge-node/engine"
+	"github.com/weir-stream/weir/ingest/kafka"
+	"github.com/weir-stream/weir/operators"
+	"github.com/weir-stream/weir/operators/window"
+	"github.com/weir-stream/weir/sink"
+	"github.com/weir-stream/weir/sink/clickhouse"
+	"github.com/weir-stream/weir/sink/delivery"
+)
+
+// RunOptions change how a pipeline runs.
+type RunOptions struct {
+	Log *slog.Logger
+	// StopAtEnd ends the run when every partition has been read to where it ended at the start.
+	StopAtEnd bool
+	// Chains bounds the cores used; 0 is all.
+	Chains int
+}
+
+// Runner is a pipeline that runs. It is made by Plan.Open.
+type Runner struct {
+	plan     *Plan
+	log      *slog.Logger
+	sink     *clickhouse.Sink
+	delivery *delivery.Delivery
+	engine   *engine.Engine
+
+	mu      sync.Mutex
+	waiting error // guarded by mu: why the tables could not be checked yet
+	checked bool  // guarded by mu
+}
+
+// Open makes the stages. It connects to nothing.
+func (p *Plan) Open(ctx context.Context, opts RunOptions) (*Runner, error) {
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	r := &Runner{plan: p, log: opts.Log.With("pipeline", p.Spec.Name)}
+	source, err := p.source(r.log)
+	if err != nil {
+		return nil, fmt.Errorf("source: %w", err)
+	}
+	if r.sink, err = clickhouse.New(p.clickhouse, p.Table, r.log); err != nil {
+		return nil, fmt.Errorf("sink: %w", err)
+	}
+	if r.delivery, err = delivery.New(delivery.Config{}, r.sink, r.log); err != nil {
+		return nil, errors.Join(fmt.Errorf("delivery: %w", err), r.Close())
+	}
+	r.engine, err = engine.New(ctx, engine.Config{
+		Pipeline: p.Spec.Name, Node: p.Node.Node, Revision: p.Revision,
+		Source: source, Decoder: p.decoder, Steps: p.Steps,
+		Window:   func() operators.Window { return window.New(p.Window) },
+		Delivery: r.delivery, Coverage: r.sink.Coverage,
+		FlushEvery: p.Spec.Sink.ClickHouse.FlushEvery, BatchRows: int(p.Spec.Batch.Rows), SlotSize: p.slotSize,
+		PlainPool: p.plainPool, Chains: opts.Chains, OnGapStop: p.Spec.Source.Kafka.OnGap == config.GapStop,
+		StopAtEnd: opts.StopAtEnd, Log: r.log,
+	})
+	if err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return r, nil
+}
+
+// Close frees what Run used. Closing twice is fine.
+func (r *Runner) Close() error {
+	var errs []error
+	if r.engine != nil {
+		errs = append(errs, r.engine.Close())
+	}
+	if r.sink != nil {
+		errs = append(errs, r.sink.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Run checks the tables, then reads and ships until ctx ends. It waits for a ClickHouse that cannot be reached, and
+// returns an error for one that needs a person.
+func (r *Runner) Run(ctx context.Context) error {
+	if err := r.prepare(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	// Delivery outlives the engine, which ships its last cuts while it stops.
+	deliveryCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		err := r.delivery.Run(deliveryCtx)
+		if err != nil {
+			cancel()
+		}
+		ended <- err
+	}()
+	err := r.engine.Run(ctx)
+	stop()
+	if derr := <-ended; derr != nil && !errors.Is(derr, context.Canceled) {
+		// The engine fails because its delivery did: that is the cause.
+		err = derr
+	}
+	return err
+}
+
+// prepare checks the tables, or makes them where the pipeline says so.
+func (r *Runner) prepare(ctx context.Context) error {
+	check := r.sink.Check
+	if r.plan.Spec.Sink.ClickHouse.Schema == config.SchemaApply {
+		check = func(ctx context.Context) error {
+			if err := r.sink.Apply(ctx); err != nil {
+				return err
+			}
+			return r.sink.Check(ctx)
+		}
+	}
+	wait := 200 * time.Millisecond
+	for {
+		err := check(ctx)
+		r.mu.Lock()
+		first := r.waiting == nil
+		r.waiting, r.checked = err, err == nil
+		r.mu.Unlock()
+		var e *sink.Error
+		switch {
+		case err == nil:
+			return nil
+		case errors.As(err, &e) && e.Class != sink.Retry:
+			return err
+		case first:
+			r.log.Warn("ClickHouse is not ready; waiting for it", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+			wait = min(2*wait, 5*time.Second)
+		}
+	}
+}
+
+// Problems is why the pipeline is not doing its work, a line each; empty when it is.
+func (r *Runner) Problems() []string {
+	r.mu.Lock()
+	waiting, checked := r.waiting, r.checked
+	r.mu.Unlock()
+	if !checked {
+		if waiting != nil {
+			return []string{"clickhouse: " + waiting.Error()}
+		}
+		return []string{"starting"}
+	}
+	var problems []string
+	if st := r.delivery.Status(); !st.Ready && st.Err != nil {
+		problems = append(problems, "clickhouse: "+st.Err.Error())
+	}
+	st := r.engine.Status()
+	for _, p := range st.Problems {
+		problems = append(problems, "kafka: "+p)
+	}
+	if !st.Assigned && len(problems) == 0 {
+		problems = append(problems, "kafka: waiting for the group to assign partitions")
+	}
+	return problems
+}
+
+// Status is what the pipeline is doing.
+func (r *Runner) Status() Status {
+	return Status{
+		Pipeline: r.plan.Spec.Name, Revision: r.plan.Revision, Engine: r.engine.Status(),
+		Delivery: r.delivery.Snapshot(), DeliveryStatus: r.delivery.Status(), Problems: r.Problems(),
+	}
+}
+
+// Status is what a pipeline is doing.
+type Status struct {
+	Pipeline       string
+	Revision       uint64
+	Engine         engine.Status
+	Delivery       delivery.Snapshot
+	DeliveryStatus delivery.Status
+	Problems       []string
+}
+
+// source plans the Kafka source.
+func (p *Plan) source(log *slog.Logger) (*kafka.Source, error) {
+	k := p.Spec.Source.Kafka
+	cfg := kafka.Config{
+		Brokers: k.Brokers, Group: k.Group, ClientID: "weir-" + p.Node.Node, InstanceID: k.InstanceID,
+		Protocol: string(k.Protocol), Start: string(k.Start.At), StartTime: k.Start.Time, MaxRecord: int(k.MaxRecord),
+	}
+	for _, t := range k.Topics {
+		if t.Regex != nil {
+			cfg.Topics = append(cfg.Topics, kafka.RegexPrefix+t.Name)
+		} else {
+			cfg.Topics = append(cfg.Topics, t.Name)
+		}
+	}
+	if k.SASL != nil {
+		cfg.SASL = &kafka.SASL{Mechanism: string(k.SASL.Mechanism), User: k.SASL.User, Password: k.SASL.Password.Reveal()}
+	}
+	if k.TLS != nil {
+		var err error
+		if cfg.TLS, err = tlsConfig(k.TLS); err != nil {
+			return nil, err
+		}
+	}
+	return kafka.New(cfg, log)
+}
+
+func tlsConfig(t *config.TLS) (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify}
+	if t.CA != "" {
+		pem, err := os.ReadFile(t.CA)
+		if err != nil {
+			return nil, fmt.Errorf("read the CA: %w", err)
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s has no certificate in PEM form", t.CA)
+		}
+	}
+	if t.Cert != "" {
+		cert, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+		if err != nil {
+			return nil, fmt.Errorf("load the client certificate: %w", err)
+		}
+		c.Certificates = []tls.Certificate{cert}
+	}
+	return c, nil
+}

@@ -1,0 +1,146 @@
+package web
+
+import (
+	"fmt"
+	"runtime"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/weir-stream/weir/edge-node/engine"
+	"github.com/weir-stream/weir/edge-node/pipeline"
+	"github.com/weir-stream/weir/sink"
+)
+
+// collector reads the counters of the pipelines when Prometheus asks: nothing is counted twice on the hot path.
+type collector struct {
+	pipelines []Pipeline
+	version   string
+}
+
+// metric is one family: the value is read from a status.
+type metric[T any] struct {
+	desc  *prometheus.Desc
+	kind  prometheus.ValueType
+	value func(T) float64
+}
+
+const (
+	counter = prometheus.CounterValue
+	gauge   = prometheus.GaugeValue
+)
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("weir_"+name, help, labels, nil)
+}
+
+var (
+	byPipeline  = []string{"pipeline"}
+	byPartition = []string{"pipeline", "topic", "partition"}
+	byStep      = []string{"pipeline", "step"}
+
+	buildInfo    = desc("build_info", "The version of weir; always 1.", "version", "go")
+	pipelineInfo = desc("pipeline_info", "The revision a pipeline runs; always 1.", "pipeline", "revision")
+	rejected     = desc("rejected_total", "Records and rows that went to dead letters, by reason; late ones among them.", "pipeline", "reason")
+	failures     = desc("sink_failures_total", "Failed attempts to store, by class: retry, stop (needs a person), reject.", "pipeline", "class")
+)
+
+var laneMetrics = []metric[engine.LaneStatus]{
+	{desc("source_records_total", "Records read and processed.", byPartition...), counter, func(s engine.LaneStatus) float64 { return float64(s.Records) }},
+	{desc("source_bytes_total", "Bytes of the values of those records.", byPartition...), counter, func(s engine.LaneStatus) float64 { return float64(s.Bytes) }},
+	{desc("source_replayed_records_total", "Records read again to rebuild windows after a restart or rebalance.", byPartition...), counter, func(s engine.LaneStatus) float64 { return float64(s.Replayed) }},
+	{desc("source_lag_records", "Records of the partition that are not processed yet.", byPartition...), gauge, func(s engine.LaneStatus) float64 { return float64(s.Lag) }},
+	{desc("source_offset", "Offset after the last record processed.", byPartition...), gauge, func(s engine.LaneStatus) float64 { return float64(s.Position) }},
+	{desc("source_pauses_total", "Times the partition was paused because the lane had enough.", byPartition...), counter, func(s engine.LaneStatus) float64 { return float64(s.Pauses) }},
+	{desc("source_gaps_total", "Times offsets were missing from the log.", byPartition...), counter, func(s engine.LaneStatus) float64 { return float64(s.Gaps) }},
+	{desc("partition_owned", "1 while this node owns the partition.", byPartition...), gauge, func(s engine.LaneStatus) float64 { return truth(s.Owned) }},
+	{desc("batches_total", "Batches processed.", byPartition...), counter, func(s engine.LaneStatus) float64 { return float64(s.Batches) }},
+	{desc("batch_busy_seconds_total", "Time spent decoding, in steps and in windows.", byPartition...), counter, func(s engine.LaneStatus) float64 { return s.Busy.Seconds() }},
+	{desc("rows_aggregated_total", "Rows taken into windows.", byPartition...), counter, func(s engine.LaneStatus) float64 { return float64(s.Aggregated) }},
+	{desc("rows_late_total", "Rows behind the allowed lateness.", byPartition...), counter, func(s engine.LaneStatus) float64 { return float64(s.Late) }},
+	{desc("rows_filtered_total", "Rows that steps dropped on purpose.", byPartition...), counter, func(s engine.LaneStatus) float64 { return float64(s.Filtered) }},
+	{desc("rows_expanded_total", "Rows that steps added.", byPartition...), counter, func(s engine.LaneStatus) float64 { return float64(s.Expanded) }},
+	{desc("windows_open", "Windows that still take rows.", byPartition...), gauge, func(s engine.LaneStatus) float64 { return float64(s.Windows) }},
+	{desc("groups_open", "Keys in open windows.", byPartition...), gauge, func(s engine.LaneStatus) float64 { return float64(s.Groups) }},
+	{desc("cuts_total", "Cuts handed to delivery.", byPartition...), counter, func(s engine.LaneStatus) float64 { return float64(s.Cuts) }},
+}
+
+var watermark = desc("watermark_timestamp_seconds", "Event time up to which the partition is complete but for late rows.", byPartition...)
+
+var pipelineMetrics = []metric[pipeline.Status]{
+	{desc("ready", "1 when the pipeline does its work; /readyz says why not.", byPipeline...), gauge, func(s pipeline.Status) float64 { return truth(len(s.Problems) == 0) }},
+	{desc("queue_bytes", "Bytes of records waiting in lanes.", byPipeline...), gauge, func(s pipeline.Status) float64 { return float64(s.Engine.QueuedBytes) }},
+	{desc("state_bytes", "Estimated bytes of window state.", byPipeline...), gauge, func(s pipeline.Status) float64 { return float64(s.Engine.StateBytes) }},
+	{desc("source_errors_total", "Failures to read.", byPipeline...), counter, func(s pipeline.Status) float64 { return float64(s.Engine.SourceErrors) }},
+	{desc("commits_total", "Partition offsets committed.", byPipeline...), counter, func(s pipeline.Status) float64 { return float64(s.Engine.Commits) }},
+	{desc("commit_failures_total", "Commits that failed; they are tried again.", byPipeline...), counter, func(s pipeline.Status) float64 { return float64(s.Engine.CommitErrors) }},
+	{desc("sink_cuts_total", "Cuts acknowledged.", byPipeline...), counter, func(s pipeline.Status) float64 { return float64(s.Delivery.Cuts) }},
+	{desc("sink_rows_total", "Rows of windows acknowledged.", byPipeline...), counter, func(s pipeline.Status) float64 { return float64(s.Delivery.Rows) }},
+	{desc("sink_bytes_total", "Bytes of those rows before encoding and compression.", byPipeline...), counter, func(s pipeline.Status) float64 { return float64(s.Delivery.Bytes) }},
+	{desc("dead_letters_total", "Dead letters acknowledged.", byPipeline...), counter, func(s pipeline.Status) float64 { return float64(s.Delivery.DeadLetters) }},
+	{desc("sink_attempts_total", "Attempts to store.", byPipeline...), counter, func(s pipeline.Status) float64 { return float64(s.Delivery.Attempts) }},
+	{desc("sink_pending_cuts", "Cuts that are not acknowledged.", byPipeline...), gauge, func(s pipeline.Status) float64 { return float64(s.DeliveryStatus.Pending) }},
+}
+
+var lastAck = desc("sink_last_ack_timestamp_seconds", "When something was last acknowledged.", byPipeline...)
+
+var stepMetrics = []metric[engine.StepStatus]{
+	{desc("step_rows_in_total", "Rows given to the step.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.In) }},
+	{desc("step_rows_out_total", "Rows the step gave.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.Out) }},
+	{desc("operator_bytes_copied_total", "Bytes copied between the batch pool and a sandbox; 0 where memory is shared.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.Usage.BytesCopied) }},
+	{desc("operator_instances_total", "Sandboxes started.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.Usage.Instances) }},
+	{desc("operator_traps_total", "Calls of an operator that ended in a trap.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.Usage.Traps) }},
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// Describe implements prometheus.Collector. Series come and go with partitions, so none is promised.
+func (c *collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(out chan<- prometheus.Metric) {
+	send := func(d *prometheus.Desc, kind prometheus.ValueType, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, kind, v, labels...)
+	}
+	send(buildInfo, gauge, 1, c.version, runtime.Version())
+	for _, p := range c.pipelines {
+		s := p.Status()
+		name := s.Pipeline
+		send(pipelineInfo, gauge, 1, name, fmt.Sprintf("%016x", s.Revision))
+		for _, m := range pipelineMetrics {
+			send(m.desc, m.kind, m.value(s), name)
+		}
+		for _, class := range []sink.Class{sink.Retry, sink.Stop, sink.Reject} {
+			send(failures, counter, float64(s.Delivery.Failures[class]), name, class.String())
+		}
+		if !s.Delivery.LastAck.IsZero() {
+			send(lastAck, gauge, float64(s.Delivery.LastAck.UnixMilli())/1e3, name)
+		}
+		for _, step := range s.Engine.Steps {
+			for _, m := range stepMetrics {
+				send(m.desc, m.kind, m.value(step), name, step.Name)
+			}
+		}
+		reasons := map[string]int64{}
+		for _, lane := range s.Engine.Lanes {
+			id := strconv.Itoa(int(lane.Partition.ID))
+			for _, m := range laneMetrics {
+				send(m.desc, m.kind, m.value(lane), name, lane.Partition.Topic, id)
+			}
+			if !lane.Watermark.IsZero() {
+				send(watermark, gauge, float64(lane.Watermark.UnixMilli())/1e3, name, lane.Partition.Topic, id)
+			}
+			for r, n := range lane.Rejected {
+				reasons[string(r)] += n
+			}
+		}
+		for r, n := range reasons {
+			send(rejected, counter, float64(n), name, r)
+		}
+	}
+}

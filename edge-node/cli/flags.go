@@ -1,0 +1,80 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/weir-stream/weir/edge-node/config"
+)
+
+// nodeFlags are the flags of commands that need to know the node: node.yaml and what goes over it.
+type nodeFlags struct {
+	file                                  string
+	site, node, listen, kafka, clickhouse string
+}
+
+func (f *nodeFlags) add(cmd *cobra.Command, names ...string) {
+	fs := cmd.Flags()
+	fs.StringVarP(&f.file, "config", "c", "", "node.yaml of this box (or WEIR_CONFIG)")
+	for _, name := range names {
+		switch name {
+		case "site":
+			fs.StringVar(&f.site, "site", "", "name of the site, part of the identity of every row (or WEIR_SITE)")
+		case "node":
+			fs.StringVar(&f.node, "node", "", "name of the node (or WEIR_NODE)")
+		case "listen":
+			fs.StringVar(&f.listen, "listen", "", "address of metrics and health, default 127.0.0.1:9464 (or WEIR_LISTEN)")
+		case "kafka":
+			fs.StringVar(&f.kafka, "kafka", "", "brokers of pipelines that name none, host:port,... (or WEIR_KAFKA)")
+		case "clickhouse":
+			fs.StringVar(&f.clickhouse, "clickhouse", "", "ClickHouse URL of pipelines that name none (or WEIR_CLICKHOUSE)")
+		default:
+			panic("cli: no node flag " + name)
+		}
+	}
+}
+
+// load reads node.yaml, the WEIR_ variables over it, and the flags over both.
+func (f *nodeFlags) load(a *app) (config.Node, error) {
+	file := f.file
+	if file == "" && a.env.Lookup != nil {
+		file, _ = a.env.Lookup("WEIR_CONFIG")
+	}
+	n, err := config.LoadNode(file)
+	if err != nil {
+		if config.IsInvalid(err) {
+			return n, err
+		}
+		return n, fmt.Errorf("read node.yaml: %w", err)
+	}
+	for _, v := range []struct {
+		flag, value string
+		set         func(string) error
+	}{
+		{"--site", f.site, n.SetSite},
+		{"--node", f.node, n.SetNode},
+		{"--listen", f.listen, n.SetListen},
+		{"--kafka", f.kafka, n.SetKafka},
+		{"--clickhouse", f.clickhouse, n.SetClickHouse},
+		{"--log-level", a.logLevel, n.SetLogLevel},
+		{"--log-format", a.logFormat, n.SetLogFormat},
+	} {
+		if v.value == "" {
+			continue
+		}
+		if err := v.set(v.value); err != nil {
+			return n, &usageError{msg: v.flag + ": " + err.Error()}
+		}
+	}
+	return n, nil
+}
+
+func flagNames(cmd *cobra.Command) []string {
+	var names []string
+	add := func(f *pflag.Flag) { names = append(names, f.Name) }
+	cmd.Flags().VisitAll(add)
+	cmd.InheritedFlags().VisitAll(add)
+	return append(names, "help")
+}

@@ -1,0 +1,116 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weir-stream/weir/edge-node/config"
+	"github.com/weir-stream/weir/edge-node/pipeline"
+	"github.com/weir-stream/weir/edge-node/web"
+)
+
+func (a *app) runCommand() *cobra.Command {
+	var node nodeFlags
+	opts := pipeline.RunOptions{}
+	cmd := &cobra.Command{
+		Use:     "run FILE...",
+		Short:   "Run pipelines",
+		GroupID: "pipelines",
+		Long: `Run pipelines until interrupted. A folder stands for the *.yaml and *.yml files
+in it. All files are validated before any of them starts; after that each goes on
+without the others.
+
+Metrics are on http://127.0.0.1:9464/metrics, health on /healthz, and what is
+missing, if anything, on /readyz; --listen changes the address.
+
+The first Ctrl-C ships what there is and stops, the second stops at once. Either
+way, and after a crash, the next run goes on with exact totals.`,
+		Example: `  weir run pipeline.yaml
+  weir run -c node.yaml pipelines/
+  weir run --kafka localhost:9092 --clickhouse clickhouse://localhost:9000/default pipeline.yaml
+  weir run --stop-at-end pipeline.yaml      # read what there is, then stop`,
+		Args: atLeast(1, "a pipeline file"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			n, err := node.load(a)
+			if err != nil {
+				return err
+			}
+			files, err := pipelineFiles(args)
+			if err != nil {
+				return err
+			}
+			opts.Log = a.logger(n.Log)
+			plans, err := a.planFiles(cmd.Context(), files, n, opts.Log)
+			if err == nil {
+				err = runPlans(cmd.Context(), plans, n, opts)
+			}
+			return closePlans(plans, err)
+		},
+	}
+	node.add(cmd, "site", "node", "listen", "kafka", "clickhouse")
+	cmd.Flags().BoolVar(&opts.StopAtEnd, "stop-at-end", false, "stop when everything that was there at the start has been read")
+	cmd.Flags().IntVar(&opts.Chains, "cores", 0, "most cores a pipeline uses at a time; 0 is all")
+	return cmd
+}
+
+// runPlans runs pipelines side by side. One that fails leaves the others running; the first failure is the error in the
+// end.
+func runPlans(ctx context.Context, plans []*pipeline.Plan, node config.Node, opts pipeline.RunOptions) (err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	log := opts.Log
+	runners := make([]*pipeline.Runner, 0, len(plans))
+	watched := make([]web.Pipeline, 0, len(plans))
+	defer func() {
+		for _, r := range runners {
+			err = errors.Join(err, r.Close())
+		}
+	}()
+	for _, p := range plans {
+		r, err := p.Open(ctx, opts)
+		if err != nil {
+			return fmt.Errorf("pipeline %s: %w", p.Spec.Name, err)
+		}
+		runners, watched = append(runners, r), append(watched, r)
+	}
+	server, err := web.New(node.Listen, buildVersion().Version, watched, log)
+	if err != nil {
+		return err
+	}
+	log.Info("serving metrics and health", "address", "http://"+server.Addr())
+	served := make(chan error, 1)
+	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
+	go func() { served <- server.Run(serving) }()
+
+	errs := make([]error, len(runners))
+	var wg sync.WaitGroup
+	for i, r := range runners {
+		wg.Go(func() { errs[i] = runOne(ctx, plans[i], r, log) })
+	}
+	wg.Wait()
+	stopServing()
+	return errors.Join(errors.Join(errs...), <-served)
+}
+
+// runOne runs one pipeline and says how it ended.
+func runOne(ctx context.Context, p *pipeline.Plan, r *pipeline.Runner, log *slog.Logger) error {
+	log = log.With("pipeline", p.Spec.Name)
+	log.Info("starting", "file", p.Spec.File, "revision", fmt.Sprintf("%016x", p.Revision),
+		"brokers", p.Spec.Source.Kafka.Brokers, "group", p.Spec.Source.Kafka.Group, "clickhouse", p.Spec.Sink.ClickHouse.URL.URL())
+	err := r.Run(ctx)
+	if err != nil && ctx.Err() == nil {
+		log.Error("failed", "error", err)
+		return fmt.Errorf("pipeline %s: %w", p.Spec.Name, err)
+	}
+	if err != nil && !errors.Is(err, context.Canceled) {
+		log.Error("stopped with an error", "error", err)
+		return fmt.Errorf("stop pipeline %s: %w", p.Spec.Name, err)
+	}
+	log.Info("stopped")
+	return nil
+}

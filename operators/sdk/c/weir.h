@@ -1,0 +1,465 @@
+/* weir.h: write a weir operator in C or C++. One header, no libc, ABI v1 (operators/abi/ABI.md).
+ *
+ * Include it in exactly one source file and define two functions:
+ *
+ *     bool weir_on_open(void);    check the input columns and the configuration, declare the output columns
+ *     bool weir_on_batch(void);   make the output columns of one batch
+ *
+ * Both return true, or weir_fail("why"). weir_on_batch may also return false after a weir_new_* gave NULL: the host
+ * then calls again with fewer rows. A row's result must depend on that row and the configuration alone.
+ *
+ * Build: clang --target=wasm32 -O3 -nostdlib -mbulk-memory -Wl,--no-entry,--strip-all -o op.wasm op.c
+ * With wasi-libc (--target=wasm32-wasi -mexec-model=reactor) it works too.
+ */
+#ifndef WEIR_H
+#define WEIR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#ifndef WEIR_MAX_COLUMNS
+#define WEIR_MAX_COLUMNS 128 /* of the input and of the output each; more are refused */
+#endif
+
+/* ---- what the author uses: open ---- */
+
+typedef enum {
+  WEIR_ANY, WEIR_BOOL, WEIR_I8, WEIR_I16, WEIR_I32, WEIR_I64, WEIR_U8, WEIR_U16, WEIR_U32, WEIR_U64,
+  WEIR_F32, WEIR_F64, WEIR_STRING, WEIR_BINARY, WEIR_DATE32, WEIR_TIME_S, WEIR_TIME_MS, WEIR_TIME_US, WEIR_TIME_NS
+} weir_type;
+
+typedef struct { const char *ptr; size_t len; } weir_str; /* bytes, not zero terminated; ptr is NULL for "not there" */
+
+static bool weir_fail(const char *why);             /* gives the host the reason; always false */
+static void weir_log(int level, const char *text);  /* 0 debug, 1 info, 2 warn, 3 error */
+
+static int weir_columns(void);                      /* input columns, the hidden _row not counted */
+static int weir_column(const char *name, weir_type type); /* its index, or -1 if it is not there or of another type */
+static const char *weir_name(int column);
+static weir_type weir_type_of(int column);
+
+static int weir_pass(int column);                   /* declares an output column that is this input column; its index */
+static void weir_pass_all(void);                    /* ... every input column, in order, so that indexes are equal */
+static int weir_declare(const char *name, weir_type type, bool nullable); /* declares a new output column; its index */
+static void weir_replaces(int out, bool nullable);  /* a passed column gets new values of the same type in each batch */
+static void weir_keep_rows(void);                   /* call it in weir_on_open if rows are dropped, added: see weir_take */
+
+/* Configuration: the step's `config:` as JSON. Escapes in strings are not decoded. */
+typedef struct { const char *ptr, *end; } weir_json; /* one JSON value; ptr is NULL for "not there" */
+static weir_json weir_config(const char *key);       /* a top level value */
+static double weir_number(weir_json v, double otherwise);
+static weir_str weir_text_of(weir_json v);           /* of a string */
+static bool weir_next(weir_json *object, weir_str *key, weir_json *value); /* entries of an object, one by one */
+
+/* ---- what the author uses: batch ---- */
+
+static int32_t weir_rows(void);                     /* rows of the input */
+static bool weir_valid(int column, int32_t row);    /* not null */
+static bool weir_bool(int column, int32_t row);
+static weir_str weir_string(int column, int32_t row);
+static const void *weir_values(int column);         /* fixed width values, of the column's type */
+#define weir_f64(column) ((const double *)weir_values(column))
+#define weir_f32(column) ((const float *)weir_values(column))
+#define weir_i64(column) ((const int64_t *)weir_values(column))
+#define weir_i32(column) ((const int32_t *)weir_values(column))
+
+/* New values of output columns, in the window the host gave. NULL or false: no room, return false. */
+static void *weir_new_values(int out, int32_t rows);            /* fixed width; a bitmap for bool */
+static inline double *weir_new_f64(int out, int32_t rows) { return (double *)weir_new_values(out, rows); }
+static inline int64_t *weir_new_i64(int out, int32_t rows) { return (int64_t *)weir_new_values(out, rows); }
+static inline int32_t *weir_new_i32(int out, int32_t rows) { return (int32_t *)weir_new_values(out, rows); }
+static bool weir_new_strings(int out, int32_t rows, size_t bytes); /* bytes is the most they have together */
+static void weir_add_string(int out, weir_str s);               /* the next row */
+static bool weir_set_null(int out, int32_t rows, int32_t row);  /* after the values are made; false is no room */
+static bool weir_keep_nulls(int out, int column);               /* the nulls of an input column, which share its bitmap */
+
+/* Rows. Without a call of these the output has as many rows as the input. */
+static int32_t *weir_new_selection(void);           /* room for a row number per input row */
+static bool weir_take(const int32_t *selection, int32_t rows); /* every passed column gets just these rows, in rising order */
+static void weir_length(int32_t rows);              /* the output has this many rows; every column was made new */
+
+bool weir_on_open(void);
+bool weir_on_batch(void);
+
+/* ==== implementation ==== */
+
+#define WEIR_API __attribute__((unused)) static
+/* What runs once: small rather than fast. */
+#ifdef __clang__
+#define WEIR_COLD __attribute__((unused, noinline, minsize)) static
+#else
+#define WEIR_COLD __attribute__((unused, noinline)) static
+#endif
+#define WEIR_EXPORT(name) __attribute__((export_name(name), used))
+#define WEIR_PAGE 65536u
+
+__attribute__((import_module("weir"), import_name("error"))) void weir_import_error(const char *, size_t);
+__attribute__((import_module("weir"), import_name("log"))) void weir_import_log(int32_t, const char *, size_t);
+
+/* The Arrow C data interface (https://arrow.apache.org/docs/format/CDataInterface.html); release is never called. */
+struct weir_arrow_schema {
+  const char *format, *name, *metadata;
+  int64_t flags, n_children;
+  struct weir_arrow_schema **children, *dictionary;
+  void *release, *private_data;
+};
+struct weir_arrow_array {
+  int64_t length, null_count, offset, n_buffers, n_children;
+  const void **buffers;
+  struct weir_arrow_array **children, *dictionary;
+  void *release, *private_data;
+};
+
+struct weir_out_column {
+  int from;         /* the input column that is passed, or -1 */
+  weir_type type;
+  bool made;        /* new values in this batch */
+  uint8_t *validity;
+  int32_t *offsets;
+  char *data, *data_end;
+  int32_t count;    /* strings added */
+};
+
+static struct {
+  struct weir_arrow_schema *in;
+  int columns;      /* of the input, _row not counted */
+  weir_type types[WEIR_MAX_COLUMNS + 1];
+  weir_json config;
+  struct weir_arrow_array *batch;
+  char *room, *room_start, *room_end;
+  int32_t rows;
+  bool full, failed, keeps_rows;
+  int outs, row_out;
+  struct weir_out_column out[WEIR_MAX_COLUMNS + 1];
+  struct weir_arrow_schema out_root, out_schema[WEIR_MAX_COLUMNS + 1], *out_children[WEIR_MAX_COLUMNS + 1];
+  struct weir_arrow_array arr_root, arr[WEIR_MAX_COLUMNS + 1], *arr_children[WEIR_MAX_COLUMNS + 1];
+  const void *buffers[WEIR_MAX_COLUMNS + 1][3], *root_buffers[1];
+} weir_g;
+
+WEIR_API const char *const weir_formats[] = {"", "b", "c", "s", "i", "l", "C", "S", "I", "L", "f", "g", "u", "z", "tdD",
+  "tss:UTC", "tsm:UTC", "tsu:UTC", "tsn:UTC"};
+WEIR_API const uint8_t weir_widths[] = {0, 0, 1, 2, 4, 8, 1, 2, 4, 8, 4, 8, 0, 0, 4, 8, 8, 8, 8};
+
+WEIR_API size_t weir_strlen(const char *s) { size_t n = 0; while (s[n]) n++; return n; }
+WEIR_COLD bool weir_same(const char *a, const char *b) { while (*a && *a == *b) a++, b++; return *a == *b; }
+WEIR_API bool weir_equal(weir_str a, weir_str b) {
+  if (a.len != b.len) return false;
+  for (size_t i = 0; i < a.len; i++) if (a.ptr[i] != b.ptr[i]) return false;
+  return true;
+}
+/* Short copies by words: a memory.copy instruction costs more than it saves below some tens of bytes. */
+WEIR_API void weir_copy(char *to, const char *from, size_t n) {
+  if (n > 64) { __builtin_memcpy(to, from, n); return; }
+  for (; n >= 8; n -= 8, to += 8, from += 8) __builtin_memcpy(to, from, 8);
+  if (n & 4) { __builtin_memcpy(to, from, 4); to += 4; from += 4; }
+  if (n & 2) { __builtin_memcpy(to, from, 2); to += 2; from += 2; }
+  if (n & 1) *to = *from;
+}
+
+WEIR_COLD bool weir_fail(const char *why) { weir_g.failed = true; weir_import_error(why, weir_strlen(why)); return false; }
+WEIR_API void weir_log(int level, const char *text) { weir_import_log(level, text, weir_strlen(text)); }
+
+/* -- schema -- */
+
+WEIR_COLD weir_type weir_parse_format(const char *f) {
+  if (f[0] == 't' && f[1] == 's')
+    return f[2] == 's' ? WEIR_TIME_S : f[2] == 'm' ? WEIR_TIME_MS : f[2] == 'u' ? WEIR_TIME_US : WEIR_TIME_NS;
+  for (int t = WEIR_BOOL; t <= WEIR_DATE32; t++) if (weir_same(f, weir_formats[t])) return (weir_type)t;
+  return WEIR_ANY;
+}
+WEIR_API int weir_columns(void) { return weir_g.columns; }
+WEIR_API const char *weir_name(int c) { return weir_g.in->children[c]->name; }
+WEIR_API weir_type weir_type_of(int c) { return weir_g.types[c]; }
+WEIR_COLD int weir_column(const char *name, weir_type type) {
+  for (int i = 0; i < weir_g.columns; i++)
+    if (weir_same(weir_name(i), name)) return type == WEIR_ANY || type == weir_g.types[i] ? i : -1;
+  return -1;
+}
+WEIR_COLD int weir_add_out(int from, const char *name, weir_type type, int64_t flags) {
+  if (weir_g.outs > WEIR_MAX_COLUMNS) { weir_fail("too many output columns: define WEIR_MAX_COLUMNS larger"); return 0; }
+  int o = weir_g.outs++;
+  weir_g.out[o].from = from;
+  weir_g.out[o].type = type;
+  weir_g.out_schema[o].format = weir_formats[type];
+  weir_g.out_schema[o].name = name;
+  weir_g.out_schema[o].flags = flags;
+  return o;
+}
+WEIR_COLD int weir_pass(int c) { return weir_add_out(c, weir_name(c), weir_g.types[c], weir_g.in->children[c]->flags); }
+WEIR_COLD void weir_pass_all(void) { for (int i = 0; i < weir_g.columns; i++) weir_pass(i); }
+WEIR_API int weir_declare(const char *name, weir_type type, bool nullable) { return weir_add_out(-1, name, type, nullable ? 2 : 0); }
+WEIR_API void weir_replaces(int o, bool nullable) { weir_g.out_schema[o].flags = nullable ? 2 : 0; }
+WEIR_API void weir_keep_rows(void) { weir_g.keeps_rows = true; }
+
+/* -- configuration -- */
+
+WEIR_COLD const char *weir_space(const char *p, const char *e) { while (p < e && (*p == ' ' || *p == '\n' || *p == '\t' || *p == '\r')) p++; return p; }
+WEIR_COLD const char *weir_skip(const char *p, const char *e) { /* behind one value; the host made sure that it is JSON */
+  int depth = 0;
+  while (p < e) {
+    char c = *p;
+    if (c == '"') {
+      for (p++; p < e && *p != '"'; p++) if (*p == '\\') p++;
+    } else if (c == '{' || c == '[') depth++;
+    else if (c == '}' || c == ']') { if (depth == 0) return p; depth--; }
+    else if (c == ',' && depth == 0) return p;
+    else if (depth == 0 && (c == ' ' || c == '\n' || c == '\t' || c == '\r')) return p;
+    p++;
+    if (depth == 0 && (c == '"' || c == '}' || c == ']')) break;
+  }
+  return p < e ? p : e;
+}
+WEIR_API weir_str weir_text_of(weir_json v) {
+  weir_str s = {NULL, 0};
+  if (v.ptr && v.end - v.ptr >= 2 && *v.ptr == '"') { s.ptr = v.ptr + 1; s.len = (size_t)(v.end - v.ptr) - 2; }
+  return s;
+}
+WEIR_COLD bool weir_next(weir_json *o, weir_str *key, weir_json *value) {
+  if (!o->ptr) return false;
+  const char *p = weir_space(o->ptr, o->end);
+  if (p < o->end && (*p == '{' || *p == ',')) p = weir_space(p + 1, o->end);
+  if (p >= o->end || *p != '"') return false;
+  weir_json k = {p, weir_skip(p, o->end)};
+  *key = weir_text_of(k);
+  p = weir_space(k.end, o->end);
+  if (p >= o->end || *p != ':') return false;
+  p = weir_space(p + 1, o->end);
+  value->ptr = p;
+  value->end = weir_skip(p, o->end);
+  o->ptr = weir_space(value->end, o->end);
+  return true;
+}
+WEIR_COLD weir_json weir_config(const char *name) {
+  weir_json o = weir_g.config, v, none = {NULL, NULL};
+  weir_str key, want = {name, weir_strlen(name)};
+  while (weir_next(&o, &key, &v)) if (weir_equal(key, want)) return v;
+  return none;
+}
+/* Exact for numbers of up to 15 digits and small exponents, which is what people write; close otherwise. */
+WEIR_COLD double weir_number(weir_json v, double otherwise) {
+  const char *p = v.ptr;
+  if (!p || p >= v.end || !(*p == '-' || (*p >= '0' && *p <= '9'))) return otherwise;
+  bool negative = *p == '-', below = false;
+  double m = 0, scale = 1;
+  int exp = 0, e = 0;
+  if (negative) p++;
+  for (; p < v.end; p++) {
+    if (*p >= '0' && *p <= '9') { m = m * 10 + (*p - '0'); if (below) exp--; }
+    else if (*p == '.') below = true;
+    else break;
+  }
+  if (p < v.end && (*p == 'e' || *p == 'E')) {
+    bool minus = ++p < v.end && *p == '-';
+    if (p < v.end && (*p == '-' || *p == '+')) p++;
+    for (; p < v.end && *p >= '0' && *p <= '9'; p++) if (e < 1000) e = e * 10 + (*p - '0');
+    exp += minus ? -e : e;
+  }
+  for (int i = exp < 0 ? -exp : exp; i > 0 && i < 700; i--) scale *= 10;
+  m = exp < 0 ? m / scale : m * scale;
+  return negative ? -m : m;
+}
+
+/* -- input -- */
+
+WEIR_API int32_t weir_rows(void) { return weir_g.rows; }
+WEIR_API const void *weir_in_buffer(int c, int i) { return weir_g.batch->children[c]->buffers[i]; }
+WEIR_API bool weir_valid(int c, int32_t r) {
+  const uint8_t *v = (const uint8_t *)weir_in_buffer(c, 0);
+  return !v || (v[r >> 3] >> (r & 7) & 1);
+}
+WEIR_API const void *weir_values(int c) { return weir_in_buffer(c, 1); }
+WEIR_API bool weir_bool(int c, int32_t r) { return ((const uint8_t *)weir_values(c))[r >> 3] >> (r & 7) & 1; }
+WEIR_API weir_str weir_string(int c, int32_t r) {
+  const int32_t *o = (const int32_t *)weir_in_buffer(c, 1);
+  weir_str s = {(const char *)weir_in_buffer(c, 2) + o[r], (size_t)(o[r + 1] - o[r])};
+  return s;
+}
+
+/* -- output -- */
+
+WEIR_API void *weir_room(size_t n) {
+  char *p = weir_g.room;
+  if (n > (size_t)(weir_g.room_end - p)) { weir_g.full = true; return NULL; }
+  size_t step = (n + 63) & ~(size_t)63, left = (size_t)(weir_g.room_end - p);
+  weir_g.room = p + (step < left ? step : left);
+  return p;
+}
+WEIR_API void *weir_new_values(int o, int32_t rows) {
+  size_t w = weir_widths[weir_g.out[o].type], n = w ? w * (size_t)rows : ((size_t)rows + 7) / 8;
+  void *p = weir_room(n);
+  if (!p) return NULL;
+  if (!w) __builtin_memset(p, 0, n);
+  weir_g.out[o].made = true;
+  weir_g.out[o].data = (char *)p;
+  return p;
+}
+WEIR_API bool weir_new_strings(int o, int32_t rows, size_t bytes) {
+  struct weir_out_column *c = &weir_g.out[o];
+  c->offsets = (int32_t *)weir_room(4 * ((size_t)rows + 1));
+  c->data = (char *)weir_room(bytes);
+  if (!c->offsets || !c->data) return false;
+  c->data_end = c->data + bytes;
+  c->offsets[0] = 0;
+  c->count = 0;
+  return c->made = true;
+}
+WEIR_API void weir_add_string(int o, weir_str s) {
+  struct weir_out_column *c = &weir_g.out[o];
+  int32_t at = c->offsets[c->count];
+  if (s.len > (size_t)(c->data_end - c->data) - (size_t)at) __builtin_trap(); /* more than weir_new_strings was told */
+  weir_copy(c->data + at, s.ptr, s.len);
+  c->offsets[++c->count] = at + (int32_t)s.len;
+}
+WEIR_API bool weir_set_null(int o, int32_t rows, int32_t row) {
+  struct weir_out_column *c = &weir_g.out[o];
+  const uint8_t *shared = c->validity;
+  if (!shared || (const char *)shared < weir_g.room_start || (const char *)shared >= weir_g.room_end) {
+    size_t n = ((size_t)rows + 7) / 8; /* an own bitmap; what the input shares is not ours to write */
+    if (!(c->validity = (uint8_t *)weir_room(n))) return false;
+    if (shared) __builtin_memcpy(c->validity, shared, n);
+    else __builtin_memset(c->validity, 0xff, n);
+  }
+  c->validity[row >> 3] &= (uint8_t)~(1u << (row & 7));
+  return true;
+}
+WEIR_API bool weir_keep_nulls(int o, int c) {
+  weir_g.out[o].validity = (uint8_t *)(uintptr_t)weir_in_buffer(c, 0);
+  return true;
+}
+WEIR_API int32_t *weir_new_selection(void) { return (int32_t *)weir_room(4 * (size_t)weir_g.rows); }
+WEIR_API void weir_length(int32_t rows) { weir_g.rows = rows; }
+
+WEIR_API void weir_take_bits(uint8_t *to, const uint8_t *from, const int32_t *sel, int32_t n) {
+  __builtin_memset(to, 0, ((size_t)n + 7) / 8);
+  for (int32_t i = 0; i < n; i++) to[i >> 3] |= (uint8_t)((from[sel[i] >> 3] >> (sel[i] & 7) & 1) << (i & 7));
+}
+#define WEIR_TAKE(T) for (int32_t i = 0; i < n; i++) ((T *)to)[i] = ((const T *)from)[sel[i]]
+__attribute__((unused, noinline)) static bool weir_take_column(int o, const int32_t *sel, int32_t n) {
+  struct weir_out_column *c = &weir_g.out[o];
+  const struct weir_arrow_array *a = weir_g.batch->children[c->from];
+  if (a->buffers[0] && a->null_count) {
+    if (!(c->validity = (uint8_t *)weir_room(((size_t)n + 7) / 8))) return false;
+    weir_take_bits(c->validity, (const uint8_t *)a->buffers[0], sel, n);
+  }
+  if (c->type == WEIR_STRING || c->type == WEIR_BINARY) {
+    const int32_t *off = (const int32_t *)a->buffers[1];
+    const char *from = (const char *)a->buffers[2];
+    size_t bytes = 0;
+    for (int32_t i = 0; i < n; i++) bytes += (size_t)(off[sel[i] + 1] - off[sel[i]]);
+    if (!weir_new_strings(o, n, bytes)) return false;
+    char *to = c->data;
+    for (int32_t i = 0; i < n; i++) {
+      int32_t start = off[sel[i]], len = off[sel[i] + 1] - start;
+      weir_copy(to, from + start, (size_t)len);
+      to += len;
+      c->offsets[i + 1] = (int32_t)(to - c->data);
+    }
+    return true;
+  }
+  const void *from = a->buffers[1];
+  void *to = weir_new_values(o, n);
+  if (!to) return false;
+  switch (weir_widths[c->type]) {
+  case 0: weir_take_bits((uint8_t *)to, (const uint8_t *)from, sel, n); break;
+  case 1: WEIR_TAKE(uint8_t); break;
+  case 2: WEIR_TAKE(uint16_t); break;
+  case 4: WEIR_TAKE(uint32_t); break;
+  default: WEIR_TAKE(uint64_t);
+  }
+  return true;
+}
+WEIR_API bool weir_take(const int32_t *sel, int32_t n) {
+  for (int o = 0; o < weir_g.outs; o++)
+    if (weir_g.out[o].from >= 0 && !weir_g.out[o].made && !weir_take_column(o, sel, n)) return false;
+  weir_g.rows = n;
+  return true;
+}
+
+/* -- exports -- */
+
+WEIR_EXPORT("weir_abi") int32_t weir_export_abi(void) { return 1; }
+
+#ifdef __wasi__
+void *aligned_alloc(size_t, size_t);
+WEIR_EXPORT("weir_alloc") void *weir_export_alloc(size_t n) { return aligned_alloc(WEIR_PAGE, (n + WEIR_PAGE - 1) & ~(size_t)(WEIR_PAGE - 1)); }
+#else
+/* Nothing else grows the memory, so new pages are all ours. */
+WEIR_EXPORT("weir_alloc") void *weir_export_alloc(size_t n) {
+  size_t page = __builtin_wasm_memory_grow(0, (n + WEIR_PAGE - 1) / WEIR_PAGE);
+  return page == (size_t)-1 ? NULL : (void *)(page * WEIR_PAGE);
+}
+#endif
+
+WEIR_EXPORT("weir_windows") void weir_export_windows(void *in, size_t in_len, void *out, size_t out_len) { (void)in; (void)in_len; (void)out; (void)out_len; }
+
+WEIR_EXPORT("weir_open") struct weir_arrow_schema *weir_export_open(const char *config, size_t len, struct weir_arrow_schema *in) {
+  if (in->n_children - 1 > WEIR_MAX_COLUMNS) { weir_fail("too many input columns: define WEIR_MAX_COLUMNS larger"); return NULL; }
+  weir_g.in = in;
+  weir_g.columns = (int)in->n_children - 1; /* the last one is _row */
+  for (int i = 0; i <= weir_g.columns; i++) weir_g.types[i] = weir_parse_format(in->children[i]->format);
+  weir_g.config.ptr = config;
+  weir_g.config.end = config + len;
+  if (!weir_on_open() || weir_g.failed) return NULL;
+  if (weir_g.keeps_rows) weir_g.row_out = weir_pass(weir_g.columns);
+  for (int o = 0; o < weir_g.outs; o++) weir_g.out_children[o] = &weir_g.out_schema[o];
+  weir_g.out_root.format = "+s";
+  weir_g.out_root.name = "";
+  weir_g.out_root.n_children = weir_g.outs;
+  weir_g.out_root.children = weir_g.out_children;
+  return &weir_g.out_root;
+}
+
+WEIR_EXPORT("weir_process") const struct weir_arrow_array *weir_export_process(struct weir_arrow_array *a, char *out, size_t room) {
+  weir_g.batch = a;
+  weir_g.rows = (int32_t)a->length;
+  weir_g.room = weir_g.room_start = out;
+  weir_g.room_end = out + room;
+  weir_g.full = weir_g.failed = false;
+  for (int o = 0; o < weir_g.outs; o++) {
+    struct weir_out_column *c = &weir_g.out[o];
+    c->made = false;
+    c->validity = NULL;
+  }
+  if (!weir_on_batch()) return weir_g.full && !weir_g.failed ? (const struct weir_arrow_array *)1 : NULL;
+  for (int o = 0; o < weir_g.outs; o++) {
+    struct weir_out_column *c = &weir_g.out[o];
+    struct weir_arrow_array *r = &weir_g.arr[o];
+    bool text = c->type == WEIR_STRING || c->type == WEIR_BINARY;
+    const void **b = weir_g.buffers[o];
+    r->length = weir_g.rows;
+    r->n_buffers = text ? 3 : 2;
+    r->buffers = b;
+    if (c->made) {
+      r->null_count = c->validity ? -1 : 0;
+      b[0] = c->validity;
+      b[1] = text ? (const void *)c->offsets : c->data;
+      b[2] = c->data;
+    } else if (c->from < 0) {
+      weir_fail("an output column was not made in this batch");
+      return NULL;
+    } else {
+      const struct weir_arrow_array *from = a->children[c->from];
+      r->null_count = from->null_count;
+      b[0] = from->buffers[0];
+      b[1] = from->buffers[1];
+      if (text) b[2] = from->buffers[2];
+    }
+    weir_g.arr_children[o] = r;
+  }
+  weir_g.arr_root.length = weir_g.rows;
+  weir_g.arr_root.n_buffers = 1;
+  weir_g.arr_root.buffers = weir_g.root_buffers;
+  weir_g.arr_root.n_children = weir_g.outs;
+  weir_g.arr_root.children = weir_g.arr_children;
+  return &weir_g.arr_root;
+}
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* WEIR_H */

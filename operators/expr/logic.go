@@ -147,10 +147,10 @@ func (x *condNode) eval(e *Evaluator, d int) vec {
 		yes[w], no[w] = saved[w]&take[w], saved[w]&^take[w]
 	}
 	if !no.any() {
-		return x.yes.eval(e, d)
+		return e.dense(x.yes.eval(e, d), d)
 	}
 	if !yes.any() {
-		return x.no.eval(e, d)
+		return e.dense(x.no.eval(e, d), d)
 	}
 	e.active = yes
 	a := e.dense(x.yes.eval(e, d+1), d+1)
@@ -177,7 +177,7 @@ func (x *coalesceNode) eval(e *Evaluator, d int) vec {
 	}
 	if l.valid == nil || !e.active.any() {
 		e.active = saved
-		e.reg(d)
+		e.reg(d + 1)
 		e.regs[d], e.regs[d+1] = e.regs[d+1], e.regs[d] // the result must lie in register d
 		return l
 	}

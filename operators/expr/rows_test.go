@@ -82,8 +82,8 @@ func cell(t batch.Type, c *batch.Column, i int) string {
 		return strconv.Quote(string(c.Bytes(i)))
 	}
 	b := batch.Batch{Rows: i + 1, Cols: []batch.Column{*c}}
-	v := (&colNode{shape: shape{t: t}}).eval(&Evaluator{b: &b, n: i + 1}, 0)
-	return string(appendNum(nil, t, v.num[i]))
+	v := (&colNode{shape: shape{t: t}}).eval(&Evaluator{b: &b, start: i / chunk * chunk, n: i%chunk + 1}, 0)
+	return string(appendNum(nil, t, v.num[i%chunk]))
 }
 
 // sample is the row that EXPRESSIONS.md computes with.

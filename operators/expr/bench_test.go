@@ -1,0 +1,128 @@
+package expr
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/weir-stream/weir/ingest/batch"
+)
+
+const benchRows = 8192
+
+// sensorBatch is a batch like those of the demo: 90 % of the rows are ok, and nearly all are above -40.
+func sensorBatch() *batch.Batch {
+	r := rand.New(rand.NewPCG(3, 4))
+	device, status, temp, n := make([]any, benchRows), make([]any, benchRows), make([]any, benchRows), make([]any, benchRows)
+	for i := range benchRows {
+		device[i] = "device-" + string(rune('a'+r.IntN(26)))
+		status[i] = []string{"ok", "ok", "ok", "ok", "ok", "ok", "ok", "ok", "ok", "fault"}[r.IntN(10)]
+		temp[i] = r.Float64()*100 - 45
+		n[i] = r.IntN(1000)
+	}
+	text, float := batch.Type{Kind: batch.String}, batch.Type{Kind: batch.Float64}
+	return &batch.Batch{
+		Rows: benchRows,
+		Schema: &batch.Schema{Fields: []batch.Field{
+			{Name: "device", Type: text}, {Name: "status", Type: text}, {Name: "temp", Type: float}, {Name: "n", Type: batch.Type{Kind: batch.Int64}},
+		}},
+		Cols: []batch.Column{columnOf(text, device...), columnOf(text, status...), columnOf(float, temp...), columnOf(batch.Type{Kind: batch.Int64}, n...)},
+	}
+}
+
+func BenchmarkFilter(b *testing.B) {
+	in := sensorBatch()
+	b.Run("expr", func(b *testing.B) {
+		p, err := CompileFilter(`status == "ok" && temp > -40`, in.Schema)
+		if err != nil {
+			b.Fatal(err)
+		}
+		e := p.NewEvaluator()
+		keep := e.Filter(in, nil)
+		b.ReportAllocs()
+		for b.Loop() {
+			keep = e.Filter(in, keep[:0])
+		}
+		perRow(b)
+	})
+	b.Run("handwritten", func(b *testing.B) {
+		keep := make([]int32, 0, benchRows)
+		for b.Loop() {
+			keep = keep[:0]
+			off, data, temp := batch.As[int32](in.Cols[1].Offsets), in.Cols[1].Values, batch.As[float64](in.Cols[2].Values)
+			for i := range in.Rows {
+				if string(data[off[i]:off[i+1]]) == "ok" && temp[i] > -40 {
+					keep = append(keep, int32(i))
+				}
+			}
+		}
+		perRow(b)
+	})
+}
+
+func BenchmarkEval(b *testing.B) {
+	in := sensorBatch()
+	slot := batch.Bytes(make([]uint64, 1<<17))
+	for _, src := range []string{
+		`temp * 9 / 5 + 32`, `n * 3 + 1`, `temp > 0 ? temp : 0.0`, `device + status`, `n in [1, 5, 7]`, `device matches "^device-[a-f]"`, `string(n)`,
+	} {
+		b.Run(src, func(b *testing.B) {
+			p, err := Compile(src, in.Schema)
+			if err != nil {
+				b.Fatal(err)
+			}
+			e := p.NewEvaluator()
+			b.ReportAllocs()
+			for b.Loop() {
+				a := batch.NewArena(slot)
+				if _, err := e.Eval(in, &a); err != nil {
+					b.Fatal(err)
+				}
+			}
+			perRow(b)
+		})
+	}
+	b.Run("handwritten temp * 9 / 5 + 32", func(b *testing.B) {
+		out := make([]float64, benchRows)
+		for b.Loop() {
+			for i, v := range batch.As[float64](in.Cols[2].Values) {
+				out[i] = v*9/5 + 32
+			}
+		}
+		perRow(b)
+	})
+}
+
+func perRow(b *testing.B) {
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchRows, "ns/row")
+}
+
+func TestNoAllocations(t *testing.T) {
+	in := sensorBatch()
+	slot := batch.Bytes(make([]uint64, 1<<18))
+	for _, src := range []string{
+		`status == "ok" && temp > -40`, `temp * 9 / 5 + 32`, `n % 7 + n * 2 - n`, `device + "/" + status`, `n in [1, 5, 7] || status in ["a", "ok"]`,
+		`device matches "^device-[a-f]"`, `string(temp)`, `int(string(n))`, `upper(substr(device, 2, 3)) ?? "x"`, `splitPart(device, "-", 1) ?? status`,
+		`n > 500 ? device : status`, `round(temp, 1) ** 2`, `len(trim(replace(device, "e", "é")))`, `min(n, 3, temp)`, `device < status`,
+		`status in ["a","b","c","d","e","f","g","h","ok"]`, `n in [1,2,3,4,5,6,7,8,9,10]`,
+	} {
+		p, err := Compile(src, in.Schema)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := p.NewEvaluator()
+		keep := make([]int32, 0, benchRows)
+		run := func() {
+			a := batch.NewArena(slot)
+			if _, err := e.Eval(in, &a); err != nil {
+				t.Fatal(err)
+			}
+			if p.Type() == boolType {
+				keep = e.Filter(in, keep[:0])
+			}
+		}
+		run()
+		if n := testing.AllocsPerRun(10, run); n > 1 { // the regexp package's own pool may be emptied by the collector
+			t.Errorf("%s: %v allocations per batch of %d rows", src, n, benchRows)
+		}
+	}
+}

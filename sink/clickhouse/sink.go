@@ -112,7 +112,7 @@ func (w *write) run(ctx context.Context) error {
 // checkCut finds what could not be stored as it is, before anything is sent: row is the row at fault, or -1.
 func (s *Sink) checkCut(c *sink.Cut) (row int, err error) {
 	if c.Coverage.Version < 0 || c.Coverage.Partition.ID < 0 {
-		return -1, fmt.Errorf("%s: version %d is negative", c.Coverage.Partition, c.Coverage.Version)
+		return -1, fmt.Errorf("version %d or the partition is negative", c.Coverage.Version)
 	}
 	b := c.Rows
 	if b == nil || b.Rows == 0 {

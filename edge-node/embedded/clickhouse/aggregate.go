@@ -2,6 +2,7 @@ package clickhouse
 
 import (
 	"fmt"
+	"math/bits"
 	"strconv"
 	"strings"
 )
@@ -22,7 +23,7 @@ func parseState(list []string, depth int) (*stateShape, error) {
 	if len(list) == 0 {
 		return nil, fmt.Errorf("AggregateFunction without a function")
 	}
-	name, _, err := splitType(list[0])
+	name, params, err := splitType(list[0])
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +46,7 @@ func parseState(list []string, depth int) (*stateShape, error) {
 	if err != nil {
 		return nil, err
 	}
-	walk := stateWalk(name, args)
+	walk := stateWalk(name, params, args)
 	if walk == nil {
 		return nil, fmt.Errorf("the embedded server cannot tell where a state of %s ends; finish it with %sMerge, or cast it to String", name, name)
 	}
@@ -76,7 +77,7 @@ func stripCombinators(name string, args []*shape) (string, []*shape, error) {
 	}
 }
 
-func stateWalk(name string, args []*shape) func(*walker) error {
+func stateWalk(name string, params []string, args []*shape) func(*walker) error {
 	arg := func(i int) *shape {
 		if i < len(args) {
 			return args[i]
@@ -87,11 +88,9 @@ func stateWalk(name string, args []*shape) func(*walker) error {
 	case "count":
 		return varint
 	case "sum":
-		return fixed(max(8, arg(0).width))
-	case "sumWithOverflow":
-		return fixed(arg(0).width)
+		return fixed(sumWidth(arg(0)))
 	case "sumCount", "avg":
-		return sequence(fixed(max(8, arg(0).width)), varint)
+		return sequence(fixed(sumWidth(arg(0))), varint)
 	case "min", "max", "any", "anyLast", "any_value", "first_value", "last_value":
 		return single(arg(0))
 	case "argMin", "argMax":
@@ -109,6 +108,17 @@ func stateWalk(name string, args []*shape) func(*walker) error {
 		return sequence(fixed(1), listOf(fixed(4)))
 	case "uniqHLL12":
 		return uniqHLL12
+	case "uniqCombined", "uniqCombined64":
+		return uniqCombined(name, params, args)
+	case "sumMap":
+		return sumMap(args)
+	case "topK":
+		switch arg(0).kind {
+		case shapeString:
+			return topK(text)
+		case shapeFixed:
+			return topK(fixed(arg(0).width))
+		}
 	case "groupBitmap":
 		if len(args) != 1 || args[0].kind != shapeFixed {
 			return nil
@@ -134,6 +144,14 @@ func stateWalk(name string, args []*shape) func(*walker) error {
 		}
 	}
 	return nil
+}
+
+// sumWidth is how wide a sum is kept: 64 bits, or 128 of a Decimal, or as wide as the type.
+func sumWidth(s *shape) int {
+	if s.decimal {
+		return max(16, s.width)
+	}
+	return max(8, s.width)
 }
 
 func sequence(parts ...func(*walker) error) func(*walker) error {
@@ -219,6 +237,71 @@ func uniqHLL12(w *walker) error {
 		return w.copyN(2650)
 	}
 	return listOf(fixed(8))(w)
+}
+
+// uniqCombined is a kind and then, for the kinds 1 and 2, a list of hashes, or for 3 a HyperLogLog of 2^K cells: their
+// ranks in the fewest bits that hold them, a histogram of ranks, a count of zeros. Hashes of numbers have 32 bits,
+// those of text and all of uniqCombined64 have 64.
+func uniqCombined(name string, params []string, args []*shape) func(*walker) error {
+	k := 17
+	if len(params) == 1 {
+		var err error
+		if k, err = strconv.Atoi(params[0]); err != nil || k < 12 || k > 20 {
+			return nil
+		}
+	}
+	key := 4
+	if name == "uniqCombined64" || len(args) != 1 || args[0].kind != shapeFixed || args[0].width > 8 {
+		key = 8
+	}
+	maxRank := 8*key - k + 1
+	zeros := 2
+	if k >= 16 {
+		zeros = 4
+	}
+	large := (1<<k*bits.Len(uint(maxRank))+7)/8 + 4*(maxRank+1) + zeros
+	return func(w *walker) error {
+		kind, err := w.copyByte()
+		if err != nil {
+			return err
+		}
+		switch kind {
+		case 1, 2:
+			return listOf(fixed(key))(w)
+		case 3:
+			return w.copyN(large)
+		}
+		return exceptionf(codeIncorrectData, "a %s state of kind %d", name, kind)
+	}
+}
+
+// sumMap is a list of keys with their sums.
+func sumMap(args []*shape) func(*walker) error {
+	if len(args) < 2 {
+		return nil
+	}
+	var parts []func(*walker) error
+	for i, a := range args {
+		if a.kind != shapeArray {
+			return nil
+		}
+		switch item := a.args[0]; {
+		case item.kind == shapeString && i == 0:
+			parts = append(parts, text)
+		case item.kind != shapeFixed:
+			return nil
+		case i == 0:
+			parts = append(parts, fixed(item.width))
+		default:
+			parts = append(parts, fixed(sumWidth(item)))
+		}
+	}
+	return listOf(sequence(parts...))
+}
+
+// topK is a list of values with count and error, and a list of counters for values that are no longer kept.
+func topK(value func(*walker) error) func(*walker) error {
+	return sequence(listOf(sequence(value, varint, varint)), listOf(varint))
 }
 
 // groupBitmap is a flag and then a list of values, or the length of a portable Roaring bitmap and the bitmap.

@@ -126,3 +126,32 @@ func (c *RawClient) Ended() bool {
 	_, err := c.in.byte()
 	return errors.Is(err, io.EOF)
 }
+
+// InsertSession returns all that a client sends to insert rows rows of (UInt64, String), hello included.
+func InsertSession(db, sql string, rows int) []byte {
+	c := &RawClient{}
+	proto.ClientHello{Name: "raw", Major: 1, ProtocolVersion: revision, Database: db, User: "default"}.Encode(&c.out)
+	c.out.PutString("")
+	c.PutQuery(sql)
+	var a proto.ColUInt64
+	var s proto.ColStr
+	for i := range rows {
+		a.Append(uint64(i))
+		s.Append("some text")
+	}
+	b := &proto.Buffer{Buf: appendBlockInfo(nil)}
+	b.PutUVarInt(2)
+	b.PutUVarInt(uint64(rows))
+	for _, col := range []struct {
+		name string
+		data proto.Column
+	}{{"a", &a}, {"s", &s}} {
+		b.PutString(col.name)
+		b.PutString(string(col.data.Type()))
+		b.PutByte(0)
+		col.data.EncodeColumn(b)
+	}
+	c.PutBlock(b.Buf)
+	c.PutBlock(appendEmptyBlock(nil, nil, layoutOf(revision)))
+	return c.out.Buf
+}

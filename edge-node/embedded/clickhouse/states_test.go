@@ -2,6 +2,7 @@ package clickhouse_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/weir-stream/weir/edge-node/embedded/clickhouse"
@@ -60,19 +61,26 @@ func TestStates(t *testing.T) {
 		t.Skip("about the embedded server's own rules")
 	}
 	conn := native(t)
-	raw, err := clickhouse.DialRaw(server.Native, scan[string](t, conn, "SELECT currentDatabase()"))
-	if err != nil {
-		t.Fatal(err)
+	db := scan[string](t, conn, "SELECT currentDatabase()")
+	// mark, after the states, tells whether the walk kept its place. The states' own bytes may come back in another order.
+	sumOf := func(final string) string {
+		return "SELECT toString(cityHash64(groupArray((g, length(hex(v)), toString(" + final + "), mark)))) FROM (SELECT * FROM s ORDER BY g)"
 	}
-	defer raw.Close()
-	// mark, after the states, tells whether the walk kept its place.
-	const sum = "SELECT toString(cityHash64(groupArray((g, hex(v), mark)))) FROM (SELECT * FROM s ORDER BY g)"
 	for _, s := range states {
+		sum := sumOf("finalizeAggregation(v)")
+		if strings.HasPrefix(s.typ, "topK") { // equally frequent values have no order
+			sum = sumOf("length(finalizeAggregation(v))")
+		}
 		for _, rows := range []int{1, 3, 40, 100_000} {
 			t.Run(fmt.Sprint(s.typ, "/", rows), func(t *testing.T) {
 				exec(t, conn, "CREATE OR REPLACE TABLE s (g UInt64, v AggregateFunction("+s.typ+"), mark String) ENGINE = Memory")
 				exec(t, conn, fmt.Sprintf("INSERT INTO s SELECT g, %s, 'mark' || toString(g) FROM (SELECT number %% 3 AS g, number AS n FROM numbers(%d)) GROUP BY g", s.expr, rows))
 				want := scan[string](t, conn, sum)
+				raw, err := clickhouse.DialRaw(server.Native, db)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer raw.Close()
 				raw.PutQuery("SELECT g, v, mark FROM s ORDER BY g")
 				if err := raw.Flush(); err != nil {
 					t.Fatal(err)

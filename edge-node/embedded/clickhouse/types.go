@@ -12,6 +12,8 @@ type shape struct {
 	width int      // shapeFixed: bytes a value
 	args  []*shape // nested types
 	state *stateShape
+
+	decimal bool // sums of it are kept wider than those of integers
 }
 
 type shapeKind uint8
@@ -78,7 +80,7 @@ func parseType(text string, depth int) (*shape, error) {
 		return nil, err
 	}
 	if w, ok := fixedWidths[name]; ok {
-		return &shape{kind: shapeFixed, width: w}, nil
+		return &shape{kind: shapeFixed, width: w, decimal: strings.HasPrefix(name, "Decimal")}, nil
 	}
 	if a, ok := aliases[name]; ok {
 		return parseType(a, depth+1)
@@ -153,17 +155,19 @@ func decimalShape(list []string) (*shape, error) {
 		return nil, fmt.Errorf("the Decimal has no precision")
 	}
 	p, err := strconv.Atoi(list[0])
-	switch {
-	case err != nil || p < 1 || p > 76:
-		return nil, fmt.Errorf("a Decimal of precision %q", list[0])
-	case p <= 9:
-		return &shape{kind: shapeFixed, width: 4}, nil
-	case p <= 18:
-		return &shape{kind: shapeFixed, width: 8}, nil
-	case p <= 38:
-		return &shape{kind: shapeFixed, width: 16}, nil
+	if err != nil || p < 1 || p > 76 {
+		return nil, fmt.Errorf("a Decimal of precision %q", clip(list[0], 20))
 	}
-	return &shape{kind: shapeFixed, width: 32}, nil
+	width := 32
+	switch {
+	case p <= 9:
+		width = 4
+	case p <= 18:
+		width = 8
+	case p <= 38:
+		width = 16
+	}
+	return &shape{kind: shapeFixed, width: width, decimal: true}, nil
 }
 
 // splitType cuts Name(a, b(c), 'd') into its name and top-level arguments.

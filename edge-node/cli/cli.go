@@ -87,7 +87,7 @@ func (a *app) root() *cobra.Command {
 // commands lists the commands in the order help shows them.
 func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
-		a.runCommand(), a.validateCommand(), a.schemaCommand(),
+		a.demoCommand(), a.runCommand(), a.validateCommand(), a.schemaCommand(),
 		a.queryCommand(),
 		a.embeddedCommand(), a.versionCommand(),
 	}
@@ -118,6 +118,9 @@ func flagProblem(cmd *cobra.Command, err error) string {
 	name, unknown := strings.CutPrefix(msg, "unknown flag: --")
 	if !unknown {
 		return msg
+	}
+	if strings.ContainsAny(name, " \n") {
+		return "an argument begins with --, as flags do; put a -- of its own before it"
 	}
 	if near := config.Nearest(name, flagNames(cmd)); near != "" {
 		msg += fmt.Sprintf("; did you mean --%s?", near)

@@ -196,6 +196,8 @@ func (c *checker) fold(at ast.Node, x node, operands ...node) node {
 		return newNull(t)
 	case t.Kind == batch.Bool:
 		return newBool(v.bits.get(0))
+	case len(v.data) > MaxLength && t.Variable():
+		return c.fail(at, "", "this makes a constant of %d bytes, the limit is %d", len(v.data), MaxLength)
 	case t.Variable():
 		return newText(t.Kind, append([]byte(nil), v.bytes(0)...))
 	default:

@@ -146,7 +146,7 @@ func (c *checker) arithmetic(n *ast.BinaryNode, l, r node) node {
 		return c.fail(n, "use ?? to give nulls a value", "%s with nil is always null", op)
 	case a.Kind == batch.String && b.Kind == batch.String && op == "+":
 		s.t = textType
-		return c.fold(n, &concat{shape: s, l: l, r: r, text: snippet(n) + ": " + tooLongText}, l, r)
+		return c.fold(n, &concat{shape: s, parts: partsOf(l, r), text: snippet(n) + ": " + tooLongText}, l, r)
 	case b.Kind == duration && a.Kind == batch.Timestamp && (op == "+" || op == "-"):
 		return c.shiftTime(n, l, r, op)
 	case a.Kind == duration && b.Kind == batch.Timestamp && op == "+":

@@ -325,7 +325,7 @@ func (x *cmpText) eval(e *Evaluator, d int) vec {
 	l, r := x.l.eval(e, d), x.r.eval(e, d+1)
 	out := &e.reg(d).bits
 	switch {
-	case r.scalar && (x.op == opEQ || x.op == opNE):
+	case r.scalar && !l.scalar && (x.op == opEQ || x.op == opNE):
 		eqText(out, l.off, l.data, r.data)
 	default:
 		*out = mask{}

@@ -119,7 +119,18 @@ func (e *Evaluator) storeValidity(out *batch.Column, valid *mask, a *batch.Arena
 }
 
 func (e *Evaluator) storeText(out *batch.Column, v vec) error {
-	from, to := v.off[:e.n+1], batch.As[int32](out.Offsets)[e.start:]
+	to := batch.As[int32](out.Offsets)[e.start:]
+	if v.scalar {
+		if (len(e.out)+len(v.data)*e.n)>>31 != 0 {
+			return errTooLarge
+		}
+		for i := range e.n {
+			e.out = append(e.out, v.data...)
+			to[i+1] = int32(len(e.out))
+		}
+		return nil
+	}
+	from := v.off[:e.n+1]
 	first, last := from[0], from[e.n]
 	if len(e.out)+int(last-first) > math.MaxInt32 {
 		return errTooLarge

@@ -112,6 +112,12 @@ func TestEval(t *testing.T) {
 		{`ts in [timestamp("2024-01-31T09:30:00.123Z")]`, "true", "bool"},
 		// Strings.
 		{`device + "/" + status`, `"pump-7/ok"`, "string"},
+		{`device + "a" + "b" + status + "c" + "d" + "e" + "f" + "g" + "h"`, `"pump-7abokcdefgh"`, "string"},
+		{`(on ? "x" : "y") == "x"`, "true", "bool"},
+		{`(on ? "x" : status) in ["x", "z"]`, "true", "bool"},
+		{`(temp > 0 ? "x" : status) in ["y", "z"]`, "false", "bool"},
+		{`upper(temp > 0 ? "x" : status)`, `"X"`, "string"},
+		{`temp > 0 ? "x" : status`, `"x"`, "string"},
 		{`device + note`, "null", "string?"},
 		{`device contains "mp-"`, "true", "bool"},
 		{`device startsWith "pump"`, "true", "bool"},
@@ -258,6 +264,7 @@ func TestErrors(t *testing.T) {
 		{strings.Repeat("(", 20000), 0, `the expression is 20000 bytes long, the limit is 16384`},
 		{strings.Repeat("!", 300) + "on", 250, `the expression is nested more than 250 deep: split it over several steps`},
 		{strings.Repeat("!", 16000) + "on", 0, `the expression has more than 4000 parts: split it over several steps`},
+		{`"` + strings.Repeat("x", 9000) + `" + replace("` + strings.Repeat("x", 100) + `", "x", "` + strings.Repeat("y", 200) + `")`, 9005, `this makes a constant of 20000 bytes, the limit is 16384`},
 		{"\xff", 0, `the expression is not UTF-8 text`},
 	} {
 		_, err := Compile(c.src, b.Schema)

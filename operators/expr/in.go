@@ -1,5 +1,10 @@
 package expr
 
+import (
+	"bytes"
+	"slices"
+)
+
 // inNum is x in [numbers] of one representation.
 type inNum[T number] struct {
 	shape
@@ -69,9 +74,15 @@ func newInText(s shape, x node, values [][]byte) *inText {
 }
 
 func (x *inText) eval(e *Evaluator, d int) vec {
-	v := e.dense(x.x.eval(e, d), d)
+	v := x.x.eval(e, d)
 	out := &e.reg(d).bits
 	*out = mask{}
+	if x.set == nil && v.scalar {
+		if slices.ContainsFunc(x.few, func(c []byte) bool { return bytes.Equal(c, v.data) }) {
+			out.ones(e.n)
+		}
+		return vec{bits: out, valid: v.valid}
+	}
 	if x.set == nil {
 		var m mask
 		for _, c := range x.few {

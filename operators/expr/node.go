@@ -8,7 +8,8 @@ import (
 //
 // eval may write registers d and above and nothing else. What it returns lies in register d, in the batch, or in a
 // constant: so a node evaluates its first operand in d, the next in d+1, and may write its result over the first where
-// value i depends on value i alone. Only a constant returns a scalar.
+// value i depends on value i alone. Scalar numbers come from constants only,
+// scalar strings also from conditions.
 type node interface {
 	info() shape
 	eval(e *Evaluator, d int) vec

@@ -22,7 +22,7 @@ type testText struct {
 }
 
 func (x *testText) eval(e *Evaluator, d int) vec {
-	v := e.dense(x.x.eval(e, d), d)
+	v := x.x.eval(e, d)
 	out := &e.reg(d).bits
 	*out = mask{}
 	for w, word := range e.active {
@@ -58,30 +58,48 @@ func (x *testTexts) eval(e *Evaluator, d int) vec {
 	return vec{bits: out, valid: e.both(d, l.valid, r.valid)}
 }
 
-// concat is + of two strings.
+// concat is + of strings; a + b + c is one node.
 type concat struct {
 	shape
-	l, r node
-	text string
+	parts []node // 2 to maxParts
+	text  string
 }
 
+const maxParts = 8
+
 func (x *concat) eval(e *Evaluator, d int) vec {
-	l := x.l.eval(e, d+1)
-	r := x.r.eval(e, d+2)
-	valid := e.both(d, l.valid, r.valid)
+	var parts [maxParts]vec
+	vs := parts[:len(x.parts)]
+	var valid *mask
+	for k, p := range x.parts {
+		vs[k] = p.eval(e, d+1+k)
+		if vs[k].valid != nil {
+			valid = e.both(d, valid, vs[k].valid)
+		}
+	}
 	off, data := e.text(d)
 	for i := range e.n {
-		a, b := l.bytes(i), r.bytes(i)
-		switch {
-		case valid != nil && !valid.get(i):
-		case len(a)+len(b) > maxText:
-			e.failText(i, valid, x.text)
-		default:
-			data = append(append(data, a...), b...)
+		if valid == nil || valid.get(i) {
+			mark := len(data)
+			for k := range vs {
+				data = append(data, vs[k].bytes(i)...)
+			}
+			if len(data)-mark > maxText {
+				e.failText(i, valid, x.text)
+				data = data[:mark]
+			}
 		}
 		off[i+1] = int32(len(data))
 	}
 	return e.keep(d, off, data, valid)
+}
+
+// partsOf flattens the left side of a concatenation.
+func partsOf(l, r node) []node {
+	if c, ok := l.(*concat); ok && len(c.parts) < maxParts {
+		return append(c.parts[:len(c.parts):len(c.parts)], r)
+	}
+	return []node{l, r}
 }
 
 // mapText makes a string of every string; the function appends to dst.
@@ -93,7 +111,7 @@ type mapText struct {
 }
 
 func (x *mapText) eval(e *Evaluator, d int) vec {
-	v := e.dense(x.x.eval(e, d+1), d+1)
+	v := x.x.eval(e, d+1)
 	off, data := e.text(d)
 	for i := range e.n {
 		if v.ok(i) && e.active.get(i) {
@@ -158,7 +176,7 @@ type textLen struct {
 }
 
 func (x *textLen) eval(e *Evaluator, d int) vec {
-	v := e.dense(x.x.eval(e, d), d)
+	v := x.x.eval(e, d)
 	num := e.nums(d)
 	for i := range num {
 		if x.bytes {
@@ -177,7 +195,7 @@ type substr struct {
 }
 
 func (x *substr) eval(e *Evaluator, d int) vec {
-	v := e.dense(x.x.eval(e, d+1), d+1)
+	v := x.x.eval(e, d+1)
 	from := e.dense(x.from.eval(e, d+2), d+2)
 	count := e.dense(x.count.eval(e, d+3), d+3)
 	valid := e.both(d, v.valid, from.valid)
@@ -216,7 +234,7 @@ type part struct {
 }
 
 func (x *part) eval(e *Evaluator, d int) vec {
-	v := e.dense(x.x.eval(e, d+1), d+1)
+	v := x.x.eval(e, d+1)
 	n := e.dense(x.n.eval(e, d+2), d+2)
 	in := e.both(d+1, v.valid, n.valid)
 	off, data := e.text(d)

@@ -153,25 +153,17 @@ func (e *Evaluator) keep(d int, off []int32, data []byte, valid *mask) vec {
 	return vec{off: off, data: data, valid: valid}
 }
 
-// dense gives a scalar one value per row, in register d.
+// dense gives a scalar number one value per row, in register d. Scalar strings stay as they are and are read through
+// vec.bytes: a long literal must not be copied a thousand times.
 func (e *Evaluator) dense(v vec, d int) vec {
-	if !v.scalar {
+	if !v.scalar || v.num == nil {
 		return v
 	}
-	if v.num != nil {
-		out := e.nums(d)
-		for i := range out {
-			out[i] = v.num[0]
-		}
-		return vec{num: out}
+	out := e.nums(d)
+	for i := range out {
+		out[i] = v.num[0]
 	}
-	off, data := e.text(d)
-	s := v.bytes(0)
-	for i := range e.n {
-		data = append(data, s...)
-		off[i+1] = int32(len(data))
-	}
-	return e.keep(d, off, data, nil)
+	return vec{num: out}
 }
 
 // both is where both inputs are not null, in register d.

@@ -15,7 +15,7 @@ import (
 // sorting key that weir relies on. What people may tune (order of the sorting key, codecs, settings, more columns,
 // replicated engines) is left to them. A *sink.SchemaError says what is wrong and what to run.
 func (s *Sink) Check(ctx context.Context) error {
-	schema, err := s.compare(ctx)
+	schema, _, err := s.compare(ctx)
 	if err != nil {
 		return err
 	}
@@ -29,7 +29,7 @@ func (s *Sink) Check(ctx context.Context) error {
 // also brings up to date. It changes no column that is there. What it cannot mend without losing data, it reports as
 // Check does.
 func (s *Sink) Apply(ctx context.Context) error {
-	schema, err := s.compare(ctx)
+	schema, server, err := s.compare(ctx)
 	if err != nil {
 		return err
 	}
@@ -42,7 +42,10 @@ func (s *Sink) Apply(ctx context.Context) error {
 	}
 	for i := range s.layout.views {
 		v := &s.layout.views[i]
-		if err := s.exec(ctx, "apply the schema: view "+v.name, v.create(s.cfg.Database)); err != nil {
+		if have := server[v.name]; have == nil || have.engine != "View" {
+			continue // made above, or a table that is somebody's own
+		}
+		if err := s.exec(ctx, "apply the schema: view "+v.name, v.replace(s.cfg.Database)); err != nil {
 			return err
 		}
 	}
@@ -60,20 +63,20 @@ type found struct {
 	columns                                      map[string]string // type by name
 }
 
-// compare looks at the server's tables. It returns nil, nil where all is well.
-func (s *Sink) compare(ctx context.Context) (*sink.SchemaError, error) {
+// compare looks at the server's tables, and what is wrong with them: nil where all is well.
+func (s *Sink) compare(ctx context.Context) (*sink.SchemaError, map[string]*found, error) {
 	db := s.cfg.Database
 	op := "look at the tables of " + ident(db)
 	server, err := s.find(ctx, op)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	schema := &sink.SchemaError{}
 	if len(server) == 0 && db != "default" {
 		exists := false
 		sql := "SELECT name FROM system.databases WHERE name = " + quote(db)
 		if err := s.query(ctx, op, sql, func(driver.Rows) error { exists = true; return nil }); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if !exists {
 			schema.Problems = append(schema.Problems, fmt.Sprintf("database %s is missing, or may not be seen by this user", db))
@@ -87,9 +90,9 @@ func (s *Sink) compare(ctx context.Context) (*sink.SchemaError, error) {
 		compareView(schema, db, &s.layout.views[i], server[s.layout.views[i].name])
 	}
 	if len(schema.Problems) == 0 {
-		return nil, nil
+		return nil, server, nil
 	}
-	return schema, nil
+	return schema, server, nil
 }
 
 func (s *Sink) find(ctx context.Context, op string) (map[string]*found, error) {
@@ -196,9 +199,9 @@ func compareView(schema *sink.SchemaError, db string, want *viewDef, have *found
 	switch {
 	case have == nil:
 		schema.Problems = append(schema.Problems, "view "+want.name+" is missing")
+		schema.DDL = append(schema.DDL, want.create(db))
 	case have.engine != "View":
 		schema.Problems = append(schema.Problems, fmt.Sprintf("%s is a table (%s), and should be a view: give the pipeline another table name", want.name, have.engine))
-		return
 	default:
 		ok := true
 		for _, c := range want.columns {
@@ -210,11 +213,10 @@ func compareView(schema *sink.SchemaError, db string, want *viewDef, have *found
 				schema.Problems = append(schema.Problems, fmt.Sprintf("view %s: column %s is %s and should be %s", want.name, c.name, typ, c.typ))
 			}
 		}
-		if ok {
-			return
+		if !ok {
+			schema.DDL = append(schema.DDL, want.replace(db))
 		}
 	}
-	schema.DDL = append(schema.DDL, want.create(db))
 }
 
 // sameType compares types whatever their spacing, and takes a string whose dictionary someone has added.

@@ -16,6 +16,11 @@ type viewDef struct {
 }
 
 func (v *viewDef) create(database string) string {
+	return fmt.Sprintf("CREATE VIEW IF NOT EXISTS %s AS\n%s", qualified(database, v.name), v.query)
+}
+
+// replace is for a name that is known to be a view's: servers replace a table in its place, with all its rows.
+func (v *viewDef) replace(database string) string {
 	return fmt.Sprintf("CREATE OR REPLACE VIEW %s AS\n%s", qualified(database, v.name), v.query)
 }
 

@@ -134,7 +134,7 @@ TTL toDateTime(greatest(least(received_at, toDateTime64('2100-01-01', 3, 'UTC'))
 SETTINGS non_replicated_deduplication_window = 1000
 COMMENT 'weir: records and rows that could not go on, and why';
 
-CREATE OR REPLACE VIEW `my-db`.`t` AS
+CREATE VIEW IF NOT EXISTS `my-db`.`t` AS
 SELECT
     window_start,
     window_end,
@@ -254,7 +254,7 @@ FROM
 )
 SETTINGS do_not_merge_across_partitions_select_final = 1;
 
-CREATE OR REPLACE VIEW `my-db`.`weir_completeness` AS
+CREATE VIEW IF NOT EXISTS `my-db`.`weir_completeness` AS
 SELECT
     site,
     pipeline,

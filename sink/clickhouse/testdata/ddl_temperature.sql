@@ -84,7 +84,7 @@ ORDER BY (`site`, `pipeline`, `topic`, `topic_id`, `partition`, `rev`, `segment`
 SETTINGS non_replicated_deduplication_window = 1000
 COMMENT 'weir: records and rows that could not go on, and why';
 
-CREATE OR REPLACE VIEW `weir`.`temps` AS
+CREATE VIEW IF NOT EXISTS `weir`.`temps` AS
 SELECT
     window_start,
     window_end,
@@ -107,7 +107,7 @@ FROM
 )
 SETTINGS do_not_merge_across_partitions_select_final = 1;
 
-CREATE OR REPLACE VIEW `weir`.`weir_completeness` AS
+CREATE VIEW IF NOT EXISTS `weir`.`weir_completeness` AS
 SELECT
     site,
     pipeline,

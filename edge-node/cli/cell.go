@@ -75,11 +75,15 @@ func (c column) text(v any) string {
 	return fmt.Sprint(v)
 }
 
-// json writes a value as JSON. Decimals come as a type that would print as text.
+// json writes a value as JSON, by what the column is: decimals come as a type that would print as text, and days as
+// times.
 func (c column) json(b *bytes.Buffer, v any) error {
 	if s, ok := plainValue(v).(fmt.Stringer); ok && c.number {
 		b.WriteString(s.String())
 		return nil
+	}
+	if t, ok := plainValue(v).(time.Time); ok && c.layout == time.DateOnly {
+		return writeJSONString(b, t.Format(c.layout))
 	}
 	return writeJSON(b, v)
 }

@@ -108,7 +108,8 @@ func exitCode(ctx context.Context, err error) int {
 	var away *unreachableError
 	var differs *differsError
 	var toSink *sink.Error
-	var network net.Error
+	var network *net.OpError
+	var name *net.DNSError
 	var server *clickhouse.Exception
 	switch {
 	case errors.As(err, &silent):
@@ -128,7 +129,7 @@ func exitCode(ctx context.Context, err error) int {
 			return exitUnreachable
 		}
 		return exitFailed
-	case errors.As(err, &toSink) && toSink.Class == sink.Retry, errors.As(err, &network):
+	case errors.As(err, &toSink) && toSink.Class == sink.Retry, errors.As(err, &network), errors.As(err, &name):
 		return exitUnreachable
 	}
 	return exitFailed

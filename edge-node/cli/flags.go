@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -69,6 +70,20 @@ func (f *nodeFlags) load(a *app) (config.Node, error) {
 		}
 	}
 	return n, nil
+}
+
+// onlyOne refuses flags that exclude each other.
+func onlyOne(cmd *cobra.Command, names ...string) error {
+	var given []string
+	for _, n := range names {
+		if cmd.Flags().Changed(n) {
+			given = append(given, "--"+n)
+		}
+	}
+	if len(given) > 1 {
+		return usagef(cmd, "%s exclude each other", strings.Join(given, " and "))
+	}
+	return nil
 }
 
 func flagNames(cmd *cobra.Command) []string {

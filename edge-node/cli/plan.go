@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -20,8 +21,9 @@ func pipelineFiles(args []string) ([]string, error) {
 	var files []string
 	for _, arg := range args {
 		info, err := os.Stat(arg)
-		if err != nil && arg != "-" {
-			return nil, err
+		var path *fs.PathError
+		if errors.As(err, &path) && arg != "-" {
+			return nil, fmt.Errorf("read %s: %w", arg, path.Err)
 		}
 		if arg == "-" || !info.IsDir() {
 			files = append(files, arg)

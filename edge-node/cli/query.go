@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,8 +54,9 @@ In JSON, times are RFC 3339 and 64-bit integers are plain numbers.`,
 	cmd.Flags().BoolVar(&q.json, "json", false, "print a JSON array of objects")
 	cmd.Flags().BoolVar(&q.jsonl, "jsonl", false, "print one JSON object per line")
 	cmd.Flags().BoolVar(&q.csv, "csv", false, "print CSV with a header")
-	cmd.MarkFlagsMutuallyExclusive("json", "jsonl", "csv")
-	cmd.MarkFlagsMutuallyExclusive("url", "pipeline")
+	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
+		return errors.Join(onlyOne(cmd, "json", "jsonl", "csv"), onlyOne(cmd, "url", "pipeline"))
+	}
 	return cmd
 }
 
@@ -82,6 +84,12 @@ func (a *app) query(ctx context.Context, q *query, sql string) error {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
+	if answersNothing(sql) {
+		if err := conn.Exec(ctx, sql); err != nil {
+			return queryError(err, target)
+		}
+		return nil
+	}
 	rows, err := conn.Query(ctx, sql)
 	if err != nil {
 		return queryError(err, target)
@@ -91,6 +99,34 @@ func (a *app) query(ctx context.Context, q *query, sql string) error {
 		return queryError(err, target)
 	}
 	return nil
+}
+
+// silentWords begin statements that have no answer: the native protocol ends those without a block, which the client
+// takes for a lost connection when it waits for one.
+var silentWords = []string{
+	"ALTER", "ATTACH", "CREATE", "DELETE", "DETACH", "DROP", "EXCHANGE", "GRANT", "INSERT", "OPTIMIZE", "RENAME",
+	"REVOKE", "SET", "SYSTEM", "TRUNCATE", "UNDROP", "UPDATE", "USE",
+}
+
+// answersNothing tells whether a statement is one of those, by its first word.
+func answersNothing(sql string) bool {
+	for {
+		sql = strings.TrimSpace(sql)
+		var ok bool
+		switch {
+		case strings.HasPrefix(sql, "--"), strings.HasPrefix(sql, "#"):
+			_, sql, ok = strings.Cut(sql, "\n")
+		case strings.HasPrefix(sql, "/*"):
+			_, sql, ok = strings.Cut(sql, "*/")
+		default:
+			word, _, _ := strings.Cut(sql, " ")
+			word, _, _ = strings.Cut(word, "\n")
+			return slices.Contains(silentWords, strings.ToUpper(strings.TrimSpace(word)))
+		}
+		if !ok {
+			return false
+		}
+	}
 }
 
 // target finds out which server is meant.
@@ -140,12 +176,9 @@ func openClickHouse(target config.Secret) (driver.Conn, error) {
 func queryError(err error, target config.Secret) error {
 	var server *clickhouse.Exception
 	if errors.As(err, &server) {
+		// The message names the error's symbol by itself.
 		msg := strings.TrimSpace(strings.TrimPrefix(server.Message, "DB::Exception: "))
-		name := server.CodeName
-		if name == "" {
-			name = strings.TrimPrefix(server.Name, "DB::")
-		}
-		said := fmt.Errorf("ClickHouse error %d (%s): %s%w", server.Code, name, msg, hidden{err})
+		said := fmt.Errorf("ClickHouse error %d: %s%w", server.Code, msg, hidden{err})
 		if refusesLogin(server.Code) {
 			return &unreachableError{said, "check user and password in the URL"}
 		}

@@ -25,6 +25,7 @@ type tableSheet struct {
 	width []int
 	held  [][]string // rows kept until the widths are known; nil after that
 	bytes int
+	line  []byte // reused
 }
 
 // What decides the widths, at most.
@@ -86,21 +87,28 @@ func (t *tableSheet) flush() error {
 }
 
 func (t *tableSheet) print(texts []string) error {
+	line := t.line[:0]
 	for i, s := range texts {
 		if i > 0 {
-			_, _ = t.w.WriteString("  ") // bufio keeps its first error
+			line = append(line, "  "...)
 		}
-		pad := strings.Repeat(" ", max(0, t.width[i]-utf8.RuneCountInString(s)))
-		switch {
-		case t.cols[i].number:
-			_, _ = t.w.WriteString(pad + s)
-		case i == len(texts)-1:
-			_, _ = t.w.WriteString(s)
-		default:
-			_, _ = t.w.WriteString(s + pad)
+		pad := max(0, t.width[i]-utf8.RuneCountInString(s))
+		if t.cols[i].number {
+			line = append(appendSpaces(line, pad), s...)
+		} else {
+			line = appendSpaces(append(line, s...), pad)
 		}
 	}
-	return t.w.WriteByte('\n')
+	t.line = append(bytes.TrimRight(line, " "), '\n')
+	_, err := t.w.Write(t.line)
+	return err
+}
+
+func appendSpaces(b []byte, n int) []byte {
+	for range n {
+		b = append(b, ' ')
+	}
+	return b
 }
 
 func (t *tableSheet) end() error {

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the example operators. "build.sh" writes each .wasm beside its source; "build.sh --check" builds into a temporary
+# Builds the example operators and the hostile guest of the tests. "build.sh" writes each .wasm beside its source; "build.sh --check" builds into a temporary
 # folder and fails if a committed .wasm differs from its source.
 #
 # C needs clang and wasm-ld (CLANG names the compiler, clang-19 otherwise); Go needs the toolchain of go.mod. Builds are
@@ -9,9 +9,8 @@ cd "$(dirname "$0")"
 root=$(cd ../.. && pwd)
 clang=${CLANG:-clang-19}
 check=
-out=.
 case "${1:-}" in
---check) check=1; out=$(mktemp -d); trap 'rm -rf "$out"' EXIT ;;
+--check) check=1; tmp=$(mktemp -d); trap 'rm -rf "$tmp"' EXIT ;;
 "") ;;
 *) echo "usage: build.sh [--check]" >&2; exit 2 ;;
 esac
@@ -22,23 +21,25 @@ build_c() { # name, source, folder of the result
 		-Wl,--no-entry,--strip-all,--gc-sections,-z,stack-size=16384 -o "$3/$1.wasm" "$2"
 }
 
-build_go() { # name
+build_go() { # name, folder of the result
 	(cd "$root" && GOOS=wasip1 GOARCH=wasm CGO_ENABLED=0 GOFLAGS= go build -trimpath -buildvcs=false -buildmode=c-shared \
 		-ldflags='-s -w -buildid=' -o "$2/$1.wasm" "./examples/operators/$1")
 }
 
 command -v "$clang" >/dev/null || { echo "build.sh: no $clang: install clang and lld, or set CLANG" >&2; exit 1; }
 status=0
-for name in calibrate severity calibrate-go severity-go; do
-	to=$out/$name
-	mkdir -p "$to"
+for name in calibrate severity calibrate-go severity-go hostile; do
+	src=$root/examples/operators/$name
+	[ "$name" != hostile ] || src=$root/operators/wasm/testdata/hostile
+	to=$src
+	[ -z "$check" ] || to=$tmp
 	case $name in
-	*-go) build_go "$name" "$(cd "$to" && pwd)" ;;
-	*) build_c "$name" "$name/$name.c" "$to" ;;
+	*-go) build_go "$name" "$to" ;;
+	*) build_c "$name" "$src/$name.c" "$to" ;;
 	esac
 	chmod 644 "$to/$name.wasm"
-	if [ -n "$check" ] && ! cmp -s "$to/$name.wasm" "$name/$name.wasm"; then
-		echo "examples/operators/$name/$name.wasm is not what its source builds to: run examples/operators/build.sh" >&2
+	if [ -n "$check" ] && ! cmp -s "$to/$name.wasm" "$src/$name.wasm"; then
+		echo "${src#"$root/"}/$name.wasm is not what its source builds to: run examples/operators/build.sh" >&2
 		status=1
 	fi
 done

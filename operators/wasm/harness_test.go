@@ -15,6 +15,18 @@ import (
 	"github.com/weir-stream/weir/operators"
 )
 
+// compiled is the code of the modules that tests use again and again.
+var compiled = NewCache()
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if err := compiled.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
 // chain is a pool and the opened instances of some steps, as a lane has them.
 type chain struct {
 	pool  *batch.Pool
@@ -25,6 +37,9 @@ type chain struct {
 
 func newStep(t testing.TB, cfg Config, in *batch.Schema) *Step {
 	t.Helper()
+	if cfg.Cache == nil {
+		cfg.Cache = compiled
+	}
 	s, err := New(context.Background(), cfg, in)
 	if err != nil {
 		t.Fatal(err)

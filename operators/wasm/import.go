@@ -180,6 +180,9 @@ func (im *importer) locate(i int, addr uint32, rootOffset, rows int) *CallError 
 		return err.in("buffers")
 	}
 	validity := binary.LittleEndian.Uint32(ptrs)
+	if validity == 0 && a.nulls > 0 {
+		return outputError("null_count is %d, but there is no validity bitmap", a.nulls)
+	}
 	offsets := uint32(0)
 	if nb == 3 {
 		offsets = binary.LittleEndian.Uint32(ptrs[4:])
@@ -193,9 +196,6 @@ func (im *importer) locate(i int, addr uint32, rootOffset, rows int) *CallError 
 		}
 	}
 	end := f.offset + rows
-	if validity == 0 && a.nulls > 0 {
-		return outputError("null_count is %d, but there is no validity bitmap", a.nulls)
-	}
 	if rows == 0 {
 		return nil
 	}

@@ -258,9 +258,9 @@ func (o *operator) lineage(rows, rowsIn int) (result, *CallError) {
 		return r, nil
 	}
 	from := batch.As[int32](o.im.cols[o.step.row].Values)
-	last, kinds, run := int32(-1), 0, 0
+	last, kinds, run := int32(0), 0, 0
 	for i, f := range from {
-		if f == last {
+		if f == last && i > 0 {
 			if run++; run > o.step.cfg.MaxExpansion {
 				return r, outputError("row %d became more than %d rows", f, o.step.cfg.MaxExpansion)
 			}

@@ -159,6 +159,8 @@ func TestEval(t *testing.T) {
 		{`int("42")`, "42", "int64"},
 		{`int(device)`, `fails: int(device): "pump-7" is no int64`, "int64"},
 		{`int(temp * 1e300)`, "fails: int(temp * 1e+300): 2.15e+301 does not fit int64", "int64"},
+		{`int(temp * 0 + 9223372036854775808.0)`, "fails: int(temp * 0 + 9.223372036854776e+18): 9223372036854776000 does not fit int64", "int64"},
+		{`int(temp * 0 - 9223372036854775808.0)`, "-9223372036854775808", "int64"},
 		{`int(big)`, "fails: int(big): 18446744073709551615 does not fit int64", "int64"},
 		{`int(on)`, "1", "int64"},
 		{`float("1e3")`, "1000", "float64"},

@@ -42,7 +42,7 @@ func (m *mask) ones(n int) {
 	}
 }
 
-// load reads n bits of an Arrow bitmap from row start, a multiple of 64; the bits behind are cleared.
+// load reads n bits of an Arrow bitmap from row start, a multiple of 64.
 func (m *mask) load(src []byte, start, n int) {
 	src = src[start>>3 : (start+n+7)>>3]
 	w := 0
@@ -55,11 +55,6 @@ func (m *mask) load(src []byte, start, n int) {
 		for i, b := range src {
 			m[w] |= uint64(b) << (8 * i)
 		}
-		w++
-	}
-	clear(m[w:])
-	if rest := n & 63; rest != 0 {
-		m[n>>6] &= 1<<rest - 1
 	}
 }
 

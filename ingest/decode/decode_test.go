@@ -149,8 +149,8 @@ var randomColumns = func() schema.Columns {
 func TestCuts(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	records := randomRecords(rng, 300)
-	want, wantRejects, _ := decodeAll(t, randomColumns, Options{}, 32<<20, records, batch.Partition{})
-	single, _, n := decodeAll(t, randomColumns, Options{MaxRows: 1}, 32<<20, records, batch.Partition{})
+	want, wantRejects, _ := decodeAll(t, randomColumns, Options{}, 8<<20, records, batch.Partition{})
+	single, _, n := decodeAll(t, randomColumns, Options{MaxRows: 1}, 64<<10, records, batch.Partition{})
 	if n != len(records) || !reflect.DeepEqual(single, want) {
 		t.Errorf("one record per batch: %d batches, other rows", n)
 	}

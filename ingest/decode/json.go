@@ -147,7 +147,12 @@ func (j *jsonFormat) object(n *node, data []byte, p, depth int) int {
 		if p < len(data) && data[p] == '}' && next > 0 {
 			return p + 1
 		}
-		if i := n.predict(data, p, next); i >= 0 {
+		if next < len(n.hints) && n.hints[next].matchShort(data, p) {
+			h := &n.hints[next]
+			p += int(h.n)
+			child = h.child
+			next++
+		} else if i := n.predict(data, p, next); i >= 0 {
 			h := &n.hints[i]
 			p += int(h.n)
 			child, next = h.child, i+1
@@ -278,6 +283,13 @@ func (n *node) predict(data []byte, p, next int) int {
 		}
 	}
 	return -1
+}
+
+// matchShort is match for hints of 8 to 16 bytes, as most are. It is small enough to be inlined.
+func (h *hint) matchShort(data []byte, p int) bool {
+	n := int(h.n)
+	return uint(n-8) <= 8 && p+n < len(data) && binary.LittleEndian.Uint64(data[p:]) == h.a &&
+		binary.LittleEndian.Uint64(data[p+n-8:]) == h.b && data[p+n] > ' '
 }
 
 // match tells whether data has the hint at p and a value's first byte after it.

@@ -32,7 +32,7 @@ func (n *node) add(sc *schema.Column, c *column) error {
 	if n.children != nil {
 		return belowScalar(n.anyColumn(), sc.Name, n.path)
 	}
-	l := &leaf{col: c, op: opOf(c.Type), path: n.path, epoch: sc.Epoch, also: n.leaf}
+	l := &leaf{col: c, op: opOf(c.Type), path: n.path, epoch: sc.Epoch, also: n.leaf, minute: newMinuteCache()}
 	n.leaf = l
 	return nil
 }

@@ -146,6 +146,8 @@ func TestJSONValues(t *testing.T) {
 		{"timestamp[s]", ms, `"2016-12-31T23:00:00+1:00"`, nil, batch.ReasonWrongType, "zone"},
 		{"timestamp[s]", ms, `"2016-12-31T23:00:00+24:00"`, nil, batch.ReasonWrongType, "offset"},
 		{"timestamp[s]", ms, `"yesterday, or the day before"`, nil, batch.ReasonWrongType, `YYYY-MM-DD): "yesterday, or the day before" at byte 5`},
+		{"timestamp[s]", ms, `"` + strings.Repeat(`\u0000`, 16) + `:05Z"`, nil, batch.ReasonWrongType, "YYYY-MM-DD"},
+		{"timestamp[s]", ms, `"` + strings.Repeat("\x00", 16) + `:05Z"`, nil, batch.ReasonMalformed, "byte 6"},
 		{"timestamp[s]", ms, `""`, nil, batch.ReasonWrongType, "too short"},
 		{"timestamp[ns]", ms, `"2262-04-11T23:47:16.854775807Z"`, int64(9223372036854775807), "", ""},
 		{"timestamp[ns]", ms, `"2262-04-11T23:47:16.854775808Z"`, nil, batch.ReasonOutOfRange, ""},
@@ -181,7 +183,7 @@ func TestJSONValues(t *testing.T) {
 		for _, form := range []string{`{"v":%s}`, `{"v":%s,"room":"                "}`, "{ \"v\" :\n%s }"} {
 			data := fmt.Sprintf(form, c.json)
 			records := []batch.Record{{Value: []byte(data)}, {Value: []byte(data)}}
-			rows, rejects, _ := decodeAll(t, cols, Options{}, 1<<16, records, batch.Partition{})
+			rows, rejects, _ := decodeAll(t, cols, Options{}, 8<<10, records, batch.Partition{})
 			for i := range records {
 				name := fmt.Sprintf("%s %s", c.typ, data)
 				if c.reason != "" {
@@ -293,7 +295,7 @@ func TestJSONRecords(t *testing.T) {
 		}
 	})
 	t.Run("one record per batch", func(t *testing.T) {
-		rows, rejects, batches := decodeAll(t, cols, Options{MaxRows: 1}, 1<<20, together, batch.Partition{})
+		rows, rejects, batches := decodeAll(t, cols, Options{MaxRows: 1}, 16<<10, together, batch.Partition{})
 		if batches != len(cases) {
 			t.Errorf("%d batches", batches)
 		}
@@ -305,7 +307,7 @@ func TestJSONRecords(t *testing.T) {
 		t.Run(cases[i].name, func(t *testing.T) {
 			// Three times, so that what was learned of the record meets it again.
 			same := []batch.Record{together[i], together[i], together[i]}
-			rows, rejects, _ := decodeAll(t, cols, Options{}, 1<<20, same, batch.Partition{})
+			rows, rejects, _ := decodeAll(t, cols, Options{}, 16<<10, same, batch.Partition{})
 			for k := range same {
 				check(t, i, rows[k], rejects[k])
 			}

@@ -152,13 +152,18 @@ func (j *jsonFormat) binary(l *leaf, data []byte, p int) int {
 func (j *jsonFormat) timestamp(l *leaf, data []byte, p int) int {
 	c, row := l.col, j.w.row
 	if data[p] == '"' {
-		text, next := j.quoted(data, p)
-		if next < 0 {
-			return next
-		}
-		sec, nanos, problem := l.minute.parseTime(text)
-		if problem != "" {
-			return j.wrongText(l, data, p, next, "not an RFC 3339 timestamp ("+string(problem)+")")
+		sec, nanos, next := l.minute.parseShort(data[p+1:])
+		if next > 0 {
+			next += p + 1
+		} else {
+			var text []byte
+			if text, next = j.quoted(data, p); next < 0 {
+				return next
+			}
+			var problem timeProblem
+			if sec, nanos, problem = l.minute.parseTime(text); problem != "" {
+				return j.wrongText(l, data, p, next, "not an RFC 3339 timestamp ("+string(problem)+")")
+			}
 		}
 		v, ok := timeIn(sec, nanos, c.Type.Unit)
 		if !ok {

@@ -43,12 +43,10 @@ func decodeAll(t testing.TB, cols schema.Columns, opts Options, arena int, recor
 	if err != nil {
 		t.Fatal(err)
 	}
-	mem := batch.Bytes(make([]uint64, (arena+7)/8))
+	mem, poison := batch.Bytes(make([]uint64, (arena+7)/8)), bytes.Repeat([]byte{0xa5}, arena)
 	var b batch.Batch
 	for len(records) > 0 {
-		for i := range mem {
-			mem[i] = 0xa5
-		}
+		copy(mem, poison)
 		a := batch.NewArena(mem)
 		b.Begin(d.Schema(), part, records)
 		d.Decode(&b, &a)

@@ -8,10 +8,44 @@ import (
 	"github.com/weir-stream/weir/ingest/batch"
 )
 
-// minuteCache remembers the date, hour and minute of the last timestamp of a column: the next one has mostly the same.
+// minuteCache remembers the date, hour and minute of the last timestamp of a column: the next one has mostly the same. newMinuteCache makes it.
 type minuteCache struct {
 	head [2]uint64 // "2006-01-02T15:04" as it was written
 	sec  int64
+}
+
+func newMinuteCache() minuteCache {
+	const zero = "1970-01-01T00:00" // so that the cache never holds what is not a time
+	return minuteCache{head: [2]uint64{binary.LittleEndian.Uint64([]byte(zero)), binary.LittleEndian.Uint64([]byte(zero[8:]))}}
+}
+
+// parseShort reads what most timestamps are, after the quote at the begin of b: the minute of the last one, seconds, up
+// to nine digits of a fraction, Z, and the closing quote. end is the index after that, or 0 where it is not so.
+func (m *minuteCache) parseShort(b []byte) (sec int64, nanos int64, end int) {
+	if len(b) < len(`2006-01-02T15:04:05Z"`) ||
+		binary.LittleEndian.Uint64(b) != m.head[0] || binary.LittleEndian.Uint64(b[8:]) != m.head[1] {
+		return 0, 0, 0
+	}
+	s := twoDigits(b[17:])
+	if b[16] != ':' || s > 59 {
+		return 0, 0, 0
+	}
+	i := 19
+	if b[i] == '.' {
+		i = 20
+		for i < len(b) && i < 29 && b[i]-'0' <= 9 {
+			nanos = nanos*10 + int64(b[i]-'0')
+			i++
+		}
+		if i == 20 {
+			return 0, 0, 0
+		}
+		nanos *= int64(pow10[29-i])
+	}
+	if i+1 >= len(b) || b[i]|0x20 != 'z' || b[i+1] != '"' {
+		return 0, 0, 0
+	}
+	return m.sec + int64(s), nanos, i + 2
 }
 
 // timeProblem says why a text is not a timestamp; the empty string is no problem.

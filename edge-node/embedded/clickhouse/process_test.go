@@ -202,7 +202,17 @@ func TestHostileClients(t *testing.T) {
 	if got := scan[uint64](t, conn, "SELECT count() FROM t"); got != 0 {
 		t.Errorf("%d rows of inserts that never ended", got)
 	}
-	send(whole, time.Second)
+	nc, err := net.Dial("tcp", p.Native)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if _, err := nc.Write(whole); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); scan[uint64](t, conn, "SELECT count() FROM t") == 0 && time.Now().Before(deadline); {
+		time.Sleep(5 * time.Millisecond)
+	}
 	if got := scan[uint64](t, conn, "SELECT count() FROM t"); got != 50 {
 		t.Errorf("%d rows of the one insert that did end", got)
 	}

@@ -380,10 +380,11 @@ var zeroOffset = batch.Bytes(make([]int32, 1))
 
 // checkOffsets tells whether offsets never fall, and lie within n bytes of values.
 func checkOffsets(off []int32, n int) *CallError {
-	// One pass without branches: the sign of any negative difference stays in the or.
+	// One pass without branches: the sign of a negative offset or difference stays in the or. Of two offsets that are not
+	// negative the difference does not overflow.
 	bad, last := off[0], off[0]
 	for _, o := range off[1:] {
-		bad |= o - last
+		bad |= o | (o - last)
 		last = o
 	}
 	if bad >= 0 && int(last) <= n {

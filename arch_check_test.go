@@ -21,6 +21,7 @@ type architecture struct {
 	module         string
 	folders, built []string
 	imports        map[string][]string
+	guests         []string
 	wiring         []string
 	testSupport    []string
 	testImports    []string
@@ -125,7 +126,7 @@ func (a *architecture) checkPackage(dir string, files []sourceFile) []string {
 				problems = append(problems, fmt.Sprintf("%s: %s is imported for its side effects; call what is needed", f.at(spec.Pos()), imported))
 			}
 		}
-		if !f.isTest() {
+		if !f.isTest() && !covers(a.guests, dir) {
 			problems = append(problems, inits(f)...)
 		}
 	}
@@ -232,6 +233,7 @@ func TestArchitectureCheckComplains(t *testing.T) {
 		"comment of another":        {"sink/a.go", "// Sends things.\npackage p", "no package comment"},
 		"bad name":                  {"sink/a.go", "// Package util does.\npackage util", "must not be called util"},
 		"init":                      {"sink/a.go", doc + "package p\nfunc init() {}", "a.go:3: init()"},
+		"init of a guest":           {"examples/operators/x/a.go", "// X does.\npackage main\nfunc init() {}", ""},
 		"method called init":        {"sink/a.go", doc + "package p\ntype t int\nfunc (t) init() {}", ""},
 		"side effects":              {"sink/clickhouse/a.go", doc + "package p\nimport _ \"github.com/ClickHouse/clickhouse-go/v2\"", "side effects"},
 		"testing in the product":    {"sink/a.go", doc + "package p\nimport \"testing\"", "belongs in test files"},

@@ -85,12 +85,12 @@ func (x *intArith) constant(e *Evaluator, out, a []int64, c int64, valid *mask) 
 			out[i] = s
 		}
 	case '*':
+		lo, hi := factors(c)
 		for i, v := range a {
-			p, ok := mul(v, c)
-			if !ok {
+			if v < lo || v > hi {
 				e.failText(i, valid, x.text)
 			}
-			out[i] = p
+			out[i] = v * c
 		}
 	case '%':
 		for i, v := range a {
@@ -104,6 +104,20 @@ func (x *intArith) constant(e *Evaluator, out, a []int64, c int64, valid *mask) 
 				out[i] = v % c
 			}
 		}
+	}
+}
+
+// factors is the range of what can be multiplied by a constant without overflow.
+func factors(c int64) (lo, hi int64) {
+	switch {
+	case c > 0:
+		return math.MinInt64 / c, math.MaxInt64 / c
+	case c == 0:
+		return math.MinInt64, math.MaxInt64
+	case c == -1:
+		return -math.MaxInt64, math.MaxInt64
+	default:
+		return math.MaxInt64 / c, math.MinInt64 / c
 	}
 }
 

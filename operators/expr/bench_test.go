@@ -2,6 +2,7 @@ package expr
 
 import (
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/weir-stream/weir/ingest/batch"
@@ -105,6 +106,9 @@ func TestNoAllocations(t *testing.T) {
 		`n > 500 ? device : status`, `round(temp, 1) ** 2`, `len(trim(replace(device, "e", "é")))`, `min(n, 3, temp)`, `device < status`,
 		`status in ["a","b","c","d","e","f","g","h","ok"]`, `n in [1,2,3,4,5,6,7,8,9,10]`,
 	} {
+		if raceEnabled && strings.Contains(src, "matches") {
+			continue
+		}
 		p, err := Compile(src, in.Schema)
 		if err != nil {
 			t.Fatal(err)

@@ -79,6 +79,9 @@ func TestMul(t *testing.T) {
 			if a == math.MinInt64 || b == math.MinInt64 {
 				fits = a == 0 || b == 0 || a == 1 || b == 1
 			}
+			if lo, hi := factors(b); (a >= lo && a <= hi) != fits {
+				t.Errorf("%d can be multiplied by %d to %d, %d fits is %v", b, lo, hi, a, fits)
+			}
 			if got != want || ok != fits {
 				t.Errorf("%d * %d = %d %v, want %d %v", a, b, got, ok, want, fits)
 			}

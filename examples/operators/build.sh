@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds the example operators and the hostile guest of the tests. "build.sh" writes each .wasm beside its source; "build.sh --check" builds into a temporary
-# folder and fails if a committed .wasm differs from its source.
+# Builds the example operators, and the guests of the tests of operators/wasm. "build.sh" writes each .wasm beside its
+# source; "build.sh --check" builds into a temporary folder and fails if a committed .wasm differs from its source.
 #
 # C needs clang and wasm-ld (CLANG names the compiler, clang-19 otherwise); Go needs the toolchain of go.mod. Builds are
 # reproducible: no paths, no debug information, no time.
@@ -28,9 +28,9 @@ build_go() { # name, folder of the result
 
 command -v "$clang" >/dev/null || { echo "build.sh: no $clang: install clang and lld, or set CLANG" >&2; exit 1; }
 status=0
-for name in calibrate severity calibrate-go severity-go hostile; do
+for name in calibrate severity calibrate-go severity-go hostile filter; do
 	src=$root/examples/operators/$name
-	[ "$name" != hostile ] || src=$root/operators/wasm/testdata/hostile
+	[ -d "$src" ] || src=$root/operators/wasm/testdata/$name
 	to=$src
 	[ -z "$check" ] || to=$tmp
 	case $name in

@@ -215,7 +215,12 @@ func schemaOf(t testing.TB, fields ...string) *batch.Schema {
 // example is the committed module of an example operator.
 func example(t testing.TB, name string) []byte {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join("..", "..", "examples", "operators", name, name+".wasm"))
+	return guestFile(t, filepath.Join("..", "..", "examples", "operators", name, name+".wasm"))
+}
+
+func guestFile(t testing.TB, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,14 +13,7 @@ import (
 	"github.com/weir-stream/weir/ingest/batch"
 )
 
-func hostile(t testing.TB) []byte {
-	t.Helper()
-	b, err := os.ReadFile("testdata/hostile/hostile.wasm")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
+func hostile(t testing.TB) []byte { return guestFile(t, "testdata/hostile/hostile.wasm") }
 
 // hostileRows has an id equal to the row number, a name of its own, and a value that is null in every fifth row.
 func hostileRows(t testing.TB, n int) (*batch.Schema, [][]any) {

@@ -60,6 +60,7 @@ static bool weir_next(weir_json *object, weir_str *key, weir_json *value); /* en
 
 static int32_t weir_rows(void);                     /* rows of the input */
 static bool weir_valid(int column, int32_t row);    /* not null */
+static const uint8_t *weir_validity(int column);    /* its bitmap, or NULL when nothing is null: for tight loops */
 static bool weir_bool(int column, int32_t row);
 static weir_str weir_string(int column, int32_t row);
 static const void *weir_values(int column);         /* fixed width values, of the column's type */
@@ -268,8 +269,9 @@ WEIR_COLD double weir_number(weir_json v, double otherwise) {
 
 WEIR_API int32_t weir_rows(void) { return weir_g.rows; }
 WEIR_API const void *weir_in_buffer(int c, int i) { return weir_g.batch->children[c]->buffers[i]; }
+WEIR_API const uint8_t *weir_validity(int c) { return (const uint8_t *)weir_in_buffer(c, 0); }
 WEIR_API bool weir_valid(int c, int32_t r) {
-  const uint8_t *v = (const uint8_t *)weir_in_buffer(c, 0);
+  const uint8_t *v = weir_validity(c);
   return !v || (v[r >> 3] >> (r & 7) & 1);
 }
 WEIR_API const void *weir_values(int c) { return weir_in_buffer(c, 1); }
@@ -353,11 +355,16 @@ __attribute__((unused, noinline)) static bool weir_take_column(int o, const int3
     for (int32_t i = 0; i < n; i++) bytes += (size_t)(off[sel[i] + 1] - off[sel[i]]);
     if (!weir_new_strings(o, n, bytes)) return false;
     char *to = c->data;
+    int32_t *ends = c->offsets + 1;
+    /* Where the room behind the data is still free, short strings are copied as 16 bytes, whatever their length: what is
+       too much is written over by the next one. Reading too much is fine, since the windows are not the end of memory. */
+    bool loose = weir_g.room_end - to >= 16 && bytes <= (size_t)(weir_g.room_end - to) - 16;
     for (int32_t i = 0; i < n; i++) {
       int32_t start = off[sel[i]], len = off[sel[i] + 1] - start;
-      weir_copy(to, from + start, (size_t)len);
+      if (loose && len <= 16) __builtin_memcpy(to, from + start, 16);
+      else weir_copy(to, from + start, (size_t)len);
       to += len;
-      c->offsets[i + 1] = (int32_t)(to - c->data);
+      ends[i] = (int32_t)(to - c->data);
     }
     return true;
   }

@@ -44,7 +44,7 @@ func (r *reader) document(data []byte) *yaml.Node {
 		r.addf(Pos{1, 1}, "", "the file is empty")
 		return nil
 	case err != nil:
-		r.errs = append(r.errs, r.syntaxError(err))
+		r.addSyntax(err)
 		return nil
 	}
 	err = decodeNode(dec, &second)
@@ -54,7 +54,7 @@ func (r *reader) document(data []byte) *yaml.Node {
 			"a second document begins here").WithHint("a file holds one; put the other in a file of its own")
 		return nil
 	case !errors.Is(err, io.EOF):
-		r.errs = append(r.errs, r.syntaxError(err))
+		r.addSyntax(err)
 		return nil
 	}
 	if doc.Kind != yaml.DocumentNode || len(doc.Content) != 1 {
@@ -198,7 +198,7 @@ func (c *treeCheck) keys(n *yaml.Node) {
 		case k.Tag == "!!merge":
 			c.r.addf(posOf(k), "", "merge keys are not supported").WithHint("repeat the keys, or use an alias for a whole value")
 		case first[k.Value] != nil:
-			c.r.addf(posOf(k), "", "the key %q is here twice", k.Value).WithHint("the first is in line %d", first[k.Value].Line)
+			c.r.addf(posOf(k), "", "the key %s is here twice", quote(k.Value)).WithHint("the first is in line %d", first[k.Value].Line)
 		default:
 			first[k.Value] = k
 		}
@@ -211,6 +211,11 @@ func posOf(n *yaml.Node) Pos { return Pos{Line: max(n.Line, 1), Col: max(n.Colum
 var timestampInFlow = regexp.MustCompile(`[:,{] *timestamp\[(s|ms|us|ns)\]\??[,}]`)
 
 var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
+
+func (r *reader) addSyntax(err error) {
+	e := r.syntaxError(err)
+	_ = r.addf(Pos{e.Line, e.Col}, "", "%s", e.Msg).WithHint("%s", e.Hint)
+}
 
 // syntaxError turns the parser's message into one with a place and a hint. The parser gives only a line, and for errors
 // of structure the line before, so the place is looked for in the text.

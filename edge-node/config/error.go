@@ -84,6 +84,9 @@ func (es Errors) Err() error {
 	if more := len(es) - maxErrors; more > 0 {
 		last := *es[maxErrors]
 		last.Path, last.Msg, last.Hint = "", fmt.Sprintf("%d more errors from here on", more), "mend the ones above first"
+		if len(es) >= 10*maxErrors {
+			last.Msg = "many more errors from here on"
+		}
 		es = append(es[:maxErrors:maxErrors], &last)
 	}
 	return es

@@ -42,20 +42,21 @@ func (e Env) expand(t Text, dir string) (Text, int, error) {
 	}
 	out := Text{Pos: t.Pos}
 	var b strings.Builder
+	from := t.places()
 	add := func(value string, at int) {
-		out.marks = append(out.marks, mark{b.Len(), t.PosAt(at)})
+		out.marks = append(out.marks, mark{b.Len(), from.at(at)})
 		b.WriteString(value)
 	}
-	in := t.Value
+	in, next := t.Value, 0 // next is the first mark that is not copied yet
 	for i := 0; i < len(in); {
 		j := strings.IndexByte(in[i:], '$')
 		if j < 0 {
 			j = len(in) - i
 		}
 		if j > 0 { // plain text keeps its own marks
-			out.marks = append(out.marks, mark{b.Len(), t.PosAt(i)})
-			for _, m := range t.marks {
-				if m.off > i && m.off < i+j {
+			out.marks = append(out.marks, mark{b.Len(), from.at(i)})
+			for ; next < len(t.marks) && t.marks[next].off < i+j; next++ {
+				if m := t.marks[next]; m.off > i {
 					out.marks = append(out.marks, mark{b.Len() + m.off - i, m.pos})
 				}
 			}

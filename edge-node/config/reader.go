@@ -57,15 +57,16 @@ func join(path, key string) string {
 
 // addf adds an error.
 func (r *reader) addf(pos Pos, path, format string, args ...any) *Error {
+	// More than are shown, so that sorting by place leaves the first ones; not so many that the input decides the work.
+	if len(r.errs) >= 10*maxErrors {
+		return &Error{}
+	}
 	if r.src != nil { // the parser puts values that are not there behind the end
 		pos.Line = min(pos.Line, len(r.src.lines))
 		pos.Col = min(pos.Col, utf8.RuneCountInString(r.src.line(pos.Line))+1)
 	}
-	e := &Error{File: r.file, Line: pos.Line, Col: pos.Col, Path: path, Msg: fmt.Sprintf(format, args...)}
-	// Keep a margin over what is shown, so that the count of the rest stays honest without growing with the input.
-	if len(r.errs) < 50*maxErrors {
-		r.errs = append(r.errs, e)
-	}
+	e := &Error{File: r.file, Line: pos.Line, Col: pos.Col, Path: path, Msg: clip(fmt.Sprintf(format, args...))}
+	r.errs = append(r.errs, e)
 	return e
 }
 
@@ -171,13 +172,27 @@ func describe(n *yaml.Node) string {
 
 // quote quotes a value for a message, cut to a readable length.
 func quote(s string) string {
-	const most = 60
-	if len(s) > most {
-		cut := most
-		for cut > 0 && s[cut]&0xc0 == 0x80 {
-			cut--
-		}
-		return fmt.Sprintf("%q…", s[:cut])
+	if short := cut(s, 60); short != s {
+		return fmt.Sprintf("%q…", short)
 	}
 	return fmt.Sprintf("%q", s)
+}
+
+// clip bounds a message, whatever of the file it repeats.
+func clip(msg string) string {
+	if short := cut(msg, 1000); short != msg {
+		return short + "…"
+	}
+	return msg
+}
+
+// cut is the beginning of a text, at most so many bytes and whole characters.
+func cut(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	for most > 0 && !utf8.RuneStart(s[most]) {
+		most--
+	}
+	return s[:most]
 }

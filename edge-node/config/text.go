@@ -37,6 +37,27 @@ func (t Text) PosAt(byteOffset int) Pos {
 	return m.pos
 }
 
+// places gives the places of bytes of a text in ascending order, each in the time it takes to get there.
+type places struct {
+	t    Text
+	next int // index of the mark after the current one
+	off  int
+	pos  Pos
+}
+
+func (t Text) places() *places { return &places{t: t, pos: t.Pos} }
+
+// at is t.PosAt(off) for an off not below the last one.
+func (p *places) at(off int) Pos {
+	for p.next < len(p.t.marks) && p.t.marks[p.next].off <= off {
+		p.off, p.pos = p.t.marks[p.next].off, p.t.marks[p.next].pos
+		p.next++
+	}
+	p.pos.Col += utf8.RuneCountInString(p.t.Value[p.off:off])
+	p.off = off
+	return p.pos
+}
+
 // Ident is a name and where it stands.
 type Ident struct {
 	Name string

@@ -11,6 +11,9 @@ import (
 // DefaultMaxRecord is the size limit of a record value where Options has none: 1 MiB, the default limit of a broker.
 const DefaultMaxRecord = 1 << 20
 
+// limitRecord bounds what MaxRecord may be: offsets into string data are 32 bits wide.
+const limitRecord = 1 << 28
+
 // Options are the limits of a decoder.
 type Options struct {
 	// MaxRecord is the largest record value taken, in bytes; a larger one is rejected as too_large. 0 is
@@ -27,6 +30,9 @@ func Formats() []string { return []string{"json"} }
 func New(name string, cols schema.Columns, opts Options) (ingest.Decoder, error) {
 	if opts.MaxRecord < 0 || opts.MaxRows < 0 {
 		return nil, fmt.Errorf("decoder limits must not be negative: max record %d, max rows %d", opts.MaxRecord, opts.MaxRows)
+	}
+	if opts.MaxRecord > limitRecord {
+		return nil, fmt.Errorf("max record %d is over the limit of %d bytes", opts.MaxRecord, limitRecord)
 	}
 	if opts.MaxRecord == 0 {
 		opts.MaxRecord = DefaultMaxRecord

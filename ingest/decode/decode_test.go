@@ -22,6 +22,7 @@ func TestNewErrors(t *testing.T) {
 		{"xml", sensorColumns, Options{}, `unknown format "xml": use one of [json]`},
 		{"json", nil, Options{}, "no columns"},
 		{"json", sensorColumns, Options{MaxRecord: -1}, "must not be negative"},
+		{"json", sensorColumns, Options{MaxRecord: 1 << 30}, "over the limit of 268435456 bytes"},
 		{"json", schema.Columns{value("a", "int8", "x"), value("b", "int8", "x", "y")}, Options{}, `column "b" is below "x", which is the value of column "a"`},
 		{"json", schema.Columns{value("b", "int8", "x", "y"), value("a", "int8", "x")}, Options{}, `column "b" is below "x", which is the value of column "a"`},
 		{"json", schema.Columns{value("b", "int8", make([]string, 65)...)}, Options{}, "at most 64 deep"},

@@ -254,8 +254,8 @@ func trimBits(bm []byte, n int) []byte {
 	return bm
 }
 
-// learn moves the estimate of string bytes per row: up at once, down slowly, with a quarter to spare.
+// learn moves the estimate of string bytes per row: up at once, down by halves, with a quarter to spare.
 func (c *column) learn(used, rows int) {
 	seen := used<<perRowShift/rows*5/4 + 1<<perRowShift
-	c.perRow = max(seen, (7*c.perRow+seen)/8)
+	c.perRow = max(seen, (c.perRow+seen)/2)
 }

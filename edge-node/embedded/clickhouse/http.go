@@ -251,6 +251,9 @@ func streams(format string) bool {
 
 // insertReader inserts rows as they arrive.
 func (s *session) insertReader(ctx context.Context, st statement, rows io.Reader, params []libchdb.Param) (libchdb.Stats, error) {
+	if err := forbidden(st.head); err != nil {
+		return libchdb.Stats{}, err
+	}
 	ins, err := s.conn.Insert(st.head, firstOf(st.format, "Values"), params)
 	if err != nil {
 		return libchdb.Stats{}, err

@@ -92,6 +92,9 @@ func (c *connection) receive(ctx context.Context, req *request, ins *libchdb.Ins
 
 // insertBytes inserts rows that are in memory.
 func (s *session) insertBytes(ctx context.Context, st statement, rows []byte, params []libchdb.Param) (libchdb.Stats, error) {
+	if err := forbidden(st.head); err != nil {
+		return libchdb.Stats{}, err
+	}
 	ins, err := s.conn.Insert(st.head, st.format, params)
 	if err != nil {
 		return libchdb.Stats{}, err

@@ -169,6 +169,9 @@ func (s *session) rememberBase(next map[string]string) error {
 
 // userStatement notes what a statement of the client does to the session. It is called before the statement runs.
 func (s *session) userStatement(st statement) error {
+	if err := forbidden(st.text); err != nil {
+		return err
+	}
 	switch st.kind {
 	case kindSet:
 		// The client's SET must land on its own settings and not on those that came with the last query.
@@ -200,8 +203,10 @@ func (s *session) query(ctx context.Context, st statement, format string, params
 
 // stream runs a SELECT and hands each part of its answer to emit, which must not keep it.
 func (s *session) stream(ctx context.Context, st statement, format string, params []libchdb.Param, emit func(chunk []byte, stats libchdb.Stats) error) error {
-	stop := s.watch(ctx)
-	defer func() { stop() }()
+	if err := forbidden(st.text); err != nil {
+		return err
+	}
+	defer s.watch(ctx)()
 	rows, err := s.conn.Stream(st.text, format, params)
 	if err != nil {
 		return s.cancelled(ctx, err)
@@ -280,6 +285,9 @@ func (s *session) header(st statement, params []libchdb.Param) ([]columnHead, er
 }
 
 func (s *session) describeInsert(st statement, params []libchdb.Param) ([]columnHead, error) {
+	if err := forbidden(st.head); err != nil {
+		return nil, err
+	}
 	plain, named := identifiers(st.columns)
 	if st.columns != "" && !named { // an expression such as * EXCEPT (x)
 		return s.describe("SELECT "+st.columns+" FROM "+st.target, params)

@@ -40,6 +40,10 @@ func (t *token) uint(v uint64) {
 
 // column adds the first n values of a column.
 func (t *token) column(f batch.Field, c *batch.Column, n int) {
+	t.uint(uint64(n))
+	if n == 0 {
+		return
+	}
 	if c.Nulls > 0 {
 		t.bytes(c.Validity[:batch.BitmapLen(n)])
 	} else {

@@ -358,23 +358,23 @@ func eqText(out *mask, off []int32, data, c []byte) {
 	rows := len(off) - 1
 	*out = mask{}
 	i := 0
-	if n := int32(len(c)); n > 0 && n <= 8 {
-		var want uint64
+	if n := len(c); n > 0 && n <= 8 {
+		w := word{n: int32(n), keep: ^uint64(0) >> (64 - 8*uint(n))}
 		for j, b := range c {
-			want |= uint64(b) << (8 * j)
+			w.want |= uint64(b) << (8 * j)
 		}
-		keep := ^uint64(0) >> (64 - 8*uint(n))
-		start := off[0]
 		var x uint64
-		// A word is read at the start of every string, so the last ones, less than a word before the end, are left over.
-		for ; i < rows && int(start)+8 <= len(data); i++ {
-			end := off[i+1]
-			got := binary.LittleEndian.Uint64(data[start:]) & keep
-			x |= bit((got^want)|uint64(uint32(end-start-n)) == 0) << (i & 63)
-			if i&63 == 63 {
+		for ; i+8 <= rows; i += 8 {
+			o := (*[9]int32)(off[i:])
+			// A word is read at the start of every string, so the last ones, less than a word before the end, are left over.
+			if int(o[7])+8 > len(data) {
+				break
+			}
+			x |= (w.is(data, o[0], o[1]) | w.is(data, o[1], o[2])<<1 | w.is(data, o[2], o[3])<<2 | w.is(data, o[3], o[4])<<3 |
+				w.is(data, o[4], o[5])<<4 | w.is(data, o[5], o[6])<<5 | w.is(data, o[6], o[7])<<6 | w.is(data, o[7], o[8])<<7) << (i & 63)
+			if i&63 == 56 {
 				out[i>>6], x = x, 0
 			}
-			start = end
 		}
 		if i&63 != 0 {
 			out[i>>6] = x
@@ -385,4 +385,15 @@ func eqText(out *mask, off []int32, data, c []byte) {
 			out.set(i)
 		}
 	}
+}
+
+// word is a string of 1 to 8 bytes.
+type word struct {
+	want, keep uint64
+	n          int32
+}
+
+// is tells, as 0 or 1, whether the string from start to end is the word. 8 bytes can be read at start.
+func (w *word) is(data []byte, start, end int32) uint64 {
+	return bit((binary.LittleEndian.Uint64(data[start:])&w.keep^w.want)|uint64(uint32(end-start-w.n)) == 0)
 }

@@ -148,7 +148,7 @@ func (e *Evaluator) storeText(out *batch.Column, v vec) error {
 func (e *Evaluator) Filter(b *batch.Batch, keep []int32) []int32 {
 	e.begin(b)
 	defer e.end()
-	keep = slices.Grow(keep, b.Rows)
+	keep = slices.Grow(keep, b.Rows+64)
 	for start := 0; start < b.Rows; start += chunk {
 		e.next(start)
 		v := e.prog.root.eval(e, 0)
@@ -163,20 +163,30 @@ func (e *Evaluator) Filter(b *batch.Batch, keep []int32) []int32 {
 	return keep
 }
 
+// appendBits appends the numbers of the set bits. The slice has room for 64 more.
 func appendBits(keep []int32, x uint64, base int32) []int32 {
-	n := len(keep)
-	dst := keep[n : n+bits.OnesCount64(x)] // room for all rows was made
-	if len(dst) == 64 {
+	n, count := len(keep), bits.OnesCount64(x)
+	dst := (*[64]int32)(keep[n : n+64])
+	switch {
+	case count == 64:
 		for i := range dst {
 			dst[i] = base + int32(i)
 		}
-		return keep[:n+64]
+	case count > 12:
+		// Every number is written, and overwritten by the next unless its bit is set: no branch, no search.
+		k := uint64(0)
+		for i := range int32(64) {
+			dst[k&63] = base + i
+			k += x & 1
+			x >>= 1
+		}
+	default:
+		for i := range count {
+			dst[i] = base + int32(bits.TrailingZeros64(x))
+			x &= x - 1
+		}
 	}
-	for i := range dst {
-		dst[i] = base + int32(bits.TrailingZeros64(x))
-		x &= x - 1
-	}
-	return keep[:n+len(dst)]
+	return keep[:n+count]
 }
 
 func (e *Evaluator) begin(b *batch.Batch) {

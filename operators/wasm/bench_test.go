@@ -3,6 +3,7 @@ package wasm
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -13,8 +14,9 @@ import (
 // benchRows has five columns, 28 % of whose rows pass the filter.
 func benchRows(t testing.TB, n int) (*batch.Schema, [][]any) {
 	rows := make([][]any, n)
+	rnd := rand.New(rand.NewPCG(1, 2)) // a pattern would be learned by the branch predictor
 	for i := range rows {
-		rows[i] = []any{i, fmt.Sprintf("name-%04d", i%10000), float64(i * 7919 % 1000 * 42 / 1000), float64(i) / 3, i * 3}
+		rows[i] = []any{i, fmt.Sprintf("name-%04d", i%10000), rnd.Float64() * 42, float64(i) / 3, i * 3}
 		if i%50 == 7 {
 			rows[i][2] = nil
 		}
@@ -77,7 +79,7 @@ func benchFilter(b *testing.B, n int) {
 	defer slot.Release()
 	pool.run(b)
 	pool.reset()
-	if rows, _ := nativeFilter(&pool.c.batch, slot.Mem(), sel); rows < n/4 || rows > n/3 {
+	if rows, _ := nativeFilter(&pool.c.batch, slot.Mem(), sel); rows < n/5 || rows > n/3 {
 		b.Fatalf("%d of %d rows pass", rows, n)
 	}
 	t := interleave(b, func() {

@@ -351,22 +351,21 @@ __attribute__((unused, noinline)) static bool weir_take_column(int o, const int3
   if (c->type == WEIR_STRING || c->type == WEIR_BINARY) {
     const int32_t *off = (const int32_t *)a->buffers[1];
     const char *from = (const char *)a->buffers[2];
-    size_t bytes = 0;
-    for (int32_t i = 0; i < n; i++) bytes += (size_t)(off[sel[i] + 1] - off[sel[i]]);
-    if (!weir_new_strings(o, n, bytes)) return false;
-    char *to = c->data;
+    if (!weir_new_strings(o, n, 0)) return false;
+    /* One pass: the data takes what room there is, and gives back the rest. Short strings are copied as 16 bytes, whatever
+       their length, where that much is free: what is too much is written over by the next one. Reading too much is fine,
+       since the windows are not the end of the memory. */
+    char *to = c->data, *end = weir_g.room_end;
     int32_t *ends = c->offsets + 1;
-    /* Where the room behind the data is still free, short strings are copied as 16 bytes, whatever their length: what is
-       too much is written over by the next one. Reading too much is fine, since the windows are not the end of memory. */
-    bool loose = weir_g.room_end - to >= 16 && bytes <= (size_t)(weir_g.room_end - to) - 16;
     for (int32_t i = 0; i < n; i++) {
       int32_t start = off[sel[i]], len = off[sel[i] + 1] - start;
-      if (loose && len <= 16) __builtin_memcpy(to, from + start, 16);
+      if (len <= 16 && end - to >= 16) __builtin_memcpy(to, from + start, 16);
+      else if (len > end - to) { weir_g.full = true; return false; }
       else weir_copy(to, from + start, (size_t)len);
       to += len;
       ends[i] = (int32_t)(to - c->data);
     }
-    return true;
+    return weir_room((size_t)(to - c->data)) != NULL;
   }
   const void *from = a->buffers[1];
   void *to = weir_new_values(o, n);

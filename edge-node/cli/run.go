@@ -12,6 +12,7 @@ import (
 	"github.com/weir-stream/weir/edge-node/config"
 	"github.com/weir-stream/weir/edge-node/pipeline"
 	"github.com/weir-stream/weir/edge-node/web"
+	"github.com/weir-stream/weir/ingest/batch"
 )
 
 func (a *app) runCommand() *cobra.Command {
@@ -111,6 +112,29 @@ func runOne(ctx context.Context, p *pipeline.Plan, r *pipeline.Runner, log *slog
 		log.Error("stopped with an error", "error", err)
 		return fmt.Errorf("stop pipeline %s: %w", p.Spec.Name, err)
 	}
-	log.Info("stopped")
+	log.Info("stopped", summary(r.Status())...)
 	return nil
+}
+
+// summary is what a pipeline has done, for its last log line.
+func summary(s pipeline.Status) []any {
+	var records, aggregated, late, filtered, rejected, copied int64
+	for _, l := range s.Engine.Lanes {
+		records += l.Records
+		aggregated += l.Aggregated
+		late += l.Late
+		filtered += l.Filtered
+		for reason, n := range l.Rejected {
+			if reason != batch.ReasonLate {
+				rejected += n
+			}
+		}
+	}
+	for _, step := range s.Engine.Steps {
+		copied += step.Usage.BytesCopied
+	}
+	return []any{
+		"records", records, "aggregated", aggregated, "late", late, "filtered", filtered, "rejected", rejected,
+		"rows_shipped", s.Delivery.Rows, "dead_letters", s.Delivery.DeadLetters, "bytes_copied", copied,
+	}
 }

@@ -243,3 +243,11 @@ func tlsConfig(t *config.TLS) (*tls.Config, error) {
 	}
 	return c, nil
 }
+
+// NewProbe makes the stages between source and sink, to measure what they cost.
+func (p *Plan) NewProbe(ctx context.Context) (*engine.Probe, error) {
+	return engine.NewProbe(ctx, engine.Config{
+		Decoder: p.decoder, Steps: p.Steps, Window: func() operators.Window { return window.New(p.Window) },
+		BatchRows: int(p.Spec.Batch.Rows), SlotSize: p.slotSize, PlainPool: p.plainPool,
+	})
+}

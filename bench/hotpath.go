@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/weir-stream/weir/bench/workload"
+	"github.com/weir-stream/weir/edge-node/config"
+	"github.com/weir-stream/weir/edge-node/pipeline"
+	"github.com/weir-stream/weir/ingest/batch"
+)
+
+// hot is what the stages between the broker and the sink cost beside time.
+type hot struct {
+	allocsPerRow float64
+	bytesCopied  int64
+}
+
+// hotPath takes records through decode, steps and window in this process and counts Go allocations and bytes copied
+// between pool and sandbox. It counts once the stream has run for longer than a window stays open, so that windows close
+// as fast as they open and their memory is used again. Cuts, which allocate what they ship, are between the counts.
+func hotPath(ctx context.Context, file string) (_ hot, err error) {
+	const (
+		events = 600_000
+		span   = 4 * time.Minute
+		chunk  = 16 << 10
+	)
+	spec, err := config.Load(file)
+	if err != nil {
+		return hot{}, err
+	}
+	plan, err := pipeline.New(ctx, spec, config.DefaultNode(), pipeline.Options{})
+	if err != nil {
+		return hot{}, err
+	}
+	defer func() { err = errors.Join(err, plan.Close()) }()
+	gen, err := workload.Sensors(workload.SensorsConfig{Seed: 2, Events: events, Span: span, NumPartitions: 1, StatusRate: 0.01})
+	if err != nil {
+		return hot{}, err
+	}
+	probe, err := plan.NewProbe(ctx)
+	if err != nil {
+		return hot{}, err
+	}
+	defer func() { err = errors.Join(err, probe.Close()) }()
+	var h hot
+	counted := 0
+	for done := 0; ; {
+		records := make([]batch.Record, 0, chunk)
+		for len(records) < chunk {
+			var r workload.Record
+			if !gen.Next(&r) {
+				break
+			}
+			records = append(records, batch.Record{Offset: r.Offset, Time: r.Time, Key: r.Key, Value: r.Value})
+		}
+		if len(records) == 0 {
+			break
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if err := probe.Run(ctx, records); err != nil {
+			return hot{}, fmt.Errorf("hot path: %w", err)
+		}
+		runtime.ReadMemStats(&after)
+		if done += len(records); done > events/2 {
+			h.allocsPerRow += float64(after.Mallocs - before.Mallocs)
+			counted += len(records)
+		}
+		probe.Cut(int64(done))
+	}
+	h.allocsPerRow /= float64(counted)
+	h.bytesCopied = probe.Usage().BytesCopied
+	return h, nil
+}

@@ -129,7 +129,7 @@ func exitCode(ctx context.Context, err error) int {
 			return exitUnreachable
 		}
 		return exitFailed
-	case errors.As(err, &toSink) && toSink.Class == sink.Retry, errors.As(err, &network), errors.As(err, &name):
+	case errors.As(err, &toSink) && toSink.Class == sink.Retry, errors.As(err, &network) && network.Op != "listen", errors.As(err, &name):
 		return exitUnreachable
 	}
 	return exitFailed

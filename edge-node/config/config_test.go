@@ -157,6 +157,12 @@ func TestUse(t *testing.T) {
 	if got := p.Source.Kafka.Brokers; !reflect.DeepEqual(got, []string{"k1:9092", "k2:1"}) {
 		t.Errorf("brokers %v", got)
 	}
+	several, err := config.ParseNode("n", []byte(`kafka: {brokers: ["${LIST}", "d:4"]}`), config.Env{
+		Lookup: func(n string) (string, bool) { return "a:1, b,[::1]:3", n == "LIST" },
+	})
+	if err != nil || strings.Join(several.Kafka.Brokers, " ") != "a:1 b:9092 [::1]:3 d:4" {
+		t.Errorf("a reference for several brokers: %v, %v", several.Kafka.Brokers, err)
+	}
 	full := parseFile(t, "full.yml")
 	if err := full.Use(n); err != nil || full.Source.Kafka.Brokers[0] != "a:1" {
 		t.Errorf("node.yaml wins over the pipeline: %v, %v", full.Source.Kafka.Brokers, err)

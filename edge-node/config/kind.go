@@ -336,41 +336,36 @@ func listOf[V any](what string, item kind[V]) kind[[]V] {
 	}}
 }
 
-// commaList is a list, or text with commas. Both go through check, one item at a time.
+// commaList is a list, or text with commas. Items may have commas too, because a reference can stand for several.
 func commaList(what string, check func(string) (string, error)) kind[[]string] {
-	item := kind[string]{typed("string"), func(r *reader, v value, to *string) bool {
+	split := kind[[]string]{typed("string"), func(r *reader, v value, to *[]string) bool {
 		t, ok := r.text(v, what)
 		if !ok {
 			return false
 		}
-		s, err := check(t.Value)
-		if err != nil {
-			r.failf(v, "%v", err)
-			return false
-		}
-		*to = s
-		return true
-	}}
-	list := listOf(what, item)
-	return kind[[]string]{jsonSchema{"anyOf": []any{typed("string"), list.schema}}, func(r *reader, v value, to *[]string) bool {
-		if v.n.Kind == yaml.ScalarNode {
-			t, ok := r.text(v, what)
-			if !ok {
+		var out []string
+		for part := range strings.SplitSeq(t.Value, ",") {
+			s, err := check(strings.TrimSpace(part))
+			if err != nil {
+				r.failf(v, "%v", err)
 				return false
 			}
-			var out []string
-			for part := range strings.SplitSeq(t.Value, ",") {
-				s, err := check(strings.TrimSpace(part))
-				if err != nil {
-					r.failf(v, "%v", err)
-					return false
-				}
-				out = append(out, s)
-			}
-			*to = out
-			return true
+			out = append(out, s)
 		}
-		return list.read(r, v, to)
+		*to = out
+		return true
+	}}
+	list := listOf(what, split)
+	return kind[[]string]{jsonSchema{"anyOf": []any{split.schema, list.schema}}, func(r *reader, v value, to *[]string) bool {
+		if v.n.Kind == yaml.ScalarNode {
+			return split.read(r, v, to)
+		}
+		var parts [][]string
+		if !list.read(r, v, &parts) {
+			return false
+		}
+		*to = slices.Concat(parts...)
+		return true
 	}}
 }
 

@@ -246,7 +246,7 @@ func (w *walker) copyStrings(count int) error {
 		from, p := in.pos, in.pos
 		for count > 0 && p < in.end {
 			n, k := binary.Uvarint(in.buf[p:in.end])
-			if k <= 0 || n > uint64(in.end-p-k) {
+			if k <= 0 || n > uint64(in.end-p-k) || k > 1 && in.buf[p+k-1] == 0 { // the last: a length with idle bytes
 				break
 			}
 			p += k + int(n)
@@ -260,7 +260,8 @@ func (w *walker) copyStrings(count int) error {
 			in.pos = p
 			continue
 		}
-		// The next string is not whole in the buffer: take it the slow way.
+		// The next string is not whole in the buffer, or its length is written the long way: take it the slow way, which
+		// writes it anew.
 		n, err := w.copyCount(1)
 		if err != nil {
 			return err

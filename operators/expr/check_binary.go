@@ -13,7 +13,7 @@ import (
 func (c *checker) binary(n *ast.BinaryNode) node {
 	switch n.Operator {
 	case "in":
-		return c.in_(n)
+		return c.membership(n)
 	case "..":
 		return c.fail(n, "use x >= 1 && x <= 10", ".. is not supported")
 	case "^":
@@ -252,8 +252,8 @@ func (c *checker) textTest(n *ast.BinaryNode, l, r node) node {
 	}
 }
 
-// in_ is x in [a, b, c].
-func (c *checker) in_(n *ast.BinaryNode) node {
+// membership is x in [a, b, c].
+func (c *checker) membership(n *ast.BinaryNode) node {
 	x := c.check(n.Left)
 	if c.err != nil {
 		return nil

@@ -95,8 +95,8 @@ func (b *bench) smoke(ctx context.Context) (*result, error) {
 		ratios = append(ratios, perMillion(weir)/perMillion(bare))
 		peaks, walls = append(peaks, float64(weir.MaxRSS)/(1<<20)), append(walls, weir.Wall.Seconds())
 		copied += summary.BytesCopied
-		b.say("round %d: bare consumer %.2f CPU-s/M, weir %.2f CPU-s/M, ratio %.2f; weir %.1f s, peak %.0f MiB",
-			round+1, perMillion(bare), perMillion(weir), ratios[round], weir.Wall.Seconds(), peaks[round])
+		b.say("round %d: bare consumer %.2f CPU-s/M, weir %.2f CPU-s/M, ratio %.2f; %.1f s and %.1f s, peak %.0f MiB",
+			round+1, perMillion(bare), perMillion(weir), ratios[round], bare.Wall.Seconds(), weir.Wall.Seconds(), peaks[round])
 	}
 	res.PeakMiB, res.PerSec = median(peaks), float64(b.events)/median(walls)
 	hot, err := hotPath(ctx, b.pipelineFile())

@@ -58,7 +58,7 @@ type Config struct {
 	PlainPool  bool          // no memfd even where there is one
 	Chains     int           // operator chains, which bounds the cores used; 0: GOMAXPROCS
 	MaxState   int64         // bytes of window state over all lanes; 0: 256 MiB
-	MaxQueued  int64         // bytes of records waiting in lanes; 0: 64 MiB
+	MaxQueued  int64         // bytes of records waiting in lanes, about; 0: 32 MiB
 	// KeepPayload is how many bytes of a rejected record a dead letter keeps; 0: 64 KiB.
 	KeepPayload int
 	// ShutdownTimeout bounds the last flush; 0: 5 s.
@@ -90,7 +90,7 @@ func (c *Config) setDefaults() {
 		c.Chains = runtime.GOMAXPROCS(0)
 	}
 	def(&c.MaxState, 256<<20)
-	def(&c.MaxQueued, 64<<20)
+	def(&c.MaxQueued, 32<<20)
 	if c.KeepPayload == 0 {
 		c.KeepPayload = 64 << 10
 	}

@@ -122,23 +122,19 @@ func (l *lane) wait(ctx context.Context) bool {
 	}
 }
 
-// The queue of a lane is full at maxQueueRecords records, or when it has its share of the bytes that may wait.
-const maxQueueRecords = 64 << 10
+// recordOverhead is about what a record that waits takes beside its key and value: here and in the client.
+const recordOverhead = 256
 
 // push adds to the queue; it pauses the partition when the lane has enough.
 func (l *lane) push(c chunk) {
 	for i := range c.records {
-		c.bytes += int64(len(c.records[i].Key) + len(c.records[i].Value))
+		c.bytes += recordOverhead + int64(len(c.records[i].Key)+len(c.records[i].Value))
 	}
 	total := l.e.queued.Add(c.bytes)
 	l.mu.Lock()
 	l.queue = append(l.queue, c)
 	l.queuedBytes += c.bytes
-	records := 0
-	for i := range l.queue {
-		records += len(l.queue[i].records)
-	}
-	full := records > maxQueueRecords || l.queuedBytes > l.e.cfg.MaxQueued/4 || total > l.e.cfg.MaxQueued
+	full := l.queuedBytes > l.e.cfg.MaxQueued/4 || total > l.e.cfg.MaxQueued
 	pause := full && !l.paused
 	l.paused = l.paused || full
 	l.mu.Unlock()

@@ -16,6 +16,7 @@ import (
 
 // offsetsFetched keeps the metadata of commits, which franz-go does not hand to adjust.
 func (s *Source) offsetsFetched(ctx context.Context, cl *kgo.Client, resp *kmsg.OffsetFetchResponse) error {
+	<-s.ready
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	keep := func(topic string, id int32, offset int64, metadata *string) {
@@ -59,6 +60,7 @@ func (s *Source) topicByID(ctx context.Context, id [16]byte) string {
 
 // adjust asks the handler where each newly assigned partition begins.
 func (s *Source) adjust(ctx context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
+	<-s.ready
 	topics := make([]string, 0, len(offsets))
 	for t := range offsets {
 		topics = append(topics, t)
@@ -148,6 +150,7 @@ func (s *Source) begins(ctx context.Context, starts, ends kadm.ListedOffsets, to
 }
 
 func (s *Source) revoked(ctx context.Context, _ *kgo.Client, lost map[string][]int32) {
+	<-s.ready
 	if ps := s.take(lost, false); len(ps) > 0 {
 		s.handler.Revoked(ctx, ps)
 		s.take(lost, true)
@@ -155,6 +158,7 @@ func (s *Source) revoked(ctx context.Context, _ *kgo.Client, lost map[string][]i
 }
 
 func (s *Source) lost(_ context.Context, _ *kgo.Client, lost map[string][]int32) {
+	<-s.ready
 	if ps := s.take(lost, true); len(ps) > 0 {
 		s.handler.Lost(ps)
 	}

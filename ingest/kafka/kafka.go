@@ -49,8 +49,8 @@ type Config struct {
 	TLS  *tls.Config
 
 	SessionTimeout time.Duration // 0: 45 s
-	MaxPoll        int           // records per poll; 0: 32768
-	FetchMaxBytes  int32         // bytes per fetch of a broker; 0: 16 MiB
+	MaxPoll        int           // records per poll; 0: 16384
+	FetchMaxBytes  int32         // bytes per fetch of a broker; 0: 8 MiB
 	MaxRecord      int           // largest record to accept, which bounds a partition's fetch; 0: 1 MiB
 }
 
@@ -61,17 +61,19 @@ type SASL struct {
 	Password  string
 }
 
-// Source implements ingest.Source.
+// Source implements ingest.Source. It runs once.
 type Source struct {
 	cfg      Config
 	log      *slog.Logger
 	patterns []*regexp.Regexp // one per topic
 
-	client *kgo.Client
-	adm    *kadm.Client
+	// Set once by Run and read after ready is closed: the client calls back before NewClient has returned it.
+	client  *kgo.Client
+	adm     *kadm.Client
+	handler ingest.Handler
+	ready   chan struct{}
 
 	mu       sync.Mutex
-	handler  ingest.Handler
 	metadata map[tp]commitMeta // committed offsets as fetched, until the assignment is handed on
 	owned    map[tp]*position  // partitions handed to the handler
 }
@@ -96,7 +98,7 @@ type position struct {
 
 // New checks the configuration. It opens no connection.
 func New(cfg Config, log *slog.Logger) (*Source, error) {
-	s := &Source{cfg: cfg, log: log, metadata: map[tp]commitMeta{}, owned: map[tp]*position{}}
+	s := &Source{cfg: cfg, log: log, ready: make(chan struct{}), metadata: map[tp]commitMeta{}, owned: map[tp]*position{}}
 	if len(cfg.Brokers) == 0 {
 		return nil, errors.New("no brokers: name at least one as host:port")
 	}
@@ -147,7 +149,7 @@ func (s *Source) options() ([]kgo.Opt, error) {
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		// A poll and a rebalance exclude each other, so that no record reaches the engine after its partition left.
 		kgo.BlockRebalanceOnPoll(),
-		kgo.FetchMaxBytes(orDefault(c.FetchMaxBytes, 16<<20)),
+		kgo.FetchMaxBytes(orDefault(c.FetchMaxBytes, 8<<20)),
 		kgo.FetchMaxPartitionBytes(max(1<<20, int32(c.MaxRecord))),
 		kgo.MaxConcurrentFetches(2),
 		kgo.MetadataMinAge(time.Second),
@@ -216,9 +218,8 @@ func (s *Source) Run(ctx context.Context, h ingest.Handler) error {
 	if err != nil {
 		return fmt.Errorf("set up the Kafka client: %w", err)
 	}
-	s.mu.Lock()
 	s.client, s.adm, s.handler = client, kadm.NewClient(client), h
-	s.mu.Unlock()
+	close(s.ready)
 	// Closing leaves the group, which revokes every partition through the handler first.
 	defer client.CloseAllowingRebalance()
 	watchCtx, stop := context.WithCancel(ctx)
@@ -232,7 +233,7 @@ func (s *Source) Run(ctx context.Context, h ingest.Handler) error {
 		<-watched
 	}()
 	for {
-		fetches := client.PollRecords(ctx, orDefault(s.cfg.MaxPoll, 32768))
+		fetches := client.PollRecords(ctx, orDefault(s.cfg.MaxPoll, 16384))
 		if ctx.Err() != nil {
 			// What this last poll returned was not handed on; it is read again from the commit.
 			client.AllowRebalance()

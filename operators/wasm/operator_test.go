@@ -2,7 +2,9 @@ package wasm
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"unsafe"
 
@@ -273,5 +275,80 @@ func TestNoAllocations(t *testing.T) {
 		if n := testing.AllocsPerRun(50, run); n != 0 {
 			t.Errorf("transport %d: %v allocations per batch", transport, n)
 		}
+	}
+}
+
+// TestPlainPool falls back to copying where the pool has no file.
+func TestPlainPool(t *testing.T) {
+	schema, rows := sensors(t, 50)
+	pool, err := batch.NewPlainPool([]batch.RangeSpec{{Slots: 1, SlotSize: 64 << 10}, {Slots: 1, SlotSize: 64 << 10}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	op, err := newStep(t, Config{Module: example(t, "severity"), Config: []byte(`{"warning": 50}`)}, schema).
+		Open(context.Background(), operators.Env{Pool: pool, Range: pool.Range(1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ch := &chain{pool: pool}
+	b := ch.decode(t, schema, rows)
+	if err := op.Process(context.Background(), b); err != nil {
+		t.Fatal(err)
+	}
+	balance(t, b)
+	if u := op.(operators.Metered).Usage(); b.Rows == 0 || u.BytesCopied == 0 {
+		t.Fatalf("%d rows, usage %+v", b.Rows, u)
+	}
+	b.Release()
+	if err := errors.Join(op.Close(), op.Close(), pool.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestParallelChains runs chains of one step at the same time, with guests that fail now and then.
+func TestParallelChains(t *testing.T) {
+	schema, rows := hostileRows(t, 200)
+	var wg sync.WaitGroup
+	for _, mode := range [][]byte{mode(0), mode(41), mode(42)} {
+		step := newStep(t, Config{Module: hostile(t), Config: mode}, schema)
+		for range 3 {
+			wg.Go(func() {
+				pool, err := batch.NewPool([]batch.RangeSpec{{Slots: 1, SlotSize: 64 << 10}, {Slots: 1, SlotSize: 64 << 10}})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer pool.Close()
+				op, err := step.Open(context.Background(), operators.Env{Pool: pool, Range: pool.Range(1)})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer op.Close()
+				ch := &chain{pool: pool}
+				for range 20 {
+					b := ch.decode(t, schema, rows)
+					if err := op.Process(context.Background(), b); err != nil {
+						t.Error(err)
+					}
+					balance(t, b)
+				}
+				ch.batch.Release()
+			})
+		}
+	}
+	wg.Wait()
+}
+
+// TestLongLife runs one Go guest over many batches with a pool larger than its memory limit: its collector keeps up.
+func TestLongLife(t *testing.T) {
+	schema, rows := sensors(t, 2000)
+	ch := newChain(t, schema, 20<<20, Config{Module: example(t, "severity-go"), Config: []byte(`{"warning": 10}`), MemoryLimit: 16 << 20})
+	r := newRerun(t, ch, schema, rows)
+	for range 2000 {
+		r.run(t)
+	}
+	if u := ch.ops[0].Usage(); u.Instances != 1 || u.Traps != 0 {
+		t.Fatalf("usage %+v", u)
 	}
 }

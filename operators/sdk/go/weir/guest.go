@@ -3,6 +3,7 @@
 package weir
 
 import (
+	"runtime"
 	"runtime/debug"
 	"structs"
 	"unsafe"
@@ -33,7 +34,7 @@ const (
 	abiFull  = 1
 	nullable = 2
 	// heapGrowth is how far the heap may grow beyond the windows before the collector runs.
-	heapGrowth = 8 << 20
+	heapGrowth = 4 << 20
 )
 
 // guest is the one operator of this module, and what must stay where the host can find it.
@@ -186,6 +187,8 @@ func exportProcess(array, out, room uint32) (result uint32) {
 			panic(r)
 		}
 	}()
+	// The collector works in goroutines of its own, which run only when this one lets them: a call from the host does not.
+	runtime.Gosched()
 	b := &guest.batch
 	b.in = (*arrowArray)(at(array))
 	for i := range b.cols {

@@ -115,4 +115,5 @@ type Usage struct {
 	BytesCopied int64 // bytes the transport copied between the pool and the sandbox; 0 on the pool transport
 	Instances   int64 // sandboxes started
 	Traps       int64 // calls that ended in a trap
+	Nulled      int64 // values that became null because the new type could not hold them
 }

@@ -18,20 +18,6 @@ import (
 	"github.com/weir-stream/weir/operators/expr"
 )
 
-// Sized is implemented by every step of this package. The planner gives each instance a range of the pool with slots of
-// that many bytes.
-type Sized interface {
-	// RangeSize is how many bytes the new columns of a batch typically take, for batches of up to rows rows that take
-	// inBytes bytes. 0 means that the step makes no columns and needs no range. What does not fit goes to the heap.
-	RangeSize(rows, inBytes int) int
-}
-
-// Nuller is implemented by operators that turn values into null on purpose, for the metrics.
-type Nuller interface {
-	// Nulled is how many values became null since the operator was opened.
-	Nulled() int64
-}
-
 // Error is what is wrong with a step, and where in its configuration.
 type Error struct {
 	Key    string // the assignment or column at fault; empty where the step is one scalar
@@ -195,9 +181,9 @@ var (
 	_ operators.Step = (*renameStep)(nil)
 	_ operators.Step = (*castStep)(nil)
 
-	_ Sized = (*filterStep)(nil)
-	_ Sized = (*mapStep)(nil)
-	_ Sized = (*dropStep)(nil)
-	_ Sized = (*renameStep)(nil)
-	_ Sized = (*castStep)(nil)
+	_ operators.Sized = (*filterStep)(nil)
+	_ operators.Sized = (*mapStep)(nil)
+	_ operators.Sized = (*dropStep)(nil)
+	_ operators.Sized = (*renameStep)(nil)
+	_ operators.Sized = (*castStep)(nil)
 )

@@ -34,7 +34,7 @@ type castColumn struct {
 //
 // A value that has no counterpart in the new type rejects its row: with out_of_range where a number or time does not
 // fit, with wrong_type where a text is no such value. A null rejects its row with missing. Where the new type is
-// nullable, either becomes null; [Nuller] counts them.
+// nullable, either becomes null; operators.Usage counts them.
 //
 // Numbers lose their fraction towards zero, timestamps go to the coarser unit downwards, an integer becomes a timestamp
 // in the timestamp's unit.
@@ -86,13 +86,13 @@ type cast struct {
 	cols  []batch.Column
 }
 
-// Nulled is how many values could not be converted and became null.
-func (o *cast) Nulled() int64 {
+// Usage implements operators.Metered.
+func (o *cast) Usage() operators.Usage {
 	n := int64(0)
 	for _, e := range o.evals {
 		n += e.Nulled()
 	}
-	return n
+	return operators.Usage{Nulled: n}
 }
 
 func (o *cast) Process(_ context.Context, b *batch.Batch) error {

@@ -214,7 +214,7 @@ func TestNoAllocationsPerRow(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := batchOf(t, s.In(), true, cleanRows()...)
 			cols, origin := slices.Clone(b.Cols), slices.Clone(b.Origin)
-			op := open(t, s, s.(Sized).RangeSize(manyRows, 1<<20)+1)
+			op := open(t, s, s.(operators.Sized).RangeSize(manyRows, 1<<20)+1)
 			run := func() {
 				restore(b, s.In(), cols, origin)
 				if err := op.Process(t.Context(), b); err != nil {
@@ -244,7 +244,7 @@ func TestRangeSize(t *testing.T) {
 			inBytes += len(c.Values) + len(c.Offsets) + len(c.Validity)
 			before[&c.Values[0]] = true
 		}
-		size := s.(Sized).RangeSize(manyRows, inBytes)
+		size := s.(operators.Sized).RangeSize(manyRows, inBytes)
 		if size == 0 {
 			continue
 		}
@@ -276,7 +276,7 @@ func BenchmarkSteps(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			in := batchOf(b, s.In(), true, cleanRows()...)
 			cols, origin := slices.Clone(in.Cols), slices.Clone(in.Origin)
-			op := open(b, s, s.(Sized).RangeSize(manyRows, 1<<20)+1)
+			op := open(b, s, s.(operators.Sized).RangeSize(manyRows, 1<<20)+1)
 			b.ReportAllocs()
 			for b.Loop() {
 				restore(in, s.In(), cols, origin)

@@ -90,7 +90,7 @@ func newResultMemory(t testing.TB) *resultMemory {
 		kind := i % 3
 		v, o, d := place(kind, c.Validity), place(kind, c.Offsets), place(kind, c.Values)
 		if i < len(inputs) {
-			im.inputs[i] = given{typ: f.Type, values: 1} // nothing the guest can name
+			im.inputs[i] = given{} // of no type, and so of no use to the guest
 			if kind == 0 {
 				im.inputs[i] = given{validity: v, offsets: o, values: d, typ: f.Type, column: c}
 			}

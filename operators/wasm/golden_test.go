@@ -1,0 +1,39 @@
+package wasm
+
+import (
+	"context"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// TestGolden holds every example operator, in both engines, to what it gave when somebody looked.
+func TestGolden(t *testing.T) {
+	schema, rows := sensors(t, 36)
+	for _, c := range []struct{ file, module, config string }{
+		{"calibrate", "calibrate", `{"offset": 0.5, "scale": 2, "classes": {"oven": -4}}`},
+		{"calibrate", "calibrate-go", `{"offset": 0.5, "scale": 2, "classes": {"oven": -4}}`},
+		{"severity", "severity", `{"warning": 40, "critical": 75}`},
+		{"severity", "severity-go", `{"warning": 40, "critical": 75}`},
+	} {
+		for _, interpreter := range []bool{false, true} {
+			ch := newChain(t, schema, 64<<10, Config{Module: example(t, c.module), Config: []byte(c.config), Interpreter: interpreter})
+			b := ch.decode(t, schema, rows)
+			if err := ch.ops[0].Process(context.Background(), b); err != nil {
+				t.Fatal(err)
+			}
+			got, file := render(b), filepath.Join("testdata", "golden", c.file+".txt")
+			if *update {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if want := string(guestFile(t, file)); got != want {
+				t.Errorf("%s, interpreter %v:\n%s\nwant\n%s", c.module, interpreter, got, want)
+			}
+		}
+	}
+}

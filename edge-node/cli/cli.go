@@ -69,6 +69,8 @@ func (a *app) root() *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&a.logLevel, "log-level", "", "lowest level that is logged: debug, info, warn, error (default info)")
 	root.PersistentFlags().StringVar(&a.logFormat, "log-format", "", "form of logs: text, json, auto (default auto: text on a terminal)")
+	completeWords(root, "log-level", "debug", "info", "warn", "error")
+	completeWords(root, "log-format", "text", "json", "auto")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef(cmd, "%s", flagProblem(cmd, err))
 	})
@@ -87,7 +89,7 @@ func (a *app) root() *cobra.Command {
 // commands lists the commands in the order help shows them.
 func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
-		a.demoCommand(), a.runCommand(), a.validateCommand(), a.schemaCommand(),
+		a.demoCommand(), completeFiles(a.runCommand()), completeFiles(a.validateCommand()), a.schemaCommand(),
 		a.queryCommand(),
 		a.embeddedCommand(), a.versionCommand(),
 	}

@@ -72,6 +72,21 @@ func (f *nodeFlags) load(a *app) (config.Node, error) {
 	return n, nil
 }
 
+// completeFiles makes the shell offer pipeline files as arguments.
+func completeFiles(cmd *cobra.Command) *cobra.Command {
+	cmd.ValidArgsFunction = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return []string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
+	}
+	return cmd
+}
+
+// completeWords makes the shell offer words as values of a flag.
+func completeWords(cmd *cobra.Command, flag string, words ...string) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic("cli: " + err.Error()) // there is no such flag
+	}
+}
+
 // onlyOne refuses flags that exclude each other.
 func onlyOne(cmd *cobra.Command, names ...string) error {
 	var given []string

@@ -48,6 +48,7 @@ In JSON, times are RFC 3339 and 64-bit integers are plain numbers.`,
 		Args: exactly(1, "the SQL"),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.query(cmd.Context(), q, args[0]) },
 	}
+	cmd.ValidArgsFunction = cobra.NoFileCompletions
 	q.node.add(cmd)
 	cmd.Flags().StringVar(&q.url, "url", "", "ClickHouse URL")
 	cmd.Flags().StringVarP(&q.pipeline, "pipeline", "p", "", "pipeline file whose sink is asked")

@@ -21,7 +21,7 @@ says 'schema: apply'.`,
 		Args: unknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.schemaPrint(), a.schemaApply())
+	cmd.AddCommand(completeFiles(a.schemaPrint()), completeFiles(a.schemaApply()))
 	return cmd
 }
 
@@ -31,7 +31,7 @@ func (a *app) schemaPrint() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "print FILE",
 		Short:   "Print the statements that make the tables",
-		Long:    "Print the statements that make the tables, ready for clickhouse-client. No server is asked.",
+		Long:    "Print the statements that make the tables, ready for clickhouse-client. No server\nis asked.",
 		Example: "  weir schema print pipeline.yaml\n  weir schema print pipeline.yaml | clickhouse-client --multiquery",
 		Args:    exactly(1, "a pipeline file"),
 		RunE: func(cmd *cobra.Command, args []string) error {

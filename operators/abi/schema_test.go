@@ -40,7 +40,9 @@ func TestReadSchemaRefuses(t *testing.T) {
 	const base = 64
 	valid := append(make([]byte, base), WriteSchema(base, every(t))...)
 	child := base + SchemaSize
-	put := func(at int, v uint32) func([]byte) { return func(m []byte) { binary.LittleEndian.PutUint32(m[at:], v) } }
+	put := func(at int, v uint32) func([]byte) {
+		return func(m []byte) { binary.LittleEndian.PutUint32(m[at:], v) }
+	}
 	cases := []struct {
 		name, want string
 		addr       uint32

@@ -32,7 +32,7 @@ type Config struct {
 	// InsertTimeout is how long one insert may take, its acknowledgement included. Default 60s.
 	InsertTimeout time.Duration
 	// MaxInsertRows is how many rows one insert has at most. One insert is one block, so that it is stored as a whole
-	// or not at all. Default 100000, at most 500000.
+	// or not at all. Default 50000, at most 500000.
 	MaxInsertRows int
 	// MaxInsertDays is how many days of windows one insert spans at most: each day is a partition of the table, and
 	// servers refuse inserts into more than 100. Default 50.
@@ -43,7 +43,7 @@ const (
 	defaultDialTimeout   = 5 * time.Second
 	defaultQueryTimeout  = 30 * time.Second
 	defaultInsertTimeout = 60 * time.Second
-	defaultInsertRows    = 100_000
+	defaultInsertRows    = 50_000
 	maxInsertRows        = 500_000
 	defaultInsertDays    = 50
 	maxInsertDays        = 100
@@ -127,6 +127,7 @@ func (c Config) options() (Config, *clickhouse.Options, error) {
 	}
 	// Delivery writes from one goroutine; a check or an audit may run beside it.
 	opt.MaxOpenConns, opt.MaxIdleConns = 4, 1
+	opt.FreeBufOnConnRelease = true        // a flush every few seconds is no reason to hold its memory in between
 	opt.ConnMaxLifetime = 10 * time.Minute // so that a new address of the server is found
 	opt.ClientInfo.Products = append(opt.ClientInfo.Products, struct{ Name, Version string }{"weir", "1"})
 	return c, opt, nil

@@ -143,8 +143,8 @@ func partialsDef(cfg Config, t *sink.Table) tableDef {
 		},
 		version: "_version",
 		// A function of the identity, or versions of a row would never meet. A day, so that old windows are dropped as
-		// whole parts, and a block spans few of them. Not toDate: it wraps around outside 1970 to 2149, and then queries
-		// by time pass over the partition.
+		// whole parts, and a block spans few of them. Not toDate: it wraps around outside 1970 to 2149, so a partition
+		// would hold days far apart and be named after the wrong one.
 		partition: "toYYYYMMDD(window_start)",
 		order:     []string{"window_start"},
 		settings:  []string{fmt.Sprintf("non_replicated_deduplication_window = %d", dedupWindow)},

@@ -157,6 +157,10 @@ func TestWindowsOutsideTheRangeOfDate(t *testing.T) {
 		if got := b.ask(sql); len(got) != 1 || got[0] != fmt.Sprint(y) {
 			t.Errorf("in %d: %q", y, got)
 		}
+		part := fmt.Sprintf("%d0701", y)
+		if got := b.ask("SELECT DISTINCT partition FROM system.parts WHERE database = currentDatabase() AND table = 'temps_partials' AND partition = '" + part + "'"); len(got) != 1 {
+			t.Errorf("there is no partition %s", part)
+		}
 	}
 }
 

@@ -47,7 +47,7 @@ func ParseFormat(s string) (batch.Type, error) {
 			return batch.Type{}, fmt.Errorf("format %q: timestamps are in UTC here; leave the zone empty or write UTC", s)
 		}
 	}
-	return batch.Type{}, fmt.Errorf("format %q is not a type weir has: use one of b c C s S i I l L f g u z tdD tss: tsm: tsu: tsn:", s)
+	return batch.Type{}, fmt.Errorf("format %q is not a type weir has: b c C s S i I l L f g u z tdD and tss:UTC tsm:UTC tsu:UTC tsn:UTC are", s)
 }
 
 // Buffers is the number of buffers in an array of the type: validity and values, with offsets between for strings.

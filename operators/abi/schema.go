@@ -137,11 +137,10 @@ func span(mem []byte, addr uint32, n uint64, align uint32) ([]byte, error) {
 }
 
 func cstring(mem []byte, addr uint32, limit int) (string, error) {
-	b, err := span(mem, addr, 1, 1)
-	if err != nil {
+	if _, err := span(mem, addr, 1, 1); err != nil {
 		return "", err
 	}
-	b = mem[addr:min(len(mem), int(addr)+limit+1)]
+	b := mem[addr:min(len(mem), int(addr)+limit+1)]
 	n := bytes.IndexByte(b, 0)
 	if n < 0 {
 		return "", fmt.Errorf("text at %#x does not end within %d bytes", addr, limit)

@@ -172,6 +172,37 @@ func TestBisect(t *testing.T) {
 	}
 }
 
+// TestSplitInterrupted: a search that cannot go on leaves the batch as it was, so that it can be tried again.
+func TestSplitInterrupted(t *testing.T) {
+	schema, rows := hostileRows(t, 100)
+	ch := newChain(t, schema, 64<<10, Config{Module: hostile(t), Config: mode(41)})
+	b := ch.decode(t, schema, rows)
+	before := render(b)
+	ctx := &cancelAfter{Context: context.Background(), calls: 14}
+	if err := ch.ops[0].Process(ctx, b); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if after := render(b); after != before {
+		t.Fatalf("the batch changed:\n%s", after)
+	}
+	if err := ch.ops[0].Process(context.Background(), b); err != nil || b.Rows != 99 || len(b.Rejects) != 1 {
+		t.Fatalf("error %v\n%s", err, render(b))
+	}
+}
+
+// cancelAfter is a context that is cancelled after some looks at it.
+type cancelAfter struct {
+	context.Context
+	calls int
+}
+
+func (c *cancelAfter) Err() error {
+	if c.calls--; c.calls < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
 // TestBisectWithoutOrigin keeps the row itself where its record is not known.
 func TestBisectWithoutOrigin(t *testing.T) {
 	schema, rows := hostileRows(t, 20)

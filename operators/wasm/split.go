@@ -12,7 +12,10 @@ import (
 // which rows go together. This path is rare and copies; its results live on the Go heap.
 func (o *operator) split(ctx context.Context, b *batch.Batch, failure error) error {
 	all := assembly{o: o, b: b, cols: make([]assembled, len(o.step.out.Fields)), known: b.Origin != nil}
+	before := len(b.Rejects)
 	if err := all.divide(ctx, 0, b.Rows, failure); err != nil {
+		clear(b.Rejects[before:]) // as if it had not been tried
+		b.Rejects = b.Rejects[:before]
 		return err
 	}
 	all.finish()

@@ -2,7 +2,9 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 	"time"
@@ -48,6 +50,11 @@ func (s *Source) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	topics, err := s.adm.ListTopics(ctx)
+	if errors.Is(err, io.EOF) {
+		// All that some brokers do about a client they do not like.
+		return fmt.Errorf("cannot reach Kafka at %s: the broker closes the connection; it may want TLS, or another SASL login: %w",
+			strings.Join(s.cfg.Brokers, ", "), err)
+	}
 	if err != nil {
 		return fmt.Errorf("cannot reach Kafka at %s: %w", strings.Join(s.cfg.Brokers, ", "), err)
 	}

@@ -25,9 +25,10 @@ type Sink struct {
 	conn   driver.Conn
 	log    *slog.Logger
 
-	mu      sync.Mutex // one Write at a time; guards what follows
-	scratch scratch
-	opened  map[segmentKey]bool // segments that have a coverage row for sure
+	mu       sync.Mutex // one Write at a time; guards what follows
+	scratch  scratch
+	opened   map[segmentKey]bool // segments that have a coverage row for sure
+	revision uint64              // the server's protocol revision; 0 until it is known
 }
 
 // segmentKey is a segment's identity within a site and pipeline.
@@ -295,11 +296,14 @@ const stringSettingsRevision = 54429
 // insertSettings are the settings of an insert. async_insert is off: an asynchronous insert is acknowledged, squashed
 // and deduplicated by rules that differ from version to version.
 func (s *Sink) insertSettings(tok *token) (clickhouse.Settings, error) {
-	v, err := s.conn.ServerVersion()
-	if err != nil {
-		return nil, err
+	if s.revision == 0 {
+		v, err := s.conn.ServerVersion()
+		if err != nil {
+			return nil, err
+		}
+		s.revision = v.Revision
 	}
-	if v.Revision < stringSettingsRevision {
+	if s.revision < stringSettingsRevision {
 		return clickhouse.Settings{}, nil
 	}
 	return clickhouse.Settings{"async_insert": 0, "insert_deduplication_token": tok.String()}, nil

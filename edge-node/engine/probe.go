@@ -1,0 +1,58 @@
+package engine
+
+import (
+	"context"
+
+	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/operators"
+)
+
+// Probe takes records through the stages of a pipeline without source and sink: to measure what they cost.
+type Probe struct {
+	cfg    Config
+	chain  *chain
+	window operators.Window
+	counts []stepCount
+}
+
+// NewProbe makes one chain and one window of a pipeline. Only Decoder, Steps and Window of the configuration are used,
+// and the sizes.
+func NewProbe(ctx context.Context, cfg Config) (*Probe, error) {
+	cfg.setDefaults()
+	c, err := newChain(ctx, &cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Probe{cfg: cfg, chain: c, window: cfg.Window(), counts: make([]stepCount, len(cfg.Steps))}, nil
+}
+
+// Run processes records in batches, as a lane would.
+func (p *Probe) Run(ctx context.Context, records []batch.Record) error {
+	for len(records) > 0 {
+		b, err := p.chain.run(ctx, batch.Partition{}, records[:min(len(records), p.cfg.BatchRows)], p.cfg.Steps, p.counts)
+		if err != nil {
+			return err
+		}
+		p.window.Add(b, b.Records[0].Offset)
+		records = records[len(b.Records):]
+		b.Release()
+	}
+	return nil
+}
+
+// Cut takes out what changed and closes final windows, as a lane does when it ships.
+func (p *Probe) Cut(next int64) operators.Cut { return p.window.Cut(next) }
+
+// Usage is what the operators have used.
+func (p *Probe) Usage() operators.Usage {
+	var u operators.Usage
+	for i := range p.counts {
+		u.BytesCopied += p.counts[i].copied.Load()
+		u.Instances += p.counts[i].instances.Load()
+		u.Traps += p.counts[i].traps.Load()
+	}
+	return u
+}
+
+// Close frees the chain.
+func (p *Probe) Close() error { return p.chain.close() }

@@ -61,6 +61,8 @@ var imports = map[string][]string{
 		"edge-node/pipeline", "edge-node/web", "sink/clickhouse",
 	}, contracts...),
 
+	"edge-node/endtoend": {}, // tests alone
+
 	"edge-node/embedded":              {"edge-node/embedded/..."},
 	"edge-node/embedded/kafka":        {},
 	"edge-node/embedded/libchdb":      {},

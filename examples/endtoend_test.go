@@ -2,6 +2,7 @@ package examples_test
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"strconv"
 	"strings"
@@ -118,7 +119,7 @@ func run(ctx context.Context, t *testing.T, spec *config.Pipeline) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	runner, err := plan.Open(ctx, pipeline.RunOptions{StopAtEnd: true})
+	runner, err := plan.Open(ctx, pipeline.RunOptions{StopAtEnd: true, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err != nil {
 		t.Fatal(err)
 	}

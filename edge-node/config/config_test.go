@@ -163,6 +163,12 @@ func TestUse(t *testing.T) {
 	if err != nil || strings.Join(several.Kafka.Brokers, " ") != "a:1 b:9092 [::1]:3 d:4" {
 		t.Errorf("a reference for several brokers: %v, %v", several.Kafka.Brokers, err)
 	}
+	own := parseFile(t, "styles.yml")
+	own.Source.Kafka.SASL = &config.SASL{User: "pipeline"}
+	n.Kafka.SASL, n.Kafka.TLS = &config.SASL{User: "node"}, &config.TLS{CA: "node"}
+	if err := own.Use(n); err != nil || own.Source.Kafka.SASL.User != "pipeline" || own.Source.Kafka.TLS.CA != "node" {
+		t.Errorf("SASL %+v, TLS %+v, %v", own.Source.Kafka.SASL, own.Source.Kafka.TLS, err)
+	}
 	full := parseFile(t, "full.yml")
 	if err := full.Use(n); err != nil || full.Source.Kafka.Brokers[0] != "a:1" {
 		t.Errorf("node.yaml wins over the pipeline: %v, %v", full.Source.Kafka.Brokers, err)

@@ -461,6 +461,7 @@ func columnsField() field[Source] {
 		column
 	}
 	all := named("a mapping of column names to types", item, func(name string, pos Pos, c column) declared { return declared{name, pos, c} })
+	all.schema["propertyNames"] = jsonSchema{"pattern": columnName}
 	return field[Source]{
 		key: "columns", doc: "The columns to read from a record: name: type.", required: true, schema: all.schema,
 		read: func(r *reader, v value, s *Source) {

@@ -25,10 +25,11 @@ type guest struct {
 	log  *slog.Logger
 	ctx  context.Context // carries the guest to the host functions it calls; made once, so that calls do not allocate
 
-	mod     api.Module
-	mem     linear
-	process api.Function // looked up once: a lookup allocates a stack
-	stack   [4]uint64
+	mod      api.Module
+	mem      linear
+	allocate api.Function // functions are looked up once: a lookup allocates a stack
+	process  api.Function
+	stack    [4]uint64
 
 	message   string // of weir.error
 	lastWords []byte // of standard output and error
@@ -109,7 +110,6 @@ func (s *Step) open(g *guest, schema []byte, block int) (*batch.Schema, error) {
 	if err != nil {
 		return nil, fail("returned a bad schema from "+abi.ExportOpen, err)
 	}
-	g.process = g.mod.ExportedFunction(abi.ExportProcess)
 	return returns, nil
 }
 
@@ -122,8 +122,15 @@ func (g *guest) instantiate(m *module) (err error) {
 		}
 	}()
 	ctx := experimental.WithMemoryAllocator(g.ctx, allocate(g.mem))
-	g.mod, err = m.runtime.InstantiateModule(ctx, m.compiled, wazero.NewModuleConfig().WithName("").WithStartFunctions())
-	return err
+	// No name, so that there can be many; no start functions. The source of randomness is never read, since the stubs have
+	// their own, but seeding the runtime's takes a tenth of a start.
+	cfg := wazero.NewModuleConfig().WithName("").WithStartFunctions().WithRandSource(strings.NewReader(""))
+	if g.mod, err = m.runtime.InstantiateModule(ctx, m.compiled, cfg); err != nil {
+		return err
+	}
+	g.allocate = g.mod.ExportedFunction(abi.ExportAlloc)
+	g.process = g.mod.ExportedFunction(abi.ExportProcess)
+	return nil
 }
 
 // call runs a function that returns at most one i32. An error is a trap.
@@ -150,7 +157,7 @@ func (g *guest) trap(err error) error {
 
 // alloc asks the guest for a block of n bytes. The guest never frees it.
 func (g *guest) alloc(n int) (uint32, error) {
-	at, err := g.call(g.mod.ExportedFunction(abi.ExportAlloc), uint64(n))
+	at, err := g.call(g.allocate, uint64(n))
 	switch {
 	case err != nil:
 		return 0, err

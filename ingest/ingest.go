@@ -28,6 +28,7 @@ type Assignment struct {
 	Begin     int64 // where the configuration says to begin without a commit
 	Committed int64 // committed offset, or -1
 	Metadata  string
+	More      bool // other partitions of the same assignment follow
 }
 
 // Handler is told by a Source what happens to partitions. Calls for one partition never overlap.

@@ -114,6 +114,7 @@ type Engine struct {
 	failing map[laneKey]error // guarded by mu: partitions, or the whole source, that cannot be read
 	fatal   error             // guarded by mu: why the run ends
 	seen    bool              // guarded by mu: partitions were assigned at least once
+	partial bool              // guarded by mu: more partitions of an assignment are to come
 
 	stop    context.CancelFunc // ends Run
 	stopped chan struct{}      // closed when Run has begun to end
@@ -232,6 +233,23 @@ func (e *Engine) lane(p batch.Partition) *lane {
 
 // Assigned implements ingest.Handler.
 func (e *Engine) Assigned(ctx context.Context, a ingest.Assignment) (int64, error) {
+	e.mu.Lock()
+	e.partial = true // a lane with nothing to read must not end the run before the others are there
+	e.mu.Unlock()
+	at, err := e.assigned(ctx, a)
+	e.mu.Lock()
+	e.partial = a.More
+	e.mu.Unlock()
+	if err != nil && e.cfg.StopAtEnd && ctx.Err() == nil {
+		e.fail(fmt.Errorf("%s: %w", a.Partition, err)) // or the run would end well without the partition
+	}
+	if e.cfg.StopAtEnd {
+		e.ended()
+	}
+	return at, err
+}
+
+func (e *Engine) assigned(ctx context.Context, a ingest.Assignment) (int64, error) {
 	at, err := e.resume(ctx, a)
 	if err != nil {
 		return 0, err
@@ -283,6 +301,9 @@ func (e *Engine) Revoked(ctx context.Context, ps []batch.Partition) {
 		if !l.wait(ctx) {
 			e.log.Warn("partition given up before everything was stored; its next owner reads it again",
 				"partition", l.partition.String())
+			if l.atEnd.Load() {
+				e.fail(fmt.Errorf("%s was not stored to its end in time; run again", l.partition))
+			}
 		}
 	}
 	if err := e.commits.flush(ctx, e); err != nil {
@@ -351,10 +372,10 @@ func partitionName(p batch.Partition) string {
 	return p.String()
 }
 
-// ended is called by a lane that has reached the end it was to stop at.
+// ended is called when a lane has reached the end it was to stop at, or the last of the lanes has come.
 func (e *Engine) ended() {
 	e.mu.Lock()
-	all := e.seen
+	all := e.seen && !e.partial
 	for _, l := range e.lanes {
 		all = all && l.atEnd.Load()
 	}

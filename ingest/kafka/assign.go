@@ -91,14 +91,32 @@ func (s *Source) adjust(ctx context.Context, offsets map[string]map[int32]kgo.Of
 		return nil, err
 	}
 	out := map[string]map[int32]kgo.Offset{}
+	left := 0
+	for _, parts := range offsets {
+		left += len(parts)
+	}
 	for topic, parts := range offsets {
 		out[topic] = map[int32]kgo.Offset{}
 		for id, offset := range parts {
+			left--
 			key := tp{topic, id}
 			s.mu.Lock()
 			m, known := s.metadata[key]
 			delete(s.metadata, key)
+			held := s.owned[key]
+			var next int64
+			if held != nil {
+				next = held.next
+			}
 			s.mu.Unlock()
+			switch {
+			case held != nil && held.partition.TopicID == details[topic].ID:
+				// A session that ended early is repeated, without a revocation: the handler has the partition already.
+				out[topic][id] = kgo.NewOffset().At(next).WithEpoch(-1)
+				continue
+			case held != nil:
+				s.drop(key)
+			}
 			if !known {
 				m.offset = -1
 			}
@@ -108,7 +126,7 @@ func (s *Source) adjust(ctx context.Context, offsets map[string]map[int32]kgo.Of
 			a := ingest.Assignment{
 				Partition: batch.Partition{Topic: topic, TopicID: details[topic].ID, ID: id},
 				LogStart:  start.Offset, LogEnd: end.Offset, Begin: min(max(begin.Offset, start.Offset), end.Offset),
-				Committed: m.offset, Metadata: m.metadata,
+				Committed: m.offset, Metadata: m.metadata, More: left > 0,
 			}
 			at, err := s.handler.Assigned(ctx, a)
 			if err != nil {
@@ -129,6 +147,17 @@ func (s *Source) adjust(ctx context.Context, offsets map[string]map[int32]kgo.Of
 		}
 	}
 	return out, nil
+}
+
+// drop takes back a partition whose topic is another one now.
+func (s *Source) drop(key tp) {
+	s.mu.Lock()
+	held := s.owned[key]
+	delete(s.owned, key)
+	s.mu.Unlock()
+	if held != nil {
+		s.handler.Lost([]batch.Partition{held.partition})
+	}
 }
 
 // begins is where partitions without a commit start.
@@ -195,7 +224,7 @@ func (s *Source) fetchError(ctx context.Context, pos *position, topic string, id
 	case pos != nil && errors.As(err, &loss):
 		// The client found where the log diverged and goes on there: offsets from there on are other records.
 		s.handler.Gap(ctx, p, loss.ConsumedTo, loss.ResetTo, ingest.GapTruncated)
-		pos.next = loss.ResetTo
+		s.moveTo(pos, loss.ResetTo)
 		return
 	case pos != nil && errors.Is(err, kerr.OffsetOutOfRange):
 		err = s.outOfRange(ctx, pos)
@@ -237,7 +266,7 @@ func (s *Source) outOfRange(ctx context.Context, pos *position) error {
 	if to != from {
 		s.handler.Gap(ctx, p, from, to, why)
 	}
-	pos.next = to
+	s.moveTo(pos, to)
 	s.client.SetOffsets(map[string]map[int32]kgo.EpochOffset{p.Topic: {p.ID: {Epoch: -1, Offset: to}}})
 	return nil
 }

@@ -1,0 +1,301 @@
+package endtoend
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/tools/txtar"
+
+	"github.com/weir-stream/weir/edge-node/embedded/embeddedtest"
+)
+
+var update = flag.Bool("update", false, "rewrite what the cases in testdata expect")
+
+// testCase is a file of testdata. Its comment says what it shows, and may have these lines:
+//
+//	partitions: 3   of every topic; default 1
+//	topics: a b     default "in"
+//	spread: yes     the answer does not depend on which record is in which partition: it is run over several, too
+//
+// Its files are pipeline.yaml; input.jsonl, see parseInput; and what must come out: answer, dead_letters and coverage, or
+// error, which is what planning says.
+type testCase struct {
+	file       string
+	archive    *txtar.Archive
+	partitions int32
+	topics     []string
+	spread     bool
+	yaml       string
+	records    []record
+}
+
+func readCase(file string) (*testCase, error) {
+	archive, err := txtar.ParseFile(file)
+	if err != nil {
+		return nil, err
+	}
+	c := &testCase{file: file, archive: archive, partitions: 1, topics: []string{"in"}}
+	for line := range strings.Lines(string(archive.Comment)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		switch name {
+		case "partitions":
+			n, err := strconv.ParseInt(value, 10, 32)
+			if err != nil {
+				return nil, err
+			}
+			c.partitions = int32(n)
+		case "topics":
+			c.topics = strings.Fields(value)
+		case "spread":
+			c.spread = value == "yes"
+		}
+	}
+	c.yaml = string(c.get("pipeline.yaml"))
+	if input := c.get("input.jsonl"); input != nil {
+		c.records, err = parseInput(input)
+	}
+	return c, err
+}
+
+func (c *testCase) get(name string) []byte {
+	for _, f := range c.archive.Files {
+		if f.Name == name {
+			return f.Data
+		}
+	}
+	return nil
+}
+
+// want compares a part of what came out, or writes it down.
+func (c *testCase) want(t *testing.T, name, got string, write bool) {
+	t.Helper()
+	if !write {
+		if want := string(c.get(name)); got != want {
+			t.Errorf("%s: got\n%s\nwant\n%s", name, got, want)
+		}
+		return
+	}
+	i := slices.IndexFunc(c.archive.Files, func(f txtar.File) bool { return f.Name == name })
+	switch {
+	case i < 0 && got != "":
+		c.archive.Files = append(c.archive.Files, txtar.File{Name: name, Data: []byte(got)})
+	case i >= 0 && got == "":
+		c.archive.Files = slices.Delete(c.archive.Files, i, i+1)
+	case i >= 0:
+		c.archive.Files[i].Data = []byte(got)
+	}
+	if err := os.WriteFile(c.file, txtar.Format(c.archive), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// parallel bounds how many runs of cases there are at a time: each has a broker's group and tables of its own, on two cores.
+var parallel = make(chan struct{}, 4)
+
+// TestCases runs every file of testdata in every way there is, and expects one answer.
+func TestCases(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no cases, %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			c, err := readCase(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !*update {
+				t.Parallel()
+			}
+			if want := c.get("error"); want != nil || c.records == nil && *update && c.get("input.jsonl") == nil {
+				_, err := nodeSpec{YAML: c.yaml, Brokers: []string{"127.0.0.1:1"}, ClickHouse: "clickhouse://127.0.0.1:1/none"}.plan(t.Context())
+				if err == nil {
+					t.Fatal("no error")
+				}
+				c.want(t, "error", strings.TrimSpace(err.Error())+"\n", *update)
+				return
+			}
+			for _, w := range ways(c) {
+				if *update && w.name != "whole" {
+					continue
+				}
+				t.Run(w.name, func(t *testing.T) {
+					if !*update {
+						t.Parallel()
+					}
+					parallel <- struct{}{}
+					defer func() { <-parallel }()
+					runCase(t, c, w)
+				})
+			}
+		})
+	}
+}
+
+// way is a way to run a case that must not change its answer.
+type way struct {
+	name   string
+	spec   nodeSpec
+	kills  int
+	spread bool
+}
+
+func ways(c *testCase) []way {
+	ways := []way{
+		{name: "whole"},
+		{name: "by_row", spec: nodeSpec{Rows: 1}},
+		{name: "killed", spec: nodeSpec{Instance: "n1"}, kills: 3},
+		{name: "killed_by_row", spec: nodeSpec{Instance: "n1", Rows: 1}, kills: 2},
+	}
+	if strings.Contains(c.yaml, "wasm:") {
+		ways = append(ways, way{name: "copied", spec: nodeSpec{Copy: true, Rows: 3}}, way{name: "interpreted", spec: nodeSpec{Interpreter: true}})
+	}
+	if c.spread {
+		ways = append(ways, way{name: "spread", spread: true})
+	}
+	return ways
+}
+
+// spreadOver is how many partitions a case is spread over. One gets nothing.
+const spreadOver = 4
+
+func runCase(t *testing.T, c *testCase, w way) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	s := w.spec
+	s.YAML, s.ClickHouse = c.yaml, embeddedtest.ClickHouse(t)
+	s.Brokers, s.Prefix = embeddedtest.Kafka(t)
+	producer, err := kgo.NewClient(kgo.SeedBrokers(s.Brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchMaxBytes(8<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer producer.Close()
+	partitions := c.partitions
+	if w.spread {
+		partitions = spreadOver
+	}
+	size, keep := "8388608", "-1"
+	configs := map[string]*string{"max.message.bytes": &size, "retention.ms": &keep}
+	for _, topic := range c.topics {
+		if _, err := kadm.NewClient(producer).CreateTopic(ctx, partitions, 1, configs, s.Prefix+topic); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	sent := map[string]record{} // by topic/partition@offset
+	rng := rand.New(rand.NewPCG(seed(c.file), 1))
+	rest := c.records
+	for range w.kills {
+		n := rng.IntN(len(rest) + 1)
+		produce(ctx, t, producer, s.Prefix, w.spread, rest[:n], sent)
+		rest = rest[n:]
+		node := startNode(t, s)
+		select {
+		case <-time.After(time.Duration(150+rng.IntN(450)) * time.Millisecond):
+		case <-node.done:
+			t.Fatalf("the node ended:\n%s", node.stderr.String())
+		}
+		node.kill()
+	}
+	produce(ctx, t, producer, s.Prefix, w.spread, rest, sent)
+	s.StopAtEnd = true
+	status, err := s.run(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ctx.Err() != nil {
+		t.Fatal("the pipeline has not come to its end within a minute")
+	}
+	for _, step := range status.Engine.Steps {
+		if step.Usage.BytesCopied > 0 && !s.Copy {
+			t.Errorf("step %s copied %d bytes", step.Name, step.Usage.BytesCopied)
+		}
+		if step.In > 0 && step.Usage.BytesCopied == 0 && step.Usage.Instances > 0 && s.Copy {
+			t.Errorf("step %s copied nothing", step.Name)
+		}
+	}
+
+	r := readResult(ctx, t, s, sent)
+	c.want(t, "answer", r.answer, *update)
+	if w.spread {
+		r.checkSpread(t, c)
+	} else {
+		c.want(t, "dead_letters", r.letters, *update)
+		c.want(t, "coverage", r.coverage, *update)
+	}
+	if t.Failed() {
+		t.Logf("lanes: %+v", status.Engine.Lanes)
+	}
+}
+
+func seed(file string) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(file))
+	return h.Sum64()
+}
+
+// produce sends records in order and notes which offset each got.
+func produce(ctx context.Context, t *testing.T, client *kgo.Client, prefix string, spread bool, records []record, sent map[string]record) {
+	t.Helper()
+	for _, r := range records {
+		if spread {
+			r.partition = int32(len(sent)) % (spreadOver - 1)
+		}
+		out := &kgo.Record{Topic: prefix + r.topic, Partition: r.partition, Timestamp: r.at, Key: r.key, Value: r.value, Headers: r.headers}
+		if err := client.ProduceSync(ctx, out).FirstErr(); err != nil {
+			t.Fatalf("produce: %v", err)
+		}
+		sent[fmt.Sprintf("%s/%d@%d", r.topic, r.partition, out.Offset)] = r
+	}
+}
+
+// sortedLetters drops where dead letters are from.
+func sortedLetters(s string) []string {
+	lines := strings.Split(strings.TrimSuffix(s, "\n"), "\n")
+	for i, l := range lines {
+		_, lines[i], _ = strings.Cut(l, "\t")
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// checkSpread compares what is left when records are in other partitions.
+func (r *result) checkSpread(t *testing.T, c *testCase) {
+	t.Helper()
+	if got, want := sortedLetters(r.letters), sortedLetters(string(c.get("dead_letters"))); !slices.Equal(got, want) {
+		t.Errorf("dead letters: got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if got, want := totals(t, r.coverage), totals(t, string(c.get("coverage"))); !bytes.Equal([]byte(got), []byte(want)) {
+		t.Errorf("coverage: got %s, want %s", got, want)
+	}
+}
+
+// totals adds up the counters of a coverage.
+func totals(t *testing.T, coverage string) string {
+	t.Helper()
+	sums := map[string]int{}
+	for line := range strings.Lines(coverage) {
+		words := strings.Fields(line)
+		for i := 1; i+1 < len(words); i += 2 {
+			n, err := strconv.Atoi(words[i+1])
+			if err != nil {
+				t.Fatalf("coverage %q: %v", line, err)
+			}
+			sums[words[i]] += n
+		}
+	}
+	return fmt.Sprint(sums)
+}

@@ -1,0 +1,10 @@
+// Package endtoend has tests alone: whole pipelines between a real broker and a real ClickHouse, as users run them.
+//
+//	testdata/*.txtar   a pipeline, records, and the one answer they must give however they are run: in whole, a row per
+//	                   batch, with copied memory, in the Wasm interpreter, over several partitions, and killed in between
+//	kill_test.go       weir as a process that is killed, stopped, or loses its servers, against an independent truth
+//	trouble_test.go    bad input and servers that are not there: what weir says, and that it goes on
+//	metrics_test.go    what a node tells the outside
+//
+// The servers are those of embeddedtest; the weir that is killed is this test binary, started again (main_test.go).
+package endtoend

@@ -1,0 +1,63 @@
+package endtoend
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"testing"
+
+	"github.com/weir-stream/weir/edge-node/cli"
+	"github.com/weir-stream/weir/edge-node/embedded/embeddedtest"
+)
+
+// What this binary is, beside tests: a node of a case, or weir itself with its command line.
+const (
+	envNode = "WEIR_TEST_NODE" // a nodeSpec as JSON
+	envWeir = "WEIR_TEST_WEIR"
+)
+
+func TestMain(m *testing.M) {
+	node, weir := os.Getenv(envNode), os.Getenv(envWeir)
+	switch {
+	case node != "":
+		os.Exit(childNode(node))
+	case weir != "":
+		os.Exit(childWeir())
+	}
+	embeddedtest.Main(m)
+}
+
+// withParent ends this process with the one that started it, which holds the other end of stdin.
+func withParent() {
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(1)
+	}()
+}
+
+func childNode(text string) int {
+	withParent()
+	var s nodeSpec
+	err := json.Unmarshal([]byte(text), &s)
+	if err == nil {
+		_, err = s.run(context.Background())
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// childWeir is edge-node/main.go.
+func childWeir() int {
+	_ = os.Unsetenv(envWeir)
+	withParent()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return cli.Main(ctx, os.Args[1:], os.Stdout, os.Stderr)
+}

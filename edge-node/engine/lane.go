@@ -195,6 +195,7 @@ func (l *lane) run() {
 				return
 			}
 		}
+		flush = flush || l.comeToEnd()
 		if (flush || l.full()) && l.ship() {
 			flush = false
 		}
@@ -408,9 +409,14 @@ func (l *lane) nextSegment(number uint64, start, gap int64, why string) {
 	l.opened = false
 }
 
-// checkEnd tells the engine when the lane has come to where the log ended.
+// comeToEnd tells whether the lane has processed what it was to stop at.
+func (l *lane) comeToEnd() bool {
+	return l.e.cfg.StopAtEnd && !l.atEnd.Load() && l.position >= l.endAt
+}
+
+// checkEnd tells the engine when everything up to where the log ended is stored.
 func (l *lane) checkEnd() {
-	if !l.e.cfg.StopAtEnd || l.atEnd.Load() || l.position < l.endAt {
+	if !l.comeToEnd() || l.inFlight.Load() || (l.replayTo == 0 && l.position != l.shipped) || len(l.letters) > 0 {
 		return
 	}
 	l.atEnd.Store(true)

@@ -88,12 +88,12 @@ type commitMeta struct {
 	metadata string
 }
 
-// position is what the source knows of a partition it reads. Only the polling goroutine uses next and failed.
+// position is what the source knows of a partition it reads.
 type position struct {
 	partition batch.Partition
-	next      int64 // offset after the last record handed over
+	next      int64 // offset after the last record handed over; written by the polling goroutine, with Source.mu held
 	epoch     int32 // leader epoch of that record; guarded by Source.mu
-	failed    bool
+	failed    bool  // of the polling goroutine alone
 }
 
 // New checks the configuration. It opens no connection.
@@ -261,8 +261,9 @@ func (s *Source) dispatch(ctx context.Context, fetches kgo.Fetches) {
 
 func (s *Source) records(pos *position, in []*kgo.Record, logEnd int64) {
 	out := make([]batch.Record, 0, len(in))
+	next := pos.next
 	for _, r := range in {
-		if r.Offset < pos.next {
+		if r.Offset < next {
 			continue // a batch holds records from before the offset asked for
 		}
 		rec := batch.Record{Offset: r.Offset, Time: r.Timestamp.UnixMilli(), Key: r.Key, Value: r.Value}
@@ -273,19 +274,26 @@ func (s *Source) records(pos *position, in []*kgo.Record, logEnd int64) {
 			}
 		}
 		out = append(out, rec)
-		pos.next = r.Offset + 1
+		next = r.Offset + 1
 	}
 	if len(out) == 0 {
 		return
 	}
 	s.mu.Lock()
-	pos.epoch = in[len(in)-1].LeaderEpoch
+	pos.next, pos.epoch = next, in[len(in)-1].LeaderEpoch
 	s.mu.Unlock()
 	if pos.failed {
 		pos.failed = false
 		s.handler.Failed(pos.partition, nil)
 	}
-	s.handler.Records(pos.partition, out, max(logEnd, pos.next))
+	s.handler.Records(pos.partition, out, max(logEnd, next))
+}
+
+// moveTo sets where a partition goes on.
+func (s *Source) moveTo(pos *position, next int64) {
+	s.mu.Lock()
+	pos.next = next
+	s.mu.Unlock()
 }
 
 // Pause implements ingest.Source.

@@ -30,17 +30,22 @@ type recorder struct {
 	lost     []string
 	gaps     []string
 	failures []string
+	held     map[string]bool
 	broken   []string // what went wrong in the order of calls
 }
 
 func newRecorder() *recorder {
-	return &recorder{values: map[string][]string{}, offsets: map[string]int64{}}
+	return &recorder{values: map[string][]string{}, offsets: map[string]int64{}, held: map[string]bool{}}
 }
 
 func (r *recorder) Assigned(_ context.Context, a ingest.Assignment) (int64, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.assigned = append(r.assigned, a)
+	if r.held[a.Partition.String()] {
+		r.broken = append(r.broken, a.Partition.String()+" assigned twice")
+	}
+	r.held[a.Partition.String()] = true
 	if r.start != nil {
 		return r.start(a)
 	}
@@ -72,6 +77,7 @@ func (r *recorder) Revoked(_ context.Context, ps []batch.Partition) {
 	for _, p := range ps {
 		r.revoked = append(r.revoked, p.String())
 		delete(r.offsets, p.String())
+		delete(r.held, p.String())
 	}
 }
 
@@ -81,6 +87,7 @@ func (r *recorder) Lost(ps []batch.Partition) {
 	for _, p := range ps {
 		r.lost = append(r.lost, p.String())
 		delete(r.offsets, p.String())
+		delete(r.held, p.String())
 	}
 }
 
@@ -366,11 +373,12 @@ func TestTopicRecreated(t *testing.T) {
 	})
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if last := r.assigned[len(r.assigned)-1]; len(r.assigned) != 2 || last.Partition.TopicID == r.assigned[0].Partition.TopicID {
+	if last := r.assigned[len(r.assigned)-1]; last.Partition.TopicID == r.assigned[0].Partition.TopicID {
 		t.Errorf("assignments %+v", r.assigned)
 	}
-	if len(r.lost)+len(r.revoked) != 1 {
-		t.Errorf("lost %v, revoked %v: the old partition is gone once", r.lost, r.revoked)
+	// Rebalances may come between; every assignment but the last has ended.
+	if len(r.lost)+len(r.revoked) != len(r.assigned)-1 {
+		t.Errorf("%d assignments, lost %v, revoked %v", len(r.assigned), r.lost, r.revoked)
 	}
 }
 

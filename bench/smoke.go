@@ -69,8 +69,10 @@ func (b *bench) smoke(ctx context.Context) (*result, error) {
 	if err := b.start(ctx); err != nil {
 		return nil, err
 	}
-	gen, err := workload.Sensors(workload.SensorsConfig{Seed: 1, Events: b.events, NumPartitions: partitions,
-		DuplicateRate: 0.01, LateRate: 0.005, StatusRate: 0.01, ColdRate: 0.005})
+	gen, err := workload.Sensors(workload.SensorsConfig{
+		Seed: 1, Events: b.events, NumPartitions: partitions,
+		DuplicateRate: 0.01, LateRate: 0.005, StatusRate: 0.01, ColdRate: 0.005,
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -327,8 +327,11 @@ func (d *demo) account(ctx context.Context) (string, bool, error) {
 		got  uint64
 		want int64
 	}{
-		{"records read", in, t.Records}, {"rows in windows", aggregated, t.Aggregated}, {"late", late, t.Late},
-		{"filtered", filtered, t.Filtered}, {"rejected", rejected, t.AllRejected()},
+		{"records read", in, t.Records},
+		{"rows in windows", aggregated, t.Aggregated},
+		{"late", late, t.Late},
+		{"filtered", filtered, t.Filtered},
+		{"rejected", rejected, t.AllRejected()},
 	} {
 		mark := ""
 		if int64(line.got) != line.want {

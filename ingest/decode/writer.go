@@ -211,15 +211,6 @@ func (c *column) putBits(row int, v uint64) {
 	}
 }
 
-// putBool writes a value of a bool column.
-func (c *column) putBool(row int, v bool) {
-	if v {
-		batch.SetBit(c.bits, row)
-	} else {
-		batch.ClearBit(c.bits, row)
-	}
-}
-
 // finish hands the columns over to the batch, cut to the rows that were written.
 func (w *writer) finish(b *batch.Batch) {
 	n := w.row

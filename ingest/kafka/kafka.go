@@ -39,7 +39,8 @@ type Config struct {
 	// InstanceID makes the member static (KIP-345): a restart within the session timeout moves no partition.
 	InstanceID string
 	// Protocol is the group protocol: "classic" (cooperative-sticky), "consumer" (KIP-848), or "auto", which takes
-	// KIP-848 where the broker has its stable version and classic elsewhere.
+	// KIP-848 where the broker has its stable version and classic elsewhere. A static member is classic in "auto": a
+	// classic group lets it in at once after a crash, one of KIP-848 when the session of its former life has timed out.
 	Protocol string
 	// Start is where a partition without a commit begins: "earliest", "latest", or a time.
 	Start     string
@@ -143,7 +144,6 @@ func (s *Source) options() ([]kgo.Opt, error) {
 		kgo.ConsumerGroup(c.Group),
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
 		kgo.DisableAutoCommit(),
-		kgo.RequireStableFetchOffsets(),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		// Never skip by default: an offset that is not in the log any more is reported and becomes a gap.
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
@@ -170,7 +170,11 @@ func (s *Source) options() ([]kgo.Opt, error) {
 		opts = append(opts, kgo.ConsumeTopics(c.Topics...))
 	}
 	switch c.Protocol {
-	case "", "auto", "consumer":
+	case "", "auto":
+		if c.InstanceID == "" {
+			opts = append(opts, kgo.ServerSideBalancer())
+		}
+	case "consumer":
 		opts = append(opts, kgo.ServerSideBalancer())
 	case "classic":
 	default:

@@ -147,8 +147,10 @@ func cluster(t *testing.T, opts ...kfake.Opt) (*kfake.Cluster, *kgo.Client) {
 func produce(t *testing.T, cl *kgo.Client, topic string, partition int32, values ...string) {
 	t.Helper()
 	for _, v := range values {
-		r := &kgo.Record{Topic: topic, Partition: partition, Value: []byte(v), Key: []byte("k"), Timestamp: time.UnixMilli(1_700_000_000_000),
-			Headers: []kgo.RecordHeader{{Key: "h", Value: []byte("x")}}}
+		r := &kgo.Record{
+			Topic: topic, Partition: partition, Value: []byte(v), Key: []byte("k"), Timestamp: time.UnixMilli(1_700_000_000_000),
+			Headers: []kgo.RecordHeader{{Key: "h", Value: []byte("x")}},
+		}
 		if err := cl.ProduceSync(t.Context(), r).FirstErr(); err != nil {
 			t.Fatal(err)
 		}

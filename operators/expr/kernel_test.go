@@ -14,9 +14,7 @@ import (
 func TestEqText(t *testing.T) {
 	var texts []string
 	for n := range 13 {
-		for _, s := range []string{strings.Repeat("a", n), strings.Repeat("a", max(n-1, 0)) + "b", strings.Repeat("\x00", n)} {
-			texts = append(texts, s)
-		}
+		texts = append(texts, strings.Repeat("a", n), strings.Repeat("a", max(n-1, 0))+"b", strings.Repeat("\x00", n))
 	}
 	texts = append(texts, texts...) // more than one word of rows
 	off, data := []int32{0}, []byte(nil)

@@ -17,11 +17,10 @@ import (
 // naive is the language once more, written to be obviously right: one row at a time over the parse tree, Go values,
 // big integers for overflow, the time package for times. It shares nothing with the columnar evaluation but the parser.
 //
-// Values are nil, bool, int64, uint64, float64, string, []byte as bin, time.Time with a unit as instant, and time.Duration.
+// Values are nil, bool, int64, uint64, float64, string, time.Time with a unit as instant, and time.Duration.
 type naive map[string]any
 
 type (
-	bin     string
 	instant struct {
 		time.Time
 		unit batch.Unit

@@ -84,7 +84,8 @@ func (c *Config) Validate() error {
 func (c *Config) Schema() *batch.Schema {
 	ms := batch.TimestampOf(batch.Millisecond)
 	s := &batch.Schema{Fields: []batch.Field{
-		{Name: "window_start", Type: ms}, {Name: "window_end", Type: ms},
+		{Name: "window_start", Type: ms},
+		{Name: "window_end", Type: ms},
 		{Name: "_rows", Type: batch.Type{Kind: batch.Uint64}},
 	}}
 	for _, k := range c.Keys {

@@ -103,11 +103,11 @@ func makeBatch(s *batch.Schema, rows []row, first int64) *batch.Batch {
 
 // naive is the specification once more, a row at a time over a map.
 type naive struct {
-	cfg       *Config
-	max       int64
-	any       bool
-	groups    map[string]*naiveGroup
-	late, fut int
+	cfg    *Config
+	max    int64
+	any    bool
+	groups map[string]*naiveGroup
+	late   int
 }
 
 type naiveGroup struct {

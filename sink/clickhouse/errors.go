@@ -15,12 +15,6 @@ import (
 	"github.com/weir-stream/weir/sink"
 )
 
-// The server's error codes that decide something, by the names in its ErrorCodes.cpp.
-const (
-	codeUnknownTable    = 60
-	codeUnknownDatabase = 81
-)
-
 // stopCodes are errors that need a person, with what he should do. A * in a hint stands for the user.
 var stopCodes = map[int32]string{
 	8:   "",                                                                                              // THERE_IS_NO_COLUMN

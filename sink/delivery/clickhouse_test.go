@@ -98,15 +98,6 @@ func (r *rig) exec(sql string) {
 	}
 }
 
-func (r *rig) number(sql string) uint64 {
-	r.t.Helper()
-	var n uint64
-	if err := r.conn.QueryRow(r.ctx(), sql).Scan(&n); err != nil {
-		r.t.Fatalf("%s: %v", sql, err)
-	}
-	return n
-}
-
 // lane is a partition that counts readings of devices, like a window does.
 type lane struct {
 	partition int32

@@ -16,7 +16,6 @@ type prefix struct {
 type note struct {
 	version uint64
 	args    []*shape // Dynamic and JSON: the types named in the prefix
-	paths   int      // JSON: how many of args are typed or dynamic paths
 }
 
 func (p *prefix) rewind() { p.next = 0 }

@@ -43,13 +43,16 @@ type Kafka struct {
 	Group string
 	// Start is where a partition without a commit begins. Default earliest.
 	Start Start
-	// Protocol of the group: classic, consumer (KIP-848), or auto, which takes consumer where the broker has it. Default auto.
+	// Protocol of the group: classic, consumer (KIP-848), or auto, which takes consumer where the broker has it, and classic
+	// for a static member. Default auto.
 	Protocol Protocol
 	// OnGap says what to do when records are lost before they were read: report and continue, or stop the partition.
 	// Default continue.
 	OnGap OnGap
 	// InstanceID makes the member static (KIP-345), so that a short restart moves no partition. Empty means none.
 	InstanceID string
+	// SessionTimeout is after how long without a sign of life the group gives a node's partitions to others. Default 45 s.
+	SessionTimeout time.Duration
 	// SASL is how to log in; nil means not at all.
 	SASL *SASL
 	// TLS is how to encrypt; nil means not at all.
@@ -154,11 +157,13 @@ func kafkaTable() object[Kafka] {
 				"Where a partition without a commit begins: earliest, latest, or an RFC 3339 time. Default earliest."),
 			at("protocol", enum("a group protocol", []Protocol{ProtocolAuto, ProtocolClassic, ProtocolConsumer}),
 				func(k *Kafka) *Protocol { return &k.Protocol },
-				"Group protocol: classic, consumer (KIP-848), or auto, which takes consumer where the broker has it. Default auto."),
+				"Group protocol: classic, consumer (KIP-848), or auto, which takes consumer where the broker has it and no instance_id is set. Default auto."),
 			at("on_gap", enum("a way to handle lost records", []OnGap{GapContinue, GapStop}), func(k *Kafka) *OnGap { return &k.OnGap },
 				"When records were lost before they were read: continue and report it, or stop the partition. Default continue."),
 			at("instance_id", textKind("an instance ID"), func(k *Kafka) *string { return &k.InstanceID },
-				"Makes the group member static, so that a short restart moves no partition."),
+				"Makes the group member static: after a crash or a short restart it goes on at once. Each node of a group needs its own."),
+			at("session_timeout", durationKind(time.Second, 30*time.Minute), func(k *Kafka) *time.Duration { return &k.SessionTimeout },
+				"After how long without a sign of life the group gives the node's partitions to others. Brokers take 6s to 30m; with the consumer protocol the broker decides. Default 45s."),
 			at("sasl", saslTable().pointer(func() SASL { return SASL{} }), func(k *Kafka) **SASL { return &k.SASL }, "How to log in to the broker."),
 			at("tls", tlsKind(), func(k *Kafka) **TLS { return &k.TLS }, "true, or how to encrypt and whom to trust."),
 			at("max_record", sizeKind(1<<10, 64<<20), func(k *Kafka) *int64 { return &k.MaxRecord },

@@ -202,6 +202,7 @@ func (p *Plan) source(log *slog.Logger) (*kafka.Source, error) {
 	cfg := kafka.Config{
 		Brokers: k.Brokers, Group: k.Group, ClientID: "weir-" + p.Node.Node, InstanceID: k.InstanceID,
 		Protocol: string(k.Protocol), Start: string(k.Start.At), StartTime: k.Start.Time, MaxRecord: int(k.MaxRecord),
+		SessionTimeout: k.SessionTimeout,
 	}
 	for _, t := range k.Topics {
 		if t.Regex != nil {

@@ -110,10 +110,10 @@ func (d *demo) start(ctx context.Context) error {
 	}
 	d.say("starting a Kafka broker and ClickHouse on loopback")
 	opts := embedded.Options{Stderr: io.Discard}
-	if d.kafka, err = embedded.StartKafka(ctx, opts, kafka.Config{Dir: filepath.Join(d.dir, "kafka")}); err != nil {
+	if d.kafka, err = embedded.StartKafka(ctx, opts, kafka.Config{}); err != nil {
 		return fmt.Errorf("start the embedded broker: %w", err)
 	}
-	if d.ch, err = embedded.StartClickHouse(ctx, opts, clickhouse.Config{Dir: filepath.Join(d.dir, "clickhouse"), LibPath: lib}); err != nil {
+	if d.ch, err = embedded.StartClickHouse(ctx, opts, clickhouse.Config{LibPath: lib}); err != nil {
 		return fmt.Errorf("start the embedded ClickHouse: %w", err)
 	}
 	if err := os.CopyFS(filepath.Join(d.dir, "examples"), examples.Files); err != nil {

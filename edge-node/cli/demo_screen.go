@@ -70,7 +70,7 @@ func (s *demoScreen) show(windows int64) {
 	done := min(width, int(float64(width)*float64(records)/float64(s.d.events)))
 	text := []string{
 		fmt.Sprintf("  [%s%s] %s of %s readings", strings.Repeat("=", done), strings.Repeat(" ", width-done), thousands(records), thousands(s.d.events)),
-		fmt.Sprintf("  %-12s %12s records/s    behind the producer by %s", "read", thousands(int64(rate)), thousands(s.d.produced.Load()-records)),
+		fmt.Sprintf("  %-12s %12s records/s    behind the producer by %s", "read", thousands(int64(rate)), thousands(max(0, s.d.produced.Load()-records))),
 		fmt.Sprintf("  %-12s %12s              event time, oldest of %d partitions", "watermark", watermark, len(st.Engine.Lanes)),
 		fmt.Sprintf("  %-12s %12s in ClickHouse, %s rows shipped", "windows", thousands(windows), thousands(st.Delivery.Rows)),
 		fmt.Sprintf("  %-12s %12s rows in windows, %s late, %s filtered, %s rejected", "accounted", thousands(aggregated), thousands(late), thousands(filtered), thousands(rejected)),

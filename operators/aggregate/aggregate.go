@@ -64,6 +64,8 @@ type Accumulator interface {
 	Reset(g uint32)
 	// Add takes row i of the column into groups[i], for every row. The column is nil for an aggregate of no argument.
 	Add(groups []uint32, c *batch.Column)
+	// Take copies group src of another accumulator of the same aggregate into the empty group dst.
+	Take(from Accumulator, src, dst uint32)
 	// Emit writes the states of the groups, in their order, as new columns on the Go heap: out has one per state.
 	Emit(groups []uint32, out []batch.Column)
 }

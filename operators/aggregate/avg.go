@@ -39,6 +39,12 @@ func (a *avg) Add(groups []uint32, c *batch.Column) {
 	a.count.Add(groups, c)
 }
 
+func (a *avg) Take(from Accumulator, src, dst uint32) {
+	f := from.(*avg)
+	a.sum.Take(f.sum, src, dst)
+	a.count.Take(&f.count, src, dst)
+}
+
 func (a *avg) Emit(groups []uint32, out []batch.Column) {
 	a.sum.Emit(groups, out[:1])
 	a.count.Emit(groups, out[1:])

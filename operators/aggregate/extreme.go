@@ -73,6 +73,11 @@ func (a *extreme[T]) Add(groups []uint32, c *batch.Column) {
 	}
 }
 
+func (a *extreme[T]) Take(from Accumulator, src, dst uint32) {
+	f := from.(*extreme[T])
+	a.best[dst], a.seen[dst] = f.best[src], f.seen[src]
+}
+
 func (a *extreme[T]) Emit(groups []uint32, out []batch.Column) {
 	out[0] = emitFixed(a.best, groups)
 	emitNulls(a.seen, groups, &out[0])
@@ -102,6 +107,11 @@ func (a *extremeString) Add(groups []uint32, c *batch.Column) {
 			a.best[g], a.seen[g] = append(a.best[g][:0], v...), true
 		}
 	}
+}
+
+func (a *extremeString) Take(from Accumulator, src, dst uint32) {
+	f := from.(*extremeString)
+	a.best[dst], a.seen[dst] = f.best[src], f.seen[src]
 }
 
 func (a *extremeString) Emit(groups []uint32, out []batch.Column) {

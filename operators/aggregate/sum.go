@@ -95,6 +95,14 @@ func (a *sum[T, S]) Add(groups []uint32, c *batch.Column) {
 	}
 }
 
+func (a *sum[T, S]) Take(from Accumulator, src, dst uint32) {
+	f := from.(*sum[T, S])
+	a.total[dst] = f.total[src]
+	if a.seen != nil {
+		a.seen[dst] = f.seen[src]
+	}
+}
+
 func (a *sum[T, S]) Emit(groups []uint32, out []batch.Column) {
 	out[0] = emitFixed(a.total, groups)
 	if a.seen != nil {

@@ -33,7 +33,37 @@ func (w *Tumbling) Cut(next int64) operators.Cut {
 	}
 	clear(w.open[len(kept):])
 	w.open = kept
+	w.shrink()
 	return cut
+}
+
+// A slab of at least shrinkAbove groups is made anew when less than a quarter of it is in use.
+const shrinkAbove = 1 << 14
+
+// shrink gives back memory after a burst of keys: closed groups are otherwise kept for reuse.
+func (w *Tumbling) shrink() {
+	old := &w.groups
+	if old.total < shrinkAbove || 4*old.used() > old.total {
+		return
+	}
+	var fresh groups
+	fresh.init(w.cfg)
+	fresh.seed = old.seed // the indexes of the windows are made of these hashes
+	fresh.extend(max(1024, 2*old.used()))
+	moved := make([]uint32, old.total)
+	for _, p := range w.open {
+		for i, g := range p.members {
+			moved[g] = fresh.take(old, g)
+			p.members[i] = moved[g]
+		}
+		for s, e := range p.index.slots {
+			if e != 0 {
+				p.index.slots[s] = moved[e-1] + 1
+			}
+		}
+	}
+	w.groups = fresh
+	w.free = nil
 }
 
 // maxSpare is how many closed windows are kept for their memory, and maxSpareSlots how large.

@@ -216,6 +216,28 @@ func (gs *groups) add(b *batch.Batch, i int, h uint64) uint32 {
 	return g
 }
 
+// take numbers a group that is moved here from another slab.
+func (gs *groups) take(from *groups, g uint32) uint32 {
+	to := uint32(gs.total)
+	gs.total++
+	gs.hashes[to], gs.rows[to], gs.dirty[to] = from.hashes[g], from.rows[g], from.dirty[g]
+	for k := range gs.cols {
+		if gs.types[k].Variable() {
+			gs.bytes[k][to] = from.bytes[k][g]
+			gs.keyMem += int64(cap(gs.bytes[k][to]))
+		} else {
+			gs.fixed[k][to] = from.fixed[k][g]
+		}
+		if gs.null[k] != nil {
+			gs.null[k][to] = from.null[k][g]
+		}
+	}
+	for i, a := range gs.acc {
+		a.Take(from.acc[i], g, to)
+	}
+	return to
+}
+
 func (gs *groups) extend(n int) {
 	gs.hashes, gs.rows, gs.dirty = extend(gs.hashes, n), extend(gs.rows, n), extend(gs.dirty, n)
 	for k := range gs.cols {

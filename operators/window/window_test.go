@@ -414,6 +414,40 @@ func TestMaxJump(t *testing.T) {
 	})
 }
 
+// TestShrink floods one window with keys: when it has closed, its memory goes, and the rest is as before.
+func TestShrink(t *testing.T) {
+	cfg := testConfig(t)
+	w, truth, central := New(cfg), &naive{cfg: cfg, groups: map[string]*naiveGroup{}}, map[string]stored{}
+	offset := int64(0)
+	add := func(rows []row) {
+		w.Add(makeBatch(cfg.In, rows, offset), offset)
+		for _, r := range rows {
+			truth.add(r)
+		}
+		offset += int64(len(rows))
+		store(central, w.Cut(offset).Rows, offset)
+	}
+	at := int64(1_700_000_000_000)
+	flood := make([]row, 40_000)
+	for i := range flood {
+		flood[i] = row{ts: at + int64(i%1000), device: fmt.Sprint("flood", i), temp: float64(i)}
+	}
+	add(flood)
+	most := w.MemorySize()
+	rng := rand.New(rand.NewPCG(1, 2))
+	for i := range 40 {
+		rows := make([]row, 200)
+		for j := range rows {
+			rows[j] = row{ts: at + int64(i)*2000 + rng.Int64N(2000), device: fmt.Sprint("d", rng.IntN(50)), line: rng.Int64N(2), noLine: j%3 == 0, temp: float64(j), noTemp: j%7 == 0}
+		}
+		add(rows)
+	}
+	compare(t, central, truth.groups)
+	if now := w.MemorySize(); now > most/10 {
+		t.Errorf("%d bytes of state after the flood, %d at its height", now, most)
+	}
+}
+
 func TestTimesOutOfRange(t *testing.T) {
 	cfg := testConfig(t)
 	w := New(cfg)

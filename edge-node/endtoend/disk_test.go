@@ -1,0 +1,69 @@
+//go:build linux
+
+package endtoend
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/weir-stream/weir/edge-node/embedded/clickhouse"
+	"github.com/weir-stream/weir/edge-node/embedded/embeddedtest"
+)
+
+// TestDiskFull fills the disk of ClickHouse while records arrive. The node says so and waits; with space again it goes on,
+// and nothing is lost.
+func TestDiskFull(t *testing.T) {
+	t.Parallel()
+	ctx := ownServers(t)
+	disk := t.TempDir()
+	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=64m"); err != nil {
+		t.Skipf("SKIPPED, nothing was tested: a small disk needs the right to mount: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(disk, syscall.MNT_DETACH) })
+	ch := startClickHouse(ctx, t, clickhouse.Config{Dir: filepath.Join(disk, "data")})
+	t.Cleanup(ch.Kill) // before the disk goes
+	brokers, prefix := embeddedtest.Kafka(t)
+	s := newStream(t, brokers, prefix+"sensors", ch.DSN("default"), "    instance_id: box-1")
+	s.produce(ctx, 8, 60_000, 8000)
+	conn := openClickHouse(t, s.clickhouse)
+	node := s.start()
+	eventually(t, 20*time.Second, func() (bool, string) { return s.stored(conn) > 0, node.stderr.String() })
+
+	ballast := filepath.Join(disk, "ballast")
+	f, err := os.Create(ballast)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, size := range []int{1 << 20, 4 << 10, 1} {
+		for err = nil; err == nil; {
+			_, err = f.Write(make([]byte, size))
+		}
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 20*time.Second, func() (bool, string) {
+		text := strings.ToLower(node.stderr.String())
+		return strings.Contains(text, "no space") || strings.Contains(text, "not enough space") || strings.Contains(text, "disk is full"), node.stderr.String()
+	})
+	stuck := s.stored(conn)
+	time.Sleep(time.Second)
+	if !node.running() {
+		t.Fatalf("the node ended:\n%s", node.stderr.String())
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 60*time.Second, func() (bool, string) { return s.stored(conn) > stuck, node.stderr.String() })
+	s.waitProduced()
+	node.signal(t, os.Interrupt)
+	if code := node.wait(t, 30*time.Second); code != 0 {
+		t.Errorf("exit code %d:\n%s", code, node.stderr.String())
+	}
+	s.finish()
+	s.check()
+}

@@ -90,7 +90,7 @@ func (a *app) root() *cobra.Command {
 func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
 		a.demoCommand(), completeFiles(a.runCommand()), completeFiles(a.validateCommand()), a.schemaCommand(),
-		a.queryCommand(),
+		a.queryCommand(), completeFiles(a.auditCommand()),
 		a.embeddedCommand(), a.versionCommand(),
 	}
 }

@@ -61,25 +61,33 @@ func (a *app) loadPipeline(file string) (*config.Pipeline, error) {
 	return config.Parse("stdin", data)
 }
 
-// planFile reads and plans one file. With servers it also wants the brokers and the ClickHouse to be known.
-func (a *app) planFile(ctx context.Context, file string, node config.Node, servers bool, log *slog.Logger) (*pipeline.Plan, error) {
+// servers says whether the brokers and the ClickHouse of a plan must be known.
+type servers bool
+
+const (
+	noServers   servers = false
+	withServers servers = true
+)
+
+// planFile reads and plans one file.
+func (a *app) planFile(ctx context.Context, file string, node config.Node, want servers, log *slog.Logger) (*pipeline.Plan, error) {
 	spec, err := a.loadPipeline(file)
 	if err != nil {
 		return nil, err
 	}
-	if err := spec.Use(node); err != nil && servers {
+	if err := spec.Use(node); err != nil && want == withServers {
 		return nil, err
 	}
 	return pipeline.New(ctx, spec, node, pipeline.Options{Log: log})
 }
 
 // planFiles plans all files, and fails with the errors of all that have some.
-func (a *app) planFiles(ctx context.Context, files []string, node config.Node, log *slog.Logger) ([]*pipeline.Plan, error) {
+func (a *app) planFiles(ctx context.Context, files []string, node config.Node, want servers, log *slog.Logger) ([]*pipeline.Plan, error) {
 	var plans []*pipeline.Plan
 	var invalid config.Errors
 	names := map[string]string{}
 	for _, file := range files {
-		p, err := a.planFile(ctx, file, node, true, log)
+		p, err := a.planFile(ctx, file, node, want, log)
 		var es config.Errors
 		switch {
 		case errors.As(err, &es):

@@ -46,7 +46,7 @@ way, and after a crash, the next run goes on with exact totals.`,
 				return err
 			}
 			opts.Log = a.logger(n.Log)
-			plans, err := a.planFiles(cmd.Context(), files, n, opts.Log)
+			plans, err := a.planFiles(cmd.Context(), files, n, withServers, opts.Log)
 			if err == nil {
 				err = runPlans(cmd.Context(), plans, n, opts)
 			}

@@ -74,7 +74,7 @@ func (s *Sink) Audit(ctx context.Context) (*AuditReport, error) {
 	for try := 1; ; try++ {
 		report, settled, err := s.auditOnce(ctx)
 		if err != nil {
-			return nil, s.explain(ctx, fmt.Errorf("audit: %w", err))
+			return nil, s.explain(ctx, err)
 		}
 		if settled || try == auditTries {
 			return report, nil
@@ -104,7 +104,7 @@ type audit struct {
 
 // auditOnce asks once. settled is false when asking again may give another answer.
 func (s *Sink) auditOnce(ctx context.Context) (_ *AuditReport, settled bool, err error) {
-	queries := s.auditQueries()
+	queries := s.layout.auditQueries(s.table.Pipeline)
 	a := &audit{partitions: map[partitionKey]*PartitionAudit{}, settled: true}
 	server, err := s.find(ctx, "audit: look at the tables")
 	if err != nil {

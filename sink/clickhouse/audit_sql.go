@@ -2,45 +2,64 @@ package clickhouse
 
 import (
 	"strings"
+
+	"github.com/weir-stream/weir/sink"
 )
 
 // AuditQuery is one question of the audit, for people to ask themselves.
 type AuditQuery struct {
 	Name string `json:"name"`
 	What string `json:"what"` // what it proves
-	SQL  string `json:"sql"`
+	// Fault is how a fault shows in the answer, for people.
+	Fault string `json:"fault"`
+	SQL   string `json:"sql"`
 }
+
+// AuditSQL lists the statements that Audit asks, for people to ask by hand.
+func AuditSQL(cfg Config, table sink.Table) ([]AuditQuery, error) {
+	cfg, _, err := cfg.options()
+	if err != nil {
+		return nil, err
+	}
+	if err := checkTable(&table); err != nil {
+		return nil, err
+	}
+	return newLayout(cfg, &table).auditQueries(table.Pipeline), nil
+}
+
+// verdictsFault is how faults show in the answers that have verdicts.
+const verdictsFault = "a row per segment; a verdict in capitals is a fault"
 
 // source are the columns that tell segments apart.
 const sourceColumns = "site, topic, topic_id, partition, rev, segment"
 
 // auditQueries are the statements that prove a pipeline's totals, each with a verdict per row: a verdict in capitals is
 // a fault. AUDIT.md explains them.
-func (s *Sink) auditQueries() []AuditQuery {
-	db := s.cfg.Database
+func (l *layout) auditQueries(pipeline string) []AuditQuery {
+	db := l.database
 	r := strings.NewReplacer(
 		"{coverage}", qualified(db, coverageTable),
-		"{partials}", qualified(db, s.layout.partials().name),
+		"{partials}", qualified(db, l.partials().name),
 		"{letters}", qualified(db, deadLetterTable),
-		"{pipeline}", quote(s.table.Pipeline),
+		"{pipeline}", quote(pipeline),
 		"{source}", sourceColumns,
 		"{hash}", coverageHashSQL(),
 	)
 	return []AuditQuery{
 		{
-			Name: "tiling",
-			What: "the segments of each partition follow each other without a hole or an overlap that is not recorded",
-			SQL:  r.Replace(tilingSQL),
+			Name:  "tiling",
+			What:  "the segments of each partition follow each other without a hole or an overlap that is not recorded",
+			Fault: verdictsFault, SQL: r.Replace(tilingSQL),
 		},
 		{
-			Name: "accounting",
-			What: "every record is counted in one place; the rows stored are those counted; every dead letter is there; no account was changed",
-			SQL:  r.Replace(accountingSQL),
+			Name:  "accounting",
+			What:  "every record is counted in one place; the rows stored are those counted; every dead letter is there; no account was changed",
+			Fault: verdictsFault, SQL: r.Replace(accountingSQL),
 		},
 		{
-			Name: "orphans",
-			What: "no rows are stored for a segment that has no account",
-			SQL:  r.Replace(orphansSQL),
+			Name:  "orphans",
+			What:  "no rows are stored for a segment that has no account",
+			Fault: "every row is a fault", SQL: r.Replace(orphansSQL),
 		},
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -38,6 +39,7 @@ type truth struct {
 	late, rejected int64
 	next           []int64 // records per partition
 	newest         []int64
+	devices        int // 0: 7
 }
 
 const (
@@ -79,7 +81,7 @@ func produce(t *testing.T, cl *kgo.Client, rng *rand.Rand, tr *truth, n int) {
 			if rng.IntN(30) == 0 {
 				ts -= rng.Int64N(40_000)
 			}
-			device, v := fmt.Sprintf("d%d", rng.IntN(7)), rng.Int64N(100)
+			device, v := fmt.Sprintf("d%d", rng.IntN(max(7, tr.devices))), rng.Int64N(100)
 			value := fmt.Appendf(nil, `{"ts":%d,"device":%q,"v":%d}`, ts, device, v)
 			broken := rng.IntN(50) == 0
 			if broken {
@@ -189,13 +191,23 @@ type life struct {
 	ingest.Source
 	centre *centre
 	dead   atomic.Bool
-	rng    *rand.Rand
+	rng    *rand.Rand // nil: it does not die by itself
 	rngMu  sync.Mutex
+	gate   chan struct{} // where set, nothing is stored before it is closed
+	pauses atomic.Int64
+}
+
+func (l *life) Pause(p batch.Partition) {
+	l.pauses.Add(1)
+	l.Source.Pause(p)
 }
 
 func (l *life) chance(n int) bool {
 	l.rngMu.Lock()
 	defer l.rngMu.Unlock()
+	if l.rng == nil {
+		return false
+	}
 	return l.rng.IntN(n) == 0
 }
 
@@ -209,6 +221,9 @@ func (l *life) Commit(ctx context.Context, commits []ingest.Commit) error {
 // Submit stores a cut a little later, sometimes only its rows before it dies.
 func (l *life) Submit(_ context.Context, cut *sink.Cut, done func(error)) error {
 	go func() {
+		if l.gate != nil {
+			<-l.gate
+		}
 		time.Sleep(time.Duration(cut.Coverage.Version%7) * time.Millisecond)
 		l.centre.mu.Lock()
 		if l.dead.Load() {
@@ -249,6 +264,8 @@ type setup struct {
 	centre   *centre
 	revision uint64
 	maxState int64
+	queued   int64
+	gate     chan struct{}
 	atEnd    bool
 	rng      *rand.Rand
 	rows     int
@@ -268,7 +285,7 @@ func start(t *testing.T, s setup) (*engine.Engine, *life) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &life{Source: src, centre: s.centre, rng: s.rng}
+	l := &life{Source: src, centre: s.centre, rng: s.rng, gate: s.gate}
 	cols := testColumns()
 	in := cols.Schema()
 	sum, err := aggregate.New("sum", &in.Fields[2])
@@ -295,7 +312,7 @@ func start(t *testing.T, s setup) (*engine.Engine, *life) {
 		Window:   func() operators.Window { return window.New(w) },
 		Delivery: l, Coverage: s.centre.read, FlushEvery: 30 * time.Millisecond, BatchRows: s.rows,
 		SlotSize: decode.SlotSize(cols, s.rows, 0), ShutdownTimeout: 2 * time.Second, StopAtEnd: s.atEnd,
-		MaxState: s.maxState, Log: s.log,
+		MaxState: s.maxState, MaxQueued: s.queued, Log: s.log,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -530,6 +547,54 @@ func TestCommitLost(t *testing.T) {
 	}
 	if total != 1000*partCount {
 		t.Errorf("%d records accounted for, want %d: each exactly once", total, 1000*partCount)
+	}
+}
+
+// TestBackPressure holds the destination up: lanes take what fits, pause their partitions, and go on when it is back.
+func TestBackPressure(t *testing.T) {
+	brokers, cl := broker(t)
+	tr, c := &truth{devices: 5000}, newCentre()
+	produce(t, cl, rand.New(rand.NewPCG(7, 1)), tr, 20_000)
+	gate := make(chan struct{})
+	// Windows cannot close before a cut is stored, so their state reaches the budget and lanes wait.
+	e, l := start(t, setup{brokers: brokers, group: "g", centre: c, atEnd: true, gate: gate, maxState: 1200 << 10, queued: 256 << 10})
+	ended := make(chan error, 1)
+	go func() { ended <- e.Run(t.Context()) }()
+	var st engine.Status
+	for deadline := time.Now().Add(20 * time.Second); l.pauses.Load() < 1; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("nothing was paused: %+v", e.Status())
+		}
+	}
+	time.Sleep(300 * time.Millisecond)
+	st = e.Status()
+	processed := int64(0)
+	for _, lane := range st.Lanes {
+		processed += lane.Records
+	}
+	if processed >= 20_000*partCount {
+		t.Errorf("all records were processed though nothing was stored")
+	}
+	// A poll that was on its way may come on top of the bound.
+	if st.QueuedBytes > 8<<20 {
+		t.Errorf("%d bytes wait", st.QueuedBytes)
+	}
+	close(gate)
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	check(t, c, tr)
+}
+
+// TestStateBudget has more keys in open windows than the budget holds: the run ends and says what to do.
+func TestStateBudget(t *testing.T) {
+	brokers, cl := broker(t)
+	tr, c := &truth{}, newCentre()
+	produce(t, cl, rand.New(rand.NewPCG(7, 1)), tr, 500)
+	e, _ := start(t, setup{brokers: brokers, group: "g", centre: c, atEnd: true, maxState: 1})
+	err := e.Run(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "limits.state") {
+		t.Errorf("ended with %v", err)
 	}
 }
 

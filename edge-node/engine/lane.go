@@ -48,6 +48,7 @@ type lane struct {
 	endAt    int64 // log end at assignment, for StopAtEnd
 
 	inFlight atomic.Bool // a cut is with delivery
+	giving   atomic.Bool // the lane will give back state: a cut is on its way or can be made
 	atEnd    atomic.Bool
 	stats    laneStats
 }
@@ -199,6 +200,7 @@ func (l *lane) run() {
 		if (flush || l.full()) && l.ship() {
 			flush = false
 		}
+		l.mayGive()
 		l.checkEnd()
 		if !ok {
 			select {
@@ -249,22 +251,11 @@ func (l *lane) take(c chunk) error {
 		if err := l.await(l.overfull); err != nil {
 			return err
 		}
-		if err := l.checkBudget(); err != nil {
+		if err := l.waitForRoom(); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// checkBudget stops the pipeline when open windows alone take more memory than they may: everything that could be
-// shipped and closed has been by then. Nothing is lost by it, the run after this one begins where the commit is.
-func (l *lane) checkBudget() error {
-	if l.e.state.Load() <= l.e.cfg.MaxState || l.inFlight.Load() || l.window.Dirty() > 0 {
-		return nil
-	}
-	return fmt.Errorf("%s: open windows need %d MiB for %d keys in %d windows, and all partitions together may use %d MiB: "+
-		"raise limits.state in node.yaml, group by fewer keys, or make windows or lateness shorter",
-		l.partition, l.stateB>>20, l.window.Groups(), l.window.Windows(), l.e.cfg.MaxState>>20)
 }
 
 // process takes a prefix of the records through the chain and into the window.
@@ -298,6 +289,7 @@ func (l *lane) process(records []batch.Record, replay bool) (int, error) {
 	}
 	l.account(b, counts)
 	l.position = last
+	l.giving.Store(true)
 	l.stats.batch(l, n, b, time.Since(began))
 	return n, nil
 }

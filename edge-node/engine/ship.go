@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"sync"
 	"time"
@@ -28,7 +29,58 @@ func (l *lane) full() bool {
 
 // overfull tells whether the lane must not take more until a cut is acknowledged.
 func (l *lane) overfull() bool {
-	return l.inFlight.Load() && (l.letterB > 2*maxLetterBytes || l.window.Dirty() > 2*maxDirty || l.e.state.Load() > l.e.cfg.MaxState)
+	return l.inFlight.Load() && (l.letterB > 2*maxLetterBytes || l.window.Dirty() > 2*maxDirty)
+}
+
+// waitForRoom waits while window state, over all lanes, is over its budget. Shipping closes windows, so there will be
+// room as long as any lane has something to ship. When none has, open windows alone are too much, and the pipeline ends
+// with an error. Nothing is lost by that: the next run begins where the commit is.
+func (l *lane) waitForRoom() error {
+	const again = 20 * time.Millisecond
+	for asked := false; l.e.state.Load() > l.e.cfg.MaxState; {
+		if l.replayTo > 0 {
+			return nil // a replay rebuilds what was open before, and ships nothing
+		}
+		if !l.inFlight.Load() {
+			l.ship()
+		}
+		l.mayGive()
+		if !asked {
+			asked = true
+			l.e.eachLane(func(other *lane) { other.request(wantFlush) })
+		}
+		if l.e.noneGives() {
+			return fmt.Errorf("open windows need %d MiB (of these %s: %d keys in %d windows), and all partitions together may use %d MiB: "+
+				"raise limits.state in node.yaml, group by fewer keys, or make windows or lateness shorter",
+				l.e.state.Load()>>20, l.partition, l.window.Groups(), l.window.Windows(), l.e.cfg.MaxState>>20)
+		}
+		select {
+		case <-l.wake:
+			l.mu.Lock()
+			finish := l.wants&wantFinish != 0
+			l.mu.Unlock()
+			if finish {
+				l.poke()
+				return nil
+			}
+		case <-time.After(again):
+		case <-l.ctx.Done():
+			return l.ctx.Err()
+		}
+	}
+	return nil
+}
+
+// mayGive notes whether the lane has something to ship.
+func (l *lane) mayGive() {
+	l.giving.Store(l.inFlight.Load() || (l.replayTo == 0 && l.position != l.shipped))
+}
+
+// noneGives tells whether no lane will give back state by itself.
+func (e *Engine) noneGives() bool {
+	none := true
+	e.eachLane(func(l *lane) { none = none && !l.giving.Load() })
+	return none
 }
 
 // await waits while a condition that an acknowledgement ends holds. It notes a finish that comes meanwhile.

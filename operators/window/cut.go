@@ -38,7 +38,7 @@ func (w *Tumbling) Cut(next int64) operators.Cut {
 }
 
 // A slab of at least shrinkAbove groups is made anew when less than a quarter of it is in use.
-const shrinkAbove = 1 << 14
+const shrinkAbove = 1 << 10
 
 // shrink gives back memory after a burst of keys: closed groups are otherwise kept for reuse.
 func (w *Tumbling) shrink() {

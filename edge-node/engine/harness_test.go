@@ -1,0 +1,386 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/weir-stream/weir/edge-node/engine"
+	"github.com/weir-stream/weir/ingest"
+	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/ingest/decode"
+	"github.com/weir-stream/weir/ingest/kafka"
+	"github.com/weir-stream/weir/ingest/schema"
+	"github.com/weir-stream/weir/operators"
+	"github.com/weir-stream/weir/operators/aggregate"
+	"github.com/weir-stream/weir/operators/window"
+	"github.com/weir-stream/weir/sink"
+)
+
+const topic = "sensors"
+
+// truth is the answer to a stream, computed apart from the product: a map, a row at a time.
+type truth struct {
+	groups         map[string][2]int64 // count and sum by partition, window and device
+	late, rejected int64
+	next           []int64 // records per partition
+	newest         []int64
+	devices        int // 0: 7
+}
+
+const (
+	windowMS  = 10_000
+	disorder  = 2_000
+	lateness  = 3_000
+	partCount = 4
+)
+
+func (tr *truth) add(part int, ts int64, device string, v int64, broken bool) {
+	tr.next[part]++
+	if broken {
+		tr.rejected++
+		return
+	}
+	start := ts / windowMS * windowMS
+	if tr.newest[part] > 0 && start+windowMS+lateness <= tr.newest[part]-disorder {
+		tr.late++
+		return
+	}
+	tr.newest[part] = max(tr.newest[part], ts)
+	key := fmt.Sprintf("%d|%d|%s", part, start, device)
+	g := tr.groups[key]
+	tr.groups[key] = [2]int64{g[0] + 1, g[1] + v}
+}
+
+// produce writes n random records to every partition and adds them to the truth.
+func produce(t *testing.T, cl *kgo.Client, rng *rand.Rand, tr *truth, n int) {
+	t.Helper()
+	if tr.next == nil {
+		tr.next, tr.newest, tr.groups = make([]int64, partCount), make([]int64, partCount), map[string][2]int64{}
+	}
+	var records []*kgo.Record
+	for part := range partCount {
+		at := int64(1_700_000_000_000) + tr.next[part]*40
+		for range n {
+			at += rng.Int64N(80)
+			ts := at - rng.Int64N(disorder)
+			if rng.IntN(30) == 0 {
+				ts -= rng.Int64N(40_000)
+			}
+			device, v := fmt.Sprintf("d%d", rng.IntN(max(7, tr.devices))), rng.Int64N(100)
+			value := fmt.Appendf(nil, `{"ts":%d,"device":%q,"v":%d}`, ts, device, v)
+			broken := rng.IntN(50) == 0
+			if broken {
+				value = value[:len(value)-1]
+			}
+			tr.add(part, ts, device, v, broken)
+			records = append(records, &kgo.Record{Topic: topic, Partition: int32(part), Value: value, Timestamp: time.UnixMilli(at)})
+		}
+	}
+	if err := cl.ProduceSync(t.Context(), records...).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// centre is a destination that keeps what a ReplacingMergeTree would, by identity and version.
+type centre struct {
+	mu       sync.Mutex
+	rows     map[string]versioned
+	coverage map[string]sink.Coverage
+	letters  map[string]sink.DeadLetter
+	writes   int
+}
+
+type versioned struct {
+	version int64
+	value   [2]int64
+}
+
+func newCentre() *centre {
+	return &centre{rows: map[string]versioned{}, coverage: map[string]sink.Coverage{}, letters: map[string]sink.DeadLetter{}}
+}
+
+func (c *centre) storeRows(cut *sink.Cut) {
+	cov := cut.Coverage
+	if b := cut.Rows; b != nil {
+		for i := range b.Rows {
+			id := fmt.Sprintf("%x|%s|%d|%d|%d|%s", cov.Revision, cov.Partition, cov.Segment, cov.Partition.ID, batch.As[int64](b.Cols[0].Values)[i], b.Cols[3].Bytes(i))
+			if old, ok := c.rows[id]; ok && old.version > cov.Version {
+				continue
+			}
+			c.rows[id] = versioned{cov.Version, [2]int64{int64(batch.As[uint64](b.Cols[4].Values)[i]), batch.As[int64](b.Cols[5].Values)[i]}}
+		}
+	}
+	for _, d := range cut.DeadLetters {
+		c.letters[fmt.Sprintf("%x|%s|%d|%s|%d", d.Revision, d.Partition, d.Offset, d.Step, d.Index)] = d
+	}
+}
+
+func (c *centre) storeCoverage(cov sink.Coverage) {
+	id := fmt.Sprintf("%x|%s|%d", cov.Revision, cov.Partition, cov.Segment)
+	if old, ok := c.coverage[id]; !ok || old.Version <= cov.Version {
+		c.coverage[id] = cov
+	}
+}
+
+func (c *centre) read(_ context.Context, p batch.Partition) ([]sink.Coverage, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var out []sink.Coverage
+	for _, cov := range c.coverage {
+		if cov.Partition == p {
+			for id, r := range c.rows {
+				if strings.HasPrefix(id, fmt.Sprintf("%x|%s|%d|", cov.Revision, p, cov.Segment)) {
+					cov.RowsVersion = max(cov.RowsVersion, r.version)
+				}
+			}
+			out = append(out, cov)
+		}
+	}
+	slices.SortFunc(out, func(a, b sink.Coverage) int { return int(b.Segment) - int(a.Segment) })
+	return out, nil
+}
+
+// answer sums over revisions and segments, as the finished view does.
+func (c *centre) answer() map[string][2]int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := map[string][2]int64{}
+	for id, r := range c.rows {
+		f := strings.Split(id, "|") // revision, partition, segment, partition number, window, device
+		key := f[3] + "|" + f[4] + "|" + f[5]
+		g := out[key]
+		out[key] = [2]int64{g[0] + r.value[0], g[1] + r.value[1]}
+	}
+	return out
+}
+
+// life is one process: when it is dead, nothing it does has an effect any more.
+type life struct {
+	ingest.Source
+	centre *centre
+	dead   atomic.Bool
+	rng    *rand.Rand // nil: it does not die by itself
+	rngMu  sync.Mutex
+	gate   chan struct{} // where set, nothing is stored before it is closed
+	pauses atomic.Int64
+}
+
+func (l *life) Pause(p batch.Partition) {
+	l.pauses.Add(1)
+	l.Source.Pause(p)
+}
+
+func (l *life) chance(n int) bool {
+	l.rngMu.Lock()
+	defer l.rngMu.Unlock()
+	if l.rng == nil {
+		return false
+	}
+	return l.rng.IntN(n) == 0
+}
+
+func (l *life) Commit(ctx context.Context, commits []ingest.Commit) error {
+	if l.dead.Load() {
+		return errors.New("dead")
+	}
+	return l.Source.Commit(ctx, commits)
+}
+
+// Submit stores a cut a little later, sometimes only its rows before it dies.
+func (l *life) Submit(_ context.Context, cut *sink.Cut, done func(error)) error {
+	go func() {
+		if l.gate != nil {
+			<-l.gate
+		}
+		time.Sleep(time.Duration(cut.Coverage.Version%7) * time.Millisecond)
+		l.centre.mu.Lock()
+		if l.dead.Load() {
+			l.centre.mu.Unlock()
+			return
+		}
+		l.centre.writes++
+		l.centre.storeRows(cut)
+		if l.chance(25) {
+			l.dead.Store(true) // killed between rows and coverage
+			l.centre.mu.Unlock()
+			return
+		}
+		l.centre.storeCoverage(cut.Coverage)
+		l.centre.mu.Unlock()
+		if l.dead.Load() {
+			return
+		}
+		done(nil)
+	}()
+	return nil
+}
+
+// testColumns is what the tests' records hold.
+func testColumns() schema.Columns {
+	col := func(name string, t batch.Type) schema.Column {
+		return schema.Column{Field: batch.Field{Name: name, Type: t}, Path: []string{name}, Epoch: batch.Millisecond}
+	}
+	return schema.Columns{
+		col("ts", batch.TimestampOf(batch.Millisecond)), col("device", batch.Type{Kind: batch.String}),
+		col("v", batch.Type{Kind: batch.Int64}),
+	}
+}
+
+type setup struct {
+	brokers  []string
+	group    string
+	centre   *centre
+	revision uint64
+	maxState int64
+	queued   int64
+	gate     chan struct{}
+	atEnd    bool
+	rng      *rand.Rand
+	rows     int
+	log      *slog.Logger
+}
+
+// start builds an engine over the real Kafka protocol and the real stages.
+func start(t *testing.T, s setup) (*engine.Engine, *life) {
+	t.Helper()
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+		if os.Getenv("WEIR_TEST_LOG") != "" {
+			s.log = slog.New(slog.NewTextHandler(os.Stderr, nil))
+		}
+	}
+	src, err := kafka.New(kafka.Config{Brokers: s.brokers, Topics: []string{topic}, Group: s.group, Protocol: "classic", SessionTimeout: 6 * time.Second}, s.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &life{Source: src, centre: s.centre, rng: s.rng, gate: s.gate}
+	cols := testColumns()
+	in := cols.Schema()
+	sum, err := aggregate.New("sum", &in.Fields[2])
+	if err != nil {
+		t.Fatal(err)
+	}
+	count, err := aggregate.New("count", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &window.Config{
+		In: in, Time: 0, Size: windowMS * time.Millisecond, Keys: []int{1}, LateRows: true,
+		MaxOutOfOrder: disorder * time.Millisecond, AllowedLateness: lateness * time.Millisecond,
+		Aggregate: []window.Aggregate{{Aggregate: count, Name: "n", Arg: -1}, {Aggregate: sum, Name: "sum", Arg: 2}},
+	}
+	if s.rows == 0 {
+		s.rows = 500
+	}
+	e, err := engine.New(t.Context(), engine.Config{
+		Pipeline: "test", Node: "n1", Revision: s.revision, Source: l,
+		Decoder: func() (ingest.Decoder, error) {
+			return decode.New("json", cols, decode.Options{MaxRows: s.rows})
+		},
+		Window:   func() operators.Window { return window.New(w) },
+		Delivery: l, Coverage: s.centre.read, FlushEvery: 30 * time.Millisecond, BatchRows: s.rows,
+		SlotSize: decode.SlotSize(cols, s.rows, 0), ShutdownTimeout: 2 * time.Second, StopAtEnd: s.atEnd,
+		MaxState: s.maxState, MaxQueued: s.queued, Log: s.log,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return e, l
+}
+
+func broker(t *testing.T) ([]string, *kgo.Client) {
+	t.Helper()
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(partCount, topic))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	cl, err := kgo.NewClient(kgo.SeedBrokers(cluster.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cl.Close)
+	return cluster.ListenAddrs(), cl
+}
+
+func compare(t *testing.T, got map[string][2]int64, want map[string][2]int64) {
+	t.Helper()
+	wrong := 0
+	for _, k := range slices.Sorted(maps.Keys(want)) {
+		if got[k] != want[k] {
+			if wrong++; wrong < 6 {
+				t.Errorf("%s: count and sum %v, want %v", k, got[k], want[k])
+			}
+		}
+	}
+	for k := range got {
+		if _, ok := want[k]; !ok {
+			t.Errorf("%s: not in the truth", k)
+		}
+	}
+	if wrong > 0 {
+		t.Errorf("%d of %d groups are wrong", wrong, len(want))
+	}
+}
+
+// check compares rows, dead letters and coverage with the truth.
+func check(t *testing.T, c *centre, tr *truth) {
+	t.Helper()
+	compare(t, c.answer(), tr.groups)
+	late, rejected := int64(0), int64(0)
+	for _, d := range c.letters {
+		if d.Reason == batch.ReasonLate {
+			late++
+		} else {
+			rejected++
+		}
+	}
+	if late != tr.late || rejected != tr.rejected {
+		t.Errorf("%d late and %d rejected among the dead letters, want %d and %d", late, rejected, tr.late, tr.rejected)
+	}
+	var sum sink.Counters
+	for _, cov := range c.coverage {
+		n := cov.Counters
+		if n.RecordsIn+n.Expanded != n.Aggregated+n.Late+n.Filtered+n.Rejected {
+			t.Errorf("coverage does not add up: %+v", cov)
+		}
+		if n.RecordsIn != cov.Version-cov.Start {
+			t.Errorf("coverage counts %d records of offsets %d to %d", n.RecordsIn, cov.Start, cov.Version)
+		}
+		sum.RecordsIn += n.RecordsIn
+		sum.Late += n.Late
+		sum.Rejected += n.Rejected
+	}
+	total := int64(0)
+	for _, n := range tr.next {
+		total += n
+	}
+	if t.Failed() {
+		for _, id := range slices.Sorted(maps.Keys(c.coverage)) {
+			cov := c.coverage[id]
+			t.Logf("coverage %s segment %d [%d, %d) %+v", cov.Partition, cov.Segment, cov.Start, cov.Version, cov.Counters)
+		}
+	}
+	if sum.RecordsIn != total || sum.Late != tr.late || sum.Rejected != tr.rejected {
+		t.Errorf("coverage: %d records, %d late, %d rejected; want %d, %d, %d", sum.RecordsIn, sum.Late, sum.Rejected, total, tr.late, tr.rejected)
+	}
+}

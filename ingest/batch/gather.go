@@ -82,7 +82,13 @@ func gatherBytes(c, out *Column, rows []int32, a *Arena) {
 		to[i+1] = total
 	}
 	out.Values = a.AllocOrHeap(int(total))
-	for i, r := range rows {
-		copy(out.Values[to[i]:to[i+1]], c.Values[from[r]:from[r+1]])
+	// Rows that follow each other are one copy: a filter mostly keeps or drops stretches.
+	for i := 0; i < len(rows); {
+		j := i + 1
+		for j < len(rows) && rows[j] == rows[j-1]+1 {
+			j++
+		}
+		copy(out.Values[to[i]:to[j]], c.Values[from[rows[i]]:from[rows[j-1]+1]])
+		i = j
 	}
 }

@@ -33,13 +33,14 @@ var imports = map[string][]string{
 	"ingest/decode": {"ingest", "ingest/batch", "ingest/schema"},
 	"ingest/kafka":  {"ingest", "ingest/batch"},
 
-	"operators":           {"ingest/batch"},
-	"operators/abi":       {"ingest/batch"},
-	"operators/aggregate": {"ingest/batch"},
-	"operators/expr":      {"ingest/batch"},
-	"operators/builtin":   {"ingest/batch", "operators", "operators/expr"},
-	"operators/wasm":      {"ingest/batch", "operators", "operators/abi"},
-	"operators/window":    {"ingest/batch", "operators", "operators/aggregate"},
+	"operators":            {"ingest/batch"},
+	"operators/abi":        {"ingest/batch"},
+	"operators/aggregate":  {"ingest/batch"},
+	"operators/expr":       {"ingest/batch"},
+	"operators/builtin":    {"ingest/batch", "operators", "operators/expr"},
+	"operators/wasm":       {"ingest/batch", "operators", "operators/abi", "operators/wasm/meter"},
+	"operators/wasm/meter": {},
+	"operators/window":     {"ingest/batch", "operators", "operators/aggregate"},
 	// What runs inside the sandbox knows nothing of what is outside.
 	"operators/sdk/...": {"operators/sdk/..."},
 

@@ -115,5 +115,6 @@ type Usage struct {
 	BytesCopied int64 // bytes the transport copied between the pool and the sandbox; 0 on the pool transport
 	Instances   int64 // sandboxes started
 	Traps       int64 // calls that ended in a trap
+	Fuel        int64 // what guests ran, in Wasm instructions or about
 	Nulled      int64 // values that became null because the new type could not hold them
 }

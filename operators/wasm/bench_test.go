@@ -74,6 +74,8 @@ func benchFilter(b *testing.B, n int) {
 	pool := newRerun(b, newChain(b, schema, 8<<20, cfg), schema, rows)
 	cfg.Transport = Copy
 	copied := newRerun(b, newChain(b, schema, 8<<20, cfg), schema, rows)
+	cfg.Transport, cfg.unmetered = Auto, true
+	free := newRerun(b, newChain(b, schema, 8<<20, cfg), schema, rows)
 	sel := make([]int32, n+1)
 	slot, _ := pool.c.pool.Range(0).Acquire()
 	defer slot.Release()
@@ -85,11 +87,13 @@ func benchFilter(b *testing.B, n int) {
 	t := interleave(b, func() {
 		pool.reset()
 		nativeFilter(&pool.c.batch, slot.Mem(), sel)
-	}, func() { pool.run(b) }, func() { copied.run(b) })
+	}, func() { pool.run(b) }, func() { copied.run(b) }, func() { free.run(b) })
 	b.ReportMetric(t[0]/float64(n), "native-ns/row")
 	b.ReportMetric(t[1]/float64(n), "pool-ns/row")
 	b.ReportMetric(t[2]/float64(n), "memcpy-ns/row")
 	b.ReportMetric(t[1]/t[0], "pool/native")
+	b.ReportMetric(t[3]/t[0], "unmetered/native")
+	b.ReportMetric(t[1]/t[3], "pool/unmetered")
 	b.ReportMetric(t[2]/t[0], "memcpy/native")
 }
 
@@ -128,6 +132,33 @@ func BenchmarkChain(b *testing.B) {
 			b.ReportMetric(t[1]/t[0], "memcpy/pool")
 		})
 	}
+}
+
+// BenchmarkMeter is what the fuel checks cost each example operator.
+func BenchmarkMeter(b *testing.B) {
+	for _, m := range []string{"calibrate", "calibrate-go", "severity", "severity-go"} {
+		b.Run(m, func(b *testing.B) {
+			const n = 8 << 10
+			schema, rows := sensors(b, n)
+			cfg := Config{Module: example(b, m), Config: []byte(exampleConfigs[m])}
+			metered := newRerun(b, newChain(b, schema, 8<<20, cfg), schema, rows)
+			cfg.unmetered = true
+			free := newRerun(b, newChain(b, schema, 8<<20, cfg), schema, rows)
+			t := interleave(b, func() { metered.run(b) }, func() { free.run(b) })
+			before := metered.c.ops[0].Usage().Fuel
+			metered.run(b)
+			b.ReportMetric(float64(metered.c.ops[0].Usage().Fuel-before)/n, "fuel/row")
+			b.ReportMetric(t[1]/n, "unmetered-ns/row")
+			b.ReportMetric(t[0]/t[1], "metered/unmetered")
+		})
+	}
+}
+
+var exampleConfigs = map[string]string{
+	"calibrate":    `{"offset": 0.4, "classes": {"pump": -1.5, "oven": 2}, "by": "device"}`,
+	"calibrate-go": `{"offset": 0.4, "classes": {"pump": -1.5, "oven": 2}, "by": "device"}`,
+	"severity":     `{"warning": 30, "critical": 75.5}`,
+	"severity-go":  `{"warning": 30, "critical": 75.5}`,
 }
 
 // BenchmarkCall is what a call costs beside the guest's own work: a batch of 16 rows, passed through.

@@ -30,6 +30,7 @@ type guest struct {
 	allocate api.Function // functions are looked up once: a lookup allocates a stack
 	process  api.Function
 	stack    [4]uint64
+	tank     tank
 
 	message   string // of weir.error
 	lastWords []byte // of standard output and error
@@ -47,7 +48,7 @@ func (s *Step) start(ctx context.Context, log *slog.Logger, extra int, mapped bo
 	if limit > 1<<32-abi.PageSize {
 		return nil, nil, fmt.Errorf("%s: a memory limit of %d MiB and windows of %d MiB are over the 4 GiB of a guest", s.cfg.Name, s.cfg.MemoryLimit>>20, extra>>20)
 	}
-	g := &guest{step: s.cfg.Name, log: log}
+	g := &guest{step: s.cfg.Name, log: log, tank: tank{deadline: s.cfg.Deadline}}
 	g.ctx = context.WithValue(context.Background(), guestKey{}, g)
 	if mapped {
 		var err error
@@ -130,18 +131,32 @@ func (g *guest) instantiate(m *module) (err error) {
 	}
 	g.allocate = g.mod.ExportedFunction(abi.ExportAlloc)
 	g.process = g.mod.ExportedFunction(abi.ExportProcess)
-	return nil
+	if m.unmetered {
+		return nil
+	}
+	return g.tank.connect(g.mod)
 }
 
-// call runs a function that returns at most one i32. An error is a trap.
+// call runs a function that returns at most one i32, on the fuel for all but weir_process. An error is a trap, or errFuel,
+// or errDeadline.
 func (g *guest) call(f api.Function, params ...uint64) (uint32, error) {
 	clear(g.stack[:])
 	copy(g.stack[:], params)
 	g.message, g.lastWords, g.logLines = "", g.lastWords[:0], 0
-	if err := f.CallWithStack(g.ctx, g.stack[:]); err != nil {
-		return 0, g.trap(err)
+	g.tank.fill(fuelToStart)
+	err := f.CallWithStack(g.ctx, g.stack[:])
+	ended := g.tank.drain()
+	if err == nil {
+		return uint32(g.stack[0]), nil
 	}
-	return uint32(g.stack[0]), nil
+	switch ended {
+	case nil:
+		return 0, g.trap(err)
+	case errFuel:
+		return 0, fmt.Errorf("%w: it took more than %d instructions", errFuel, fuelToStart)
+	default:
+		return 0, fmt.Errorf("%w: it took more than %v", errDeadline, g.tank.deadline)
+	}
 }
 
 // trap adds to a trap what the guest said before.
@@ -171,12 +186,21 @@ func (g *guest) alloc(n int) (uint32, error) {
 	return at, nil
 }
 
-// run is one call of weir_process: the address of the result, or what went wrong.
-func (g *guest) run(array, out, room uint32) (uint32, *CallError) {
+// run is one call of weir_process on so much fuel: the address of the result, or what went wrong.
+func (g *guest) run(array, out, room uint32, fuel int64) (uint32, *CallError) {
 	g.stack[0], g.stack[1], g.stack[2] = uint64(array), uint64(out), uint64(room)
 	g.message, g.lastWords, g.logLines = "", g.lastWords[:0], 0
-	if err := g.process.CallWithStack(g.ctx, g.stack[:]); err != nil {
-		return 0, &CallError{Fault: FaultTrap, Err: g.trap(err)}
+	g.tank.fill(fuel)
+	err := g.process.CallWithStack(g.ctx, g.stack[:])
+	if ended := g.tank.drain(); err != nil {
+		switch ended {
+		case nil:
+			return 0, &CallError{Fault: FaultTrap, Err: g.trap(err)}
+		case errFuel:
+			return 0, &CallError{Fault: FaultFuel, Err: fmt.Errorf("it took more than %d instructions; limits.fuel_per_row may allow more", fuel)}
+		default:
+			return 0, &CallError{Fault: FaultDeadline, Err: fmt.Errorf("it took more than %v: the machine is overloaded, or limits.fuel_per_row allows too much", g.tank.deadline)}
+		}
 	}
 	if g.logLines > maxLogLines && g.log != nil {
 		g.log.Warn("operator logs too much: lines were dropped", "step", g.step, "lines", g.logLines-maxLogLines)

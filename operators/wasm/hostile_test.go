@@ -274,7 +274,7 @@ func TestHonest(t *testing.T) {
 			copied bool // on the pool transport
 		}{{"pass through", 0, false}, {"array offset", 43, true}, {"batch offset", 44, true}, {"own memory", 45, true}, {"log flood", 38, false}, {"fills its window", 48, false}} {
 			t.Run(w.name+"/"+c.name, func(t *testing.T) {
-				ch := newChain(t, schema, 64<<10, Config{Module: hostile(t), Config: mode(c.mode), Interpreter: w.interpreter, Transport: w.transport})
+				ch := newChain(t, schema, 64<<10, Config{Module: hostile(t), Config: mode(c.mode), Interpreter: w.interpreter, Transport: w.transport, FuelPerRow: 1_000_000})
 				b := ch.decode(t, schema, rows)
 				if err := ch.ops[0].Process(context.Background(), b); err != nil {
 					t.Fatal(err)

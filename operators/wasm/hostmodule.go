@@ -40,7 +40,9 @@ const maxLogLines = 16
 func weirFuncs() []hostFunc {
 	return []hostFunc{
 		{abi.ImportLog, "iii", "", func(g *guest, mem api.Memory, stack []uint64) {
-			g.logLine(int32(stack[0]), message(mem, uint32(stack[1]), uint32(stack[2])))
+			if g.logLines++; g.logLines <= maxLogLines && g.log != nil {
+				g.logLine(int32(stack[0]), message(mem, uint32(stack[1]), uint32(stack[2])))
+			}
 		}},
 		{abi.ImportError, "ii", "", func(g *guest, mem api.Memory, stack []uint64) {
 			g.message = message(mem, uint32(stack[0]), uint32(stack[1]))
@@ -57,12 +59,8 @@ func message(mem api.Memory, addr, n uint32) string {
 	return shorten(string(b), abi.MaxMessageLen)
 }
 
-// logLine writes a guest's line to the log, within its allowance per call.
+// logLine writes a guest's line to the log.
 func (g *guest) logLine(level int32, text string) {
-	g.logLines++
-	if g.logLines > maxLogLines || g.log == nil {
-		return
-	}
 	at := slog.LevelInfo
 	switch {
 	case level <= 0:
@@ -81,7 +79,9 @@ func offer(ctx context.Context, rt wazero.Runtime) error {
 		b := rt.NewHostModuleBuilder(module)
 		for _, f := range funcs {
 			b.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(func(ctx context.Context, m api.Module, stack []uint64) {
-				f.call(guestOf(ctx), m.Memory(), stack)
+				g := guestOf(ctx)
+				g.tank.pay(fuelPerHostCall)
+				f.call(g, m.Memory(), stack)
 			}), signature(f.params), signature(f.results)).Export(f.name)
 		}
 		if _, err := b.Instantiate(ctx); err != nil {

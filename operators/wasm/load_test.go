@@ -50,7 +50,7 @@ func (s source) module() []byte {
 	if s.imports != nil {
 		out = append(out, section(2, vec(s.imports...)...)...)
 	}
-	names := []string{"weir_abi", "weir_alloc", "weir_open", "weir_windows", "weir_process", "_initialize", "_start"}
+	names := []string{"weir_abi", "weir_alloc", "weir_open", "weir_windows", "weir_process", "_initialize", "_start", "__weir_fuel"}
 	if s.exports == nil {
 		s.exports = contract
 	}
@@ -133,7 +133,10 @@ func TestNewRefuses(t *testing.T) {
 			m := bytes.Clone(calibrate)
 			copy(m[len(m)/2:], bytes.Repeat([]byte{0xff}, 64))
 			return m
-		}(), "", "not a valid Wasm module"},
+		}(), "", "damaged: function 12, at byte 198: "},
+		{"unknown code", source{bodies: map[int][]byte{0: {0x12, 0}}}.module(), "", "damaged: function 0, at byte 2: opcode 0x12 is not supported (tail calls)"},
+		{"mistyped code", source{bodies: map[int][]byte{0: {0x42, 0}}}.module(), "", "not a valid Wasm module"},
+		{"metered by itself", source{exports: with("__weir_fuel", 0)}.module(), "", `an export named "__weir_fuel": names that begin with __weir_ are reserved`},
 		{"no process", source{exports: without("weir_process")}.module(), "", "does not export weir_process"},
 		{"nothing but memory", source{exports: map[string]int{"memory": -1, "_start": 4}}.module(), "", "built as a program"},
 		{"no memory", source{noMemory: true}.module(), "", "with 0 memories"},

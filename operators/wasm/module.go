@@ -11,6 +11,7 @@ import (
 	"github.com/tetratelabs/wazero/api"
 
 	"github.com/weir-stream/weir/operators/abi"
+	"github.com/weir-stream/weir/operators/wasm/meter"
 )
 
 // module is a compiled operator: what all instances of a step share.
@@ -19,6 +20,8 @@ type module struct {
 	compiled wazero.CompiledModule
 	digest   [32]byte // SHA-256 of the module as it was given
 	memBytes int      // memory it starts with
+
+	unmetered bool
 }
 
 // Cache keeps compiled code in memory, so that steps that use the same module compile it once. It must be closed after
@@ -30,6 +33,9 @@ func NewCache() *Cache { return &Cache{c: wazero.NewCompilationCache()} }
 
 // Close frees the code.
 func (c *Cache) Close() error { return c.c.Close(context.Background()) }
+
+// meteredSize is how many times its limit a module may have once it is metered.
+const meteredSize = 4
 
 // compile checks a module and compiles it. The error is a *ModuleError.
 func compile(ctx context.Context, cfg *Config) (*module, error) {
@@ -48,6 +54,13 @@ func compile(ctx context.Context, cfg *Config) (*module, error) {
 		return nil, fail(fmt.Sprintf("starts with %d KiB of memory, over its limit of %d KiB", least>>10, cfg.MemoryLimit>>10), nil,
 			"raise limits.memory")
 	}
+	if !cfg.unmetered {
+		// What the rewriter lets pass is what the runtime decodes: lists longer than the module, above all, would have it
+		// reserve their memory.
+		if a.module, err = meter.Rewrite(a.module, meteredSize*cfg.ModuleLimit); err != nil {
+			return nil, fail(err.Error(), nil, "")
+		}
+	}
 	rc := wazero.NewRuntimeConfig()
 	if cfg.Interpreter {
 		rc = wazero.NewRuntimeConfigInterpreter()
@@ -59,7 +72,7 @@ func compile(ctx context.Context, cfg *Config) (*module, error) {
 	}
 	m := &module{
 		runtime: wazero.NewRuntimeWithConfig(ctx, rc), digest: sha256.Sum256(cfg.Module),
-		memBytes: int(a.memPages) * abi.PageSize,
+		memBytes: int(a.memPages) * abi.PageSize, unmetered: cfg.unmetered,
 	}
 	m.compiled, err = m.runtime.CompileModule(ctx, a.module)
 	if err != nil {

@@ -29,7 +29,7 @@ type operator struct {
 	call  exporter
 	im    importer
 
-	bytesCopied, instances, traps atomic.Int64
+	bytesCopied, instances, traps, fuel atomic.Int64
 }
 
 var _ operators.Metered = (*operator)(nil)
@@ -98,7 +98,9 @@ func (o *operator) ensure(ctx context.Context) error {
 		return err
 	}
 	o.instances.Add(1)
-	if err := o.place(g, returns); err != nil {
+	err = o.place(g, returns)
+	o.fuel.Add(g.tank.take())
+	if err != nil {
 		g.close()
 		return &ModuleError{Module: o.step.cfg.label(), Problem: "cannot be given its windows", Err: err}
 	}
@@ -156,7 +158,7 @@ func (o *operator) Process(ctx context.Context, b *batch.Batch) error {
 // splits tells whether a failure is answered by trying fewer rows.
 func (o *operator) splits(err error) bool {
 	var ce *CallError
-	return errors.Is(err, errFull) || errors.As(err, &ce) && o.step.cfg.OnError == Reject
+	return errors.Is(err, errFull) || errors.As(err, &ce) && ce.Fault != FaultDeadline && o.step.cfg.OnError == Reject
 }
 
 // attempt runs the guest on the batch, which stays as it is. A failed guest is replaced; if it was not a fresh one, the
@@ -187,7 +189,7 @@ func (o *operator) attempt(ctx context.Context, b *batch.Batch) (result, error) 
 		if !errors.As(err, &ce) {
 			return result{}, err
 		}
-		if ce.Fault == FaultTrap {
+		if ce.Fault == FaultTrap || ce.Fault == FaultFuel || ce.Fault == FaultDeadline {
 			o.traps.Add(1)
 		}
 		o.g.close()
@@ -210,7 +212,8 @@ func (o *operator) once(b *batch.Batch, slot *batch.Slot) (result, error) {
 	if !ok {
 		return result{}, errFull
 	}
-	addr, cerr := o.g.run(w.scratch, out, room)
+	addr, cerr := o.g.run(w.scratch, out, room, max(fuelPerCall, int64(b.Rows)*o.step.cfg.FuelPerRow))
+	o.fuel.Add(o.g.tank.take())
 	if cerr != nil {
 		return result{}, cerr
 	}
@@ -324,7 +327,7 @@ func (o *operator) empty(b *batch.Batch) {
 
 // Usage is what the instance has used. It may be called from any goroutine.
 func (o *operator) Usage() operators.Usage {
-	return operators.Usage{BytesCopied: o.bytesCopied.Load(), Instances: o.instances.Load(), Traps: o.traps.Load()}
+	return operators.Usage{BytesCopied: o.bytesCopied.Load(), Instances: o.instances.Load(), Traps: o.traps.Load(), Fuel: o.fuel.Load()}
 }
 
 // Close frees the guest. Closing twice is fine.

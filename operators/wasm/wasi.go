@@ -178,6 +178,7 @@ func randomGet(g *guest, mem api.Memory, stack []uint64) {
 		stack[0] = wasiFault
 		return
 	}
+	g.tank.pay(fuelPerHostByte * int64(n))
 	for i := range b {
 		if i%8 == 0 {
 			g.random += 0x9e3779b97f4a7c15

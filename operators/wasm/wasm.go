@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/weir-stream/weir/ingest/batch"
 	"github.com/weir-stream/weir/operators"
@@ -39,6 +40,14 @@ const (
 	DefaultModuleLimit  = 8 << 20
 	DefaultMaxRows      = 64 << 10
 	DefaultMaxExpansion = 1024
+	DefaultFuelPerRow   = 20_000
+	DefaultDeadline     = 10 * time.Second
+)
+
+// Bounds of Config.FuelPerRow.
+const (
+	MinFuelPerRow = 1
+	MaxFuelPerRow = 1_000_000_000
 )
 
 // Config is a use of a module as a step.
@@ -55,9 +64,18 @@ type Config struct {
 	MaxRows      int     // rows given to the guest at once, larger batches are cut; default 65536
 	MaxExpansion int     // output rows per input row at most; default 1024
 
+	// FuelPerRow is how many instructions, about, a call of the guest may take for each of its rows; default 20,000. The
+	// rows of a call share it, and a call has 5 million at least.
+	FuelPerRow int64
+	// Deadline is how long a call may take, as a safety net: fuel ends a call long before, unless the machine stands still or
+	// FuelPerRow is large. Default 10 s.
+	Deadline time.Duration
+
 	Interpreter bool      // run in the interpreter: slow, for verification
 	Transport   Transport // default Auto
 	Cache       *Cache    // shared compiled code; nil keeps it in the step
+
+	unmetered bool // for benchmarks: nothing limits the guest's time
 
 	Log *slog.Logger // for what the guest logs while the step is planned; nil discards
 }
@@ -85,6 +103,12 @@ func (c Config) withDefaults() Config {
 	def(&c.ModuleLimit, DefaultModuleLimit)
 	def(&c.MaxRows, DefaultMaxRows)
 	def(&c.MaxExpansion, DefaultMaxExpansion)
+	if c.FuelPerRow == 0 {
+		c.FuelPerRow = DefaultFuelPerRow
+	}
+	if c.Deadline == 0 {
+		c.Deadline = DefaultDeadline
+	}
 	if c.OnError == "" {
 		c.OnError = Reject
 	}
@@ -117,6 +141,12 @@ func (c *Config) Validate() error {
 	}
 	if len(c.Config) > 0 && !json.Valid(c.Config) {
 		err = errors.Join(err, errors.New("the operator's config is not JSON"))
+	}
+	if c.FuelPerRow != 0 && (c.FuelPerRow < MinFuelPerRow || c.FuelPerRow > MaxFuelPerRow) {
+		err = errors.Join(err, fmt.Errorf("limits.fuel_per_row is %d: it must be from %d to %d", c.FuelPerRow, MinFuelPerRow, MaxFuelPerRow))
+	}
+	if c.Deadline < 0 {
+		err = errors.Join(err, fmt.Errorf("the deadline of %v is negative", c.Deadline))
 	}
 	return errors.Join(err,
 		within("limits.memory", c.MemoryLimit, abi.PageSize, 2<<30),

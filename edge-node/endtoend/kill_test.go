@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -23,15 +24,18 @@ func TestKilled(t *testing.T) {
 	t.Parallel()
 	brokers, prefix := embeddedtest.Kafka(t)
 	s := newStream(t, brokers, prefix+"sensors", embeddedtest.ClickHouse(t), "    instance_id: box-1")
-	s.produce(t.Context(), 1, 120_000, 8000)
+	s.produce(t.Context(), 1, 150_000, 8000)
 	conn := openClickHouse(t, s.clickhouse)
 	rng := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))
 	const kills = 22
 	moved, before := 0, int64(0)
-	for range kills {
+	for i := range kills {
 		p := s.start()
+		if i%4 == 3 { // at the latest now, however slow this machine is
+			eventually(t, 30*time.Second, func() (bool, string) { return s.stored(conn) > before, p.stderr.String() })
+		}
 		// From before it has joined its group to after some commits.
-		time.Sleep(time.Duration(50+rng.IntN(1200)) * time.Millisecond)
+		time.Sleep(time.Duration(50+rng.IntN(1000)) * time.Millisecond)
 		if !p.running() {
 			t.Fatalf("the node ended by itself:\n%s", p.stderr.String())
 		}
@@ -66,9 +70,18 @@ func TestTwoNodes(t *testing.T) {
 			return n > before+2000, fmt.Sprintf("%s: %d records stored, %d before\na: %s\nb: %s", what, n, before, a.stderr.String(), b.stderr.String())
 		})
 	}
+	joined := func(p *process) {
+		t.Helper()
+		eventually(t, 60*time.Second, func() (bool, string) {
+			return strings.Contains(p.stderr.String(), "partition assigned"), "no partition yet:\n" + p.stderr.String()
+		})
+	}
+	joined(a)
+	joined(b)
 	progress("two nodes")
 	a.kill()
 	a = s.start("--node", "a")
+	joined(a)
 	progress("one was killed")
 	b.signal(t, syscall.SIGSTOP)
 	time.Sleep(8 * time.Second) // more than its session

@@ -3,6 +3,7 @@ package endtoend
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -27,6 +28,13 @@ func TestMain(m *testing.M) {
 		os.Exit(childNode(node))
 	case weir != "":
 		os.Exit(childWeir())
+	}
+	// The tests wait for processes and clocks most of the time: more of them than cores can run.
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		_ = flag.Set("test.parallel", "6")
 	}
 	embeddedtest.Main(m)
 }

@@ -43,6 +43,8 @@ var imports = map[string][]string{
 	"operators/window":     {"ingest/batch", "operators", "operators/aggregate"},
 	// What runs inside the sandbox knows nothing of what is outside.
 	"operators/sdk/...": {"operators/sdk/..."},
+	// The guest libraries as files, for authors.
+	"operators/sdk": {},
 
 	"sink":            {"ingest/batch"},
 	"sink/spool":      {"ingest/batch", "sink"},
@@ -58,9 +60,14 @@ var imports = map[string][]string{
 	"edge-node/metrics":  append([]string{"edge-node/engine"}, contracts...),
 	"edge-node/web":      append([]string{"edge-node/engine", "edge-node/metrics", "edge-node/pipeline"}, contracts...),
 	"edge-node/cli": append([]string{
-		"bench/workload", "examples", "edge-node/config", "edge-node/embedded/...", "edge-node/embedded", "edge-node/engine", "edge-node/metrics",
+		"bench/workload", "examples", "edge-node/authoring", "edge-node/config", "edge-node/embedded/...", "edge-node/embedded", "edge-node/engine", "edge-node/metrics",
 		"edge-node/pipeline", "edge-node/web", "sink/clickhouse",
 	}, contracts...),
+
+	// The tools of operator authors run modules in the real host, and nothing else of the node.
+	"edge-node/authoring": {
+		"ingest/batch", "ingest/decode", "ingest/schema", "operators", "operators/abi", "operators/sdk", "operators/wasm",
+	},
 
 	"edge-node/endtoend": {}, // tests alone
 
@@ -115,7 +122,7 @@ var gates = map[string][]string{
 	"github.com/prometheus/client_golang": {"edge-node/metrics", "edge-node/web"},
 	"golang.org/x/sys":                    {"ingest/batch", "operators/wasm", "bench", "edge-node/cli", "edge-node/embedded/..."},
 	"golang.org/x/term":                   {"edge-node/cli", "edge-node/embedded/libchdb"},
-	"golang.org/x/tools/txtar":            {"edge-node/cli", "edge-node/pipeline"},
+	"golang.org/x/tools/txtar":            {"edge-node/authoring", "edge-node/cli", "edge-node/pipeline"},
 }
 
 func rules() *architecture {

@@ -91,7 +91,7 @@ func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
 		a.demoCommand(), completeFiles(a.runCommand()), completeFiles(a.validateCommand()), a.schemaCommand(),
 		a.queryCommand(), completeFiles(a.auditCommand()),
-		a.embeddedCommand(), a.versionCommand(),
+		a.opCommand(), a.embeddedCommand(), a.versionCommand(),
 	}
 }
 

@@ -1,0 +1,166 @@
+package authoring
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// Language is one that operators are written in.
+type Language string
+
+// The languages that Build knows how to compile.
+const (
+	C    Language = "c"
+	CPP  Language = "c++"
+	Go   Language = "go"
+	Rust Language = "rust"
+)
+
+// MissingError is a tool that is not installed, and how to get it.
+type MissingError struct{ Tool, Install string }
+
+// Error is "there is no clang: install ...".
+func (e *MissingError) Error() string { return "there is no " + e.Tool + ": " + e.Install }
+
+// Detect finds the language of the operator in a folder, by the files in it.
+func Detect(dir string) (Language, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", err
+	}
+	has := map[string]bool{}
+	for _, e := range entries {
+		if !e.IsDir() {
+			has[e.Name()], has["*"+filepath.Ext(e.Name())] = true, true
+		}
+	}
+	switch {
+	case has["Cargo.toml"]:
+		return Rust, nil
+	case has["*.go"]:
+		return Go, nil
+	case has["*.cc"] || has["*.cpp"]:
+		return CPP, nil
+	case has["*.c"]:
+		return C, nil
+	}
+	return "", fmt.Errorf("%s has no operator: no .c, .cc, .cpp or .go file and no Cargo.toml; 'weir op new' makes one", dir)
+}
+
+// ModuleFile is where the module of the operator in a folder is: beside the sources, by the folder's name.
+func ModuleFile(dir string) (string, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, filepath.Base(abs)+".wasm"), nil
+}
+
+// Build compiles the operator in a folder to the file out. What the compiler says goes to log. Builds are reproducible: no
+// path, time or debug information gets into the module.
+func Build(ctx context.Context, dir, out string, log io.Writer) (Language, error) {
+	lang, err := Detect(dir)
+	if err != nil {
+		return "", err
+	}
+	if out, err = filepath.Abs(out); err != nil {
+		return lang, err
+	}
+	// The compiler writes beside the module, so that a failed build leaves the last one as it is.
+	tmp, err := os.MkdirTemp(filepath.Dir(out), ".weir-build-")
+	if err != nil {
+		return lang, fmt.Errorf("make a folder for the build: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(tmp) }()
+	made := filepath.Join(tmp, "op.wasm")
+	switch lang {
+	case C, CPP:
+		err = buildC(ctx, lang, dir, tmp, made, log)
+	case Go:
+		err = buildGo(ctx, dir, made, log)
+	case Rust:
+		made, err = buildRust(ctx, dir, tmp, log)
+	}
+	if err != nil {
+		return lang, err
+	}
+	module, err := os.ReadFile(made)
+	if err != nil {
+		return lang, fmt.Errorf("read what was built: %w", err)
+	}
+	fresh := filepath.Join(tmp, "module")
+	if err := os.WriteFile(fresh, module, 0o644); err != nil {
+		return lang, err
+	}
+	return lang, os.Rename(fresh, out)
+}
+
+// run runs a tool of a compiler in a folder. The end of what it said on stderr comes back, for hints.
+func run(ctx context.Context, dir string, env []string, log io.Writer, tool string, args ...string) (string, error) {
+	said := &tail{}
+	cmd := exec.CommandContext(ctx, tool, args...)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
+	cmd.Stdout, cmd.Stderr = log, io.MultiWriter(log, said)
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			return "", context.Cause(ctx)
+		}
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			err = errors.New("it does not compile")
+		}
+		return string(said.b), fmt.Errorf("%s: %w", filepath.Base(tool), err)
+	}
+	return string(said.b), nil
+}
+
+// tail keeps the last bytes that are written to it.
+type tail struct{ b []byte }
+
+func (t *tail) Write(p []byte) (int, error) {
+	const most = 64 << 10
+	t.b = append(t.b, p...)
+	if len(t.b) > most {
+		t.b = t.b[len(t.b)-most:]
+	}
+	return len(p), nil
+}
+
+// firstTool finds the first of some tools.
+func firstTool(names ...string) string {
+	for _, name := range names {
+		if name == "" {
+			continue
+		}
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	return ""
+}
+
+// sources lists the files of a folder with one of the extensions, by name.
+func sources(dir string, extensions ...string) ([]string, error) {
+	var files []string
+	for _, ext := range extensions {
+		found, err := filepath.Glob(filepath.Join(globSafe(dir), "*"+ext))
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range found {
+			files = append(files, filepath.Base(f))
+		}
+	}
+	return files, nil
+}
+
+// globSafe takes the meaning from characters that filepath.Glob reads as patterns.
+func globSafe(path string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
+}

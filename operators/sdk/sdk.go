@@ -1,0 +1,50 @@
+// Package sdk carries the guest libraries inside the weir binary, so that an author needs nothing but it and a compiler.
+// "weir op new" and "weir op build" write them out. Nothing that runs in the sandbox imports this package.
+package sdk
+
+import (
+	"embed"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+)
+
+//go:embed c/weir.h go/weir
+var files embed.FS
+
+// HeaderC is weir.h, the library for C and C++.
+func HeaderC() []byte {
+	b, err := files.ReadFile("c/weir.h")
+	if err != nil {
+		panic("sdk: " + err.Error()) // it is embedded
+	}
+	return b
+}
+
+// GoPackage is the package weir for Go: its files by name, tests left out.
+func GoPackage() map[string][]byte { return tree("go/weir", ".go") }
+
+// tree has the files below a folder that end in one of the suffixes, by their path in it.
+func tree(root string, suffixes ...string) map[string][]byte {
+	out := map[string][]byte{}
+	err := fs.WalkDir(files, root, func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || strings.HasSuffix(p, "_test.go") || strings.Contains(p, "/testdata/") {
+			return err
+		}
+		for _, s := range suffixes {
+			if strings.HasSuffix(p, s) {
+				b, err := files.ReadFile(p)
+				if err != nil {
+					return err
+				}
+				out[strings.TrimPrefix(path.Clean(p), root+"/")] = b
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		panic(fmt.Sprintf("sdk: read %s: %v", root, err)) // it is embedded
+	}
+	return out
+}

@@ -18,7 +18,7 @@ import (
 const (
 	// fuelPerCall is what a call of weir_process gets at least: for what a call costs whatever its rows, such as a garbage
 	// collection in a Go guest. It is also the time a row can waste that never ends: a few milliseconds.
-	fuelPerCall = 5_000_000
+	fuelPerCall = 10_000_000
 	// fuelToStart is what every other call gets: starting a language's runtime, reading a configuration, allocating
 	// windows. Half a second or so.
 	fuelToStart = 1_000_000_000

@@ -40,7 +40,7 @@ const (
 	DefaultModuleLimit  = 8 << 20
 	DefaultMaxRows      = 64 << 10
 	DefaultMaxExpansion = 1024
-	DefaultFuelPerRow   = 20_000
+	DefaultFuelPerRow   = 50_000
 	DefaultDeadline     = 10 * time.Second
 )
 
@@ -64,8 +64,8 @@ type Config struct {
 	MaxRows      int     // rows given to the guest at once, larger batches are cut; default 65536
 	MaxExpansion int     // output rows per input row at most; default 1024
 
-	// FuelPerRow is how many instructions, about, a call of the guest may take for each of its rows; default 20,000. The
-	// rows of a call share it, and a call has 5 million at least.
+	// FuelPerRow is how many instructions, about, a call of the guest may take for each of its rows; default 50,000. The
+	// rows of a call share it, and a call has 10 million at least.
 	FuelPerRow int64
 	// Deadline is how long a call may take, as a safety net: fuel ends a call long before, unless the machine stands still or
 	// FuelPerRow is large. Default 10 s.

@@ -21,6 +21,7 @@ const (
 	opSelect       = 0x1b
 	opSelectType   = 0x1c
 	opLocalGet     = 0x20
+	opLocalSet     = 0x21
 	opLocalTee     = 0x22
 	opGlobalGet    = 0x23
 	opGlobalSet    = 0x24
@@ -72,8 +73,10 @@ var noVector = []uint32{
 
 // instruction is a decoded instruction; its immediates were checked.
 type instruction struct {
-	op  byte
-	sub uint32 // after a prefix
+	op    byte
+	sub   uint32 // after a prefix
+	label uint32 // the outermost that it branches to
+	typ   uint32 // of a block, plus 1, where it is the index of a type
 }
 
 // bulk says that the last operand is a number of bytes or table entries to work on.
@@ -116,15 +119,15 @@ func (w *rewriter) instruction(r *reader) instruction {
 	in := instruction{op: r.byte()}
 	switch op := in.op; {
 	case op == opBlock, op == opLoop, op == opIf:
-		w.blockType(r)
+		in.typ = w.blockType(r)
 	case op == opUnreachable, op == opNop, op == opElse, op == opEnd, op == opReturn, op == opDrop, op == opSelect, op == opRefIsNull:
 	case op == opBr, op == opBrIf:
-		r.u32()
+		in.label = r.u32()
 	case op == opBrTable:
 		for n := r.count(1); n > 0 && r.err == nil; n-- {
-			r.u32()
+			in.label = max(in.label, r.u32())
 		}
-		r.u32()
+		in.label = max(in.label, r.u32())
 	case op == opCall, op == opRefFunc:
 		r.below(w.functions, "function")
 	case op == opCallIndirect:
@@ -183,16 +186,20 @@ func feature(op byte) string {
 	return ""
 }
 
-func (w *rewriter) blockType(r *reader) {
+// blockType reads the type of a block: 0, or the index of a type plus 1.
+func (w *rewriter) blockType(r *reader) uint32 {
 	if r.more() && r.b[r.at]&0xc0 == 0x40 { // a negative number of one byte
 		if t := r.byte(); t != 0x40 && !isValueType(t) {
 			r.fail("block type %#x is not supported", t)
 		}
-		return
+		return 0
 	}
-	if t := r.signed(33); r.err == nil && (t < 0 || t >= int64(w.types)) {
+	t := r.signed(33)
+	if r.err != nil || t < 0 || t >= int64(w.types) {
 		r.fail("type %d of %d", t, w.types)
+		return 0
 	}
+	return uint32(t) + 1
 }
 
 func memArg(r *reader) {

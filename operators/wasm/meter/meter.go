@@ -8,10 +8,25 @@
 // One unit is about one instruction. A function body is cut where control can go two ways or come together: these
 // pieces are straight, and each begins with a charge for its instructions. A small piece is charged together with one that
 // always runs before it in the same round of the same loop, so a short loop is charged once per round, and what is
-// charged but not run is bounded (foldLimit). Every function entry and every loop head has a charge of its own: there is no
-// way to go on for ever without passing one. Bulk operations cost, besides, a sixteenth of what they move.
+// charged but not run is bounded (foldLimit). Bulk operations cost, besides, a sixteenth of what they move.
 //
-//	charge:  fuel -= cost; if fuel < 0 { slow() }
+// Whether there is fuel left is checked at every loop head, at the entry of every function that calls another, and at
+// bulk operations: there is no way to go on for ever without passing one. Between two checks there is less than the
+// function is long.
+//
+// A function keeps the fuel in a local, f, since a register is faster than a global. It is in the global whenever another
+// function runs:
+//
+//	entry:        f = fuel
+//	charge:       f -= cost
+//	check:        if f < 0 { fuel = f; slow(); f = fuel }
+//	loop:         loop { check; loop { f -= cost; if f < 0 { continue outer }; ... } }
+//	call, bulk:   fuel = f; call; f = fuel
+//	return:       fuel = f
+//
+// The second loop around a loop keeps the call of slow out of it: a compiler that sees a call in a loop keeps the loop's
+// variables in memory.
+//
 //	slow:    memory.grow 0                          // leaves the guest: Go can collect garbage and run others
 //	         if stop != 0 { unreachable }
 //	         if fuel + budget < 0 { fuel = MinInt64; unreachable }
@@ -20,7 +35,8 @@
 // # What is appended
 //
 //	types      () -> (), (i32) -> (i32)
-//	functions  slow, bulk                           // bulk charges for n units and returns n
+//	functions  slow, bulk                           // bulk charges for n bytes or entries and returns n
+//	locals     f i64, in every function
 //	globals    fuel i64, budget i64, stop i32       // exported for the host as ExportFuel, ExportBudget, ExportStop
 //
 // They are the last of their index spaces, so nothing else changes its index. A module that names an index beyond
@@ -52,7 +68,7 @@ const (
 // Spent is the value of ExportFuel, as i64, after a trap because the fuel ran out.
 const Spent = -1 << 63
 
-// Slice is how much fuel a guest runs on before it gives way to the host: about a tenth of a millisecond.
+// Slice is about how much fuel a guest runs on before it gives way to the host: about a tenth of a millisecond.
 const Slice = 200_000
 
 // maxLocals is how many locals a function may have, as in browsers. The compiler would reserve memory for 4 billion.
@@ -106,6 +122,8 @@ type rewriter struct {
 	types, functions, globals, tables, memories uint32
 	imported, defined, bodies                   uint32 // functions
 	elements, data                              uint32
+	params                                      []uint32 // by type
+	typeOf                                      []uint32 // by defined function
 	code                                        coder
 }
 

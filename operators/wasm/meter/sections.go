@@ -100,8 +100,12 @@ func (w *rewriter) count(s *section) error {
 			if form := r.byte(); form != 0x60 {
 				r.fail("a type of form %#x is not supported", form)
 			}
-			for range 2 {
-				for n := r.count(1); n > 0; n-- {
+			for i := range 2 {
+				n := r.count(1)
+				if i == 0 {
+					w.params = append(w.params, n)
+				}
+				for ; n > 0; n-- {
 					r.valueType()
 				}
 			}
@@ -139,7 +143,7 @@ func (w *rewriter) count(s *section) error {
 		w.defined = s.n
 		w.functions += s.n
 		for n := s.n; n > 0 && r.err == nil; n-- {
-			r.below(w.types, "type")
+			w.typeOf = append(w.typeOf, r.below(w.types, "type"))
 		}
 		return s.ended(&r)
 	case sectionTable:

@@ -118,7 +118,7 @@ func runOne(ctx context.Context, p *pipeline.Plan, r *pipeline.Runner, log *slog
 
 // summary is what a pipeline has done, for its last log line.
 func summary(s pipeline.Status) []any {
-	var records, aggregated, late, filtered, rejected, copied int64
+	var records, aggregated, late, filtered, rejected, copied, fuel int64
 	for _, l := range s.Engine.Lanes {
 		records += l.Records
 		aggregated += l.Aggregated
@@ -132,9 +132,10 @@ func summary(s pipeline.Status) []any {
 	}
 	for _, step := range s.Engine.Steps {
 		copied += step.Usage.BytesCopied
+		fuel += step.Usage.Fuel
 	}
 	return []any{
 		"records", records, "aggregated", aggregated, "late", late, "filtered", filtered, "rejected", rejected,
-		"rows_shipped", s.Delivery.Rows, "dead_letters", s.Delivery.DeadLetters, "bytes_copied", copied,
+		"rows_shipped", s.Delivery.Rows, "dead_letters", s.Delivery.DeadLetters, "bytes_copied", copied, "fuel", fuel,
 	}
 }

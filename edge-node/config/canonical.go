@@ -31,6 +31,7 @@ func (p *Pipeline) Canonical(digests []string) []byte {
 		Module string          `json:",omitempty"`
 		Config json.RawMessage `json:",omitempty"`
 		Memory int64           `json:",omitempty"`
+		Fuel   int64           `json:",omitempty"`
 	}
 	spec := struct {
 		Format                                  int // of this form; a change of it makes a new revision of every pipeline
@@ -94,7 +95,7 @@ func (p *Pipeline) Canonical(digests []string) []byte {
 			if len(digests) > 0 {
 				out.Module, digests = digests[0], digests[1:]
 			}
-			out.Config, out.Memory = sortedKeys(s.Wasm.Config), s.Wasm.Memory
+			out.Config, out.Memory, out.Fuel = sortedKeys(s.Wasm.Config), s.Wasm.Memory, s.Wasm.FuelPerRow
 		}
 		spec.Steps = append(spec.Steps, out)
 	}

@@ -226,6 +226,8 @@ func TestCanonical(t *testing.T) {
 		{"old: new", "old: newer"},
 		{"temp: float32", "temp: float32?"},
 		{"offset: 0.4", "offset: 0.5"},
+		{"fuel_per_row: 20_000", "fuel_per_row: 20_001"},
+		{"memory: 64MiB", "memory: 65MiB"},
 		{"tumbling: 10s", "tumbling: 20s"},
 		{"[site, device]", "[device, site]"},
 		{"avg(temp)", "sum(temp)"},

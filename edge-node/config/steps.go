@@ -73,6 +73,8 @@ type Wasm struct {
 	Config json.RawMessage
 	// Memory is the most linear memory an instance may have, in bytes. Default 64 MiB.
 	Memory int64
+	// FuelPerRow is how many instructions, about, the operator may take for a row. Default 50000.
+	FuelPerRow int64
 	// OnError says what happens to rows on which the operator fails. Default reject.
 	OnError OnError
 }
@@ -86,7 +88,7 @@ const (
 	OnErrorStop   OnError = "stop"   // the partition stops and reports it
 )
 
-type limits struct{ memory *int64 }
+type limits struct{ memory, fuelPerRow *int64 }
 
 func wasmTable() object[Wasm] {
 	return object[Wasm]{
@@ -121,7 +123,7 @@ func wasmTable() object[Wasm] {
 			},
 			{
 				key: "limits", doc: "What an instance may use.", schema: limitsTable().jsonSchema(),
-				read: func(r *reader, v value, w *Wasm) { limitsTable().read(r, v, &limits{&w.Memory}) },
+				read: func(r *reader, v value, w *Wasm) { limitsTable().read(r, v, &limits{&w.Memory, &w.FuelPerRow}) },
 			},
 			at("on_error", enum("a way to handle errors", []OnError{OnErrorReject, OnErrorStop}), func(w *Wasm) *OnError { return &w.OnError },
 				"Rows the operator fails on: reject them to dead letters, or stop the partition. Default reject."),
@@ -132,7 +134,8 @@ func wasmTable() object[Wasm] {
 func limitsTable() object[limits] {
 	return object[limits]{what: "limits", fields: []field[limits]{
 		at("memory", sizeKind(64<<10, 4<<30), func(l *limits) *int64 { return l.memory }, "Most linear memory of an instance. Default 64MiB."),
-		later[limits]("fuel_per_row", "supported: memory"),
+		at("fuel_per_row", intKind(1, 1_000_000_000), func(l *limits) *int64 { return l.fuelPerRow },
+			"Most instructions, about, for a row; the rows of a batch share theirs. A row that takes more is rejected. Default 50000."),
 	}}
 }
 
@@ -161,7 +164,7 @@ func stepTable() object[Step] {
 			at("rename", renames, func(s *Step) *[]Rename { return &s.Rename }, "Rename columns: old: new."),
 			at("cast", casts, func(s *Step) *[]Cast { return &s.Cast }, "Change the types of columns: name: type."),
 			at("wasm", wasmTable().pointer(func() Wasm {
-				return Wasm{Memory: 64 << 20, OnError: OnErrorReject, Config: json.RawMessage("{}")}
+				return Wasm{Memory: 64 << 20, FuelPerRow: 50_000, OnError: OnErrorReject, Config: json.RawMessage("{}")}
 			}), func(s *Step) **Wasm { return &s.Wasm }, "Run a WebAssembly operator over the rows."),
 		},
 		check: checkStep,

@@ -74,7 +74,7 @@ func TestMetrics(t *testing.T) {
 	for _, name := range []string{
 		"weir_source_bytes_total", "weir_batches_total", "weir_batch_busy_seconds_total", "weir_windows_open", "weir_groups_open",
 		"weir_cuts_total", "weir_watermark_timestamp_seconds", "weir_state_bytes", "weir_sink_cuts_total", "weir_sink_rows_total",
-		"weir_sink_bytes_total", "weir_sink_attempts_total", "weir_sink_last_ack_timestamp_seconds", "weir_operator_instances_total",
+		"weir_sink_bytes_total", "weir_sink_attempts_total", "weir_sink_last_ack_timestamp_seconds", "weir_operator_instances_total", "weir_operator_fuel_total",
 		"process_resident_memory_bytes", "go_goroutines",
 	} {
 		if f := families[name]; f == nil || total(f) <= 0 {

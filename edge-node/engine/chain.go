@@ -67,6 +67,7 @@ func (c *chain) count(i int, to *stepCount) {
 	to.copied.Add(now.BytesCopied - was.BytesCopied)
 	to.instances.Add(now.Instances - was.Instances)
 	to.traps.Add(now.Traps - was.Traps)
+	to.fuel.Add(now.Fuel - was.Fuel)
 	to.nulled.Add(now.Nulled - was.Nulled)
 }
 

@@ -50,6 +50,7 @@ func (p *Probe) Usage() operators.Usage {
 		u.BytesCopied += p.counts[i].copied.Load()
 		u.Instances += p.counts[i].instances.Load()
 		u.Traps += p.counts[i].traps.Load()
+		u.Fuel += p.counts[i].fuel.Load()
 	}
 	return u
 }

@@ -21,7 +21,7 @@ type stats struct {
 	retired map[laneKey]LaneStatus // guarded by mu: counts of lanes that are gone
 }
 
-type stepCount struct{ in, out, copied, instances, traps, nulled atomic.Int64 }
+type stepCount struct{ in, out, copied, instances, traps, fuel, nulled atomic.Int64 }
 
 func (s *stats) init(steps []operators.Step) {
 	s.steps = make([]stepCount, len(steps))
@@ -192,7 +192,7 @@ func (e *Engine) Status() Status {
 	for i, s := range e.cfg.Steps {
 		c := &e.stats.steps[i]
 		st.Steps = append(st.Steps, StepStatus{Name: s.Name(), In: c.in.Load(), Out: c.out.Load(), Usage: operators.Usage{
-			BytesCopied: c.copied.Load(), Instances: c.instances.Load(), Traps: c.traps.Load(), Nulled: c.nulled.Load(),
+			BytesCopied: c.copied.Load(), Instances: c.instances.Load(), Traps: c.traps.Load(), Fuel: c.fuel.Load(), Nulled: c.nulled.Load(),
 		}})
 	}
 	live := map[laneKey]LaneStatus{}

@@ -90,6 +90,7 @@ var stepMetrics = []metric[engine.StepStatus]{
 	{desc("operator_bytes_copied_total", "Bytes copied between the batch pool and a sandbox; 0 where memory is shared.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.Usage.BytesCopied) }},
 	{desc("operator_instances_total", "Sandboxes started.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.Usage.Instances) }},
 	{desc("step_nulled_values_total", "Values that became null because the new type could not hold them.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.Usage.Nulled) }},
+	{desc("operator_fuel_total", "What the operator's sandboxes ran, in WebAssembly instructions or about.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.Usage.Fuel) }},
 	{desc("operator_traps_total", "Calls of an operator that ended in a trap.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.Usage.Traps) }},
 }
 

@@ -173,6 +173,9 @@ func (p *producer) send(ctx context.Context, gen Generator) error {
 			p.opts.Observe(&rec)
 		}
 		*out = kgo.Record{Key: append(out.Key[:0], rec.Key...), Value: append(out.Value[:0], rec.Value...), Partition: rec.Partition}
+		if len(rec.Key) == 0 {
+			out.Key = nil // no key, and not an empty one
+		}
 		if rec.Time != 0 {
 			out.Timestamp = time.UnixMilli(rec.Time)
 		}

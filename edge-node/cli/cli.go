@@ -90,6 +90,7 @@ func (a *app) root() *cobra.Command {
 func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
 		a.demoCommand(), completeFiles(a.runCommand()), completeFiles(a.validateCommand()), a.schemaCommand(),
+		a.produceCommand(),
 		a.queryCommand(), completeFiles(a.auditCommand()),
 		a.opCommand(), a.embeddedCommand(), a.versionCommand(),
 	}

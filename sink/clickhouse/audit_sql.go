@@ -91,7 +91,7 @@ const accountingSQL = `SELECT
     if(records_in + expanded = aggregated + late + filtered + rejected, 'ok', 'UNBALANCED') AS conservation,
     multiIf(rows_version > version, 'ahead', stored_rows = aggregated, 'ok', stored_rows < aggregated, 'MISSING', 'TOO MANY') AS stored,
     multiIf(
-        last_letter >= toInt64(version), 'ahead',
+        last_letter >= toInt64(version) AND late_letters + other_letters > 0, 'ahead',
         other_letters = rejected AND (late_letters = late OR late_letters = 0), 'ok',
         other_letters < rejected OR late_letters < late, 'MISSING',
         'TOO MANY') AS letters,

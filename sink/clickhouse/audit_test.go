@@ -157,3 +157,16 @@ func TestAuditOfRowsOnTheirWay(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 }
+
+// A partition from which nothing was read yet has an account with nothing in it.
+func TestAuditOfNothing(t *testing.T) {
+	b := newBed(t)
+	b.write(b.cut(source{rev: 1}, 0))
+	r := b.audit()
+	if !r.OK || len(r.Partitions) != 1 {
+		t.Fatalf("%+v", r)
+	}
+	if p := r.Partitions[0]; len(p.Notes) != 0 || p.RecordsIn != 0 || p.Segments[0].Letters != "ok" {
+		t.Errorf("%+v", p)
+	}
+}

@@ -30,7 +30,7 @@ are judged by the host that nodes run; what it accepts here, it accepts there.`,
 		Args: unknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.opNew(), a.opBuild(), a.opTest(), completeModules(a.opInspect()))
+	cmd.AddCommand(a.opNew(), a.opBuild(), a.opTest(), completeModules(a.opInspect()), completeModules(a.opBench()))
 	return cmd
 }
 

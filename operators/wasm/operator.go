@@ -252,8 +252,12 @@ type result struct {
 func (o *operator) lineage(rows, rowsIn int) (result, *CallError) {
 	r := result{rows: rows}
 	if o.step.row < 0 {
-		r.identity = rows == rowsIn
-		r.dropped, r.added = max(0, rowsIn-rows), max(0, rows-rowsIn)
+		if rows != rowsIn {
+			// What later stages say about such rows would depend on how records were cut into batches.
+			return r, outputError("%d rows became %d, and nothing says which row each is from: the operator must return the %s column (keep rows)",
+				rowsIn, rows, abi.RowColumn)
+		}
+		r.identity = true
 		return r, nil
 	}
 	if o.im.found[o.step.row].input == len(o.step.in.Fields) {

@@ -139,7 +139,7 @@ func (w *rewriter) instruction(r *reader) instruction {
 		}
 		r.valueType()
 	case op >= opLocalGet && op <= opLocalTee:
-		r.u32()
+		r.below(w.code.local, "local") // the next one is the fuel
 	case op == opGlobalGet, op == opGlobalSet:
 		r.below(w.globals, "global")
 	case op == opTableGet, op == opTableSet:

@@ -39,7 +39,7 @@
 //	locals     f i64, in every function
 //	globals    fuel i64, budget i64, stop i32       // exported for the host as ExportFuel, ExportBudget, ExportStop
 //
-// They are the last of their index spaces, so nothing else changes its index. A module that names an index beyond
+// They are the last of their index spaces, and of each function's locals, so nothing else changes its index. A module that names an index beyond
 // its own anywhere, or has an export with [Prefix], is refused, and so is every section and opcode this package
 // does not know: a guest cannot reach what meters it.
 //

@@ -2,45 +2,98 @@
 # Builds the example operators, and the guests of the tests of operators/wasm. "build.sh" writes each .wasm beside its
 # source; "build.sh --check" builds into a temporary folder and fails if a committed .wasm differs from its source.
 #
-# C needs clang and wasm-ld (CLANG names the compiler, clang-19 otherwise); Go needs the toolchain of go.mod. Builds are
-# reproducible: no paths, no debug information, no time.
+# C needs clang and wasm-ld (CLANG and WASM_LD name them, clang-19 and wasm-ld-19 otherwise), Go the toolchain of go.mod,
+# Rust a rustc with the wasm32-unknown-unknown target (RUSTC names it, /usr/bin/rustc otherwise: Debian 12's packages rustc
+# and libstd-rust-dev-wasm32). A language whose tools are missing is left out, and named; where CI is set that is a failure.
+# Builds are reproducible: no paths, no debug information, no time.
 set -eu
 cd "$(dirname "$0")"
 root=$(cd ../.. && pwd)
 clang=${CLANG:-clang-19}
+linker=${WASM_LD:-wasm-ld-19}
+rustc=${RUSTC:-/usr/bin/rustc}
+rust_version=1.63.0 # of the committed modules: another one builds other bytes
 check=
 case "${1:-}" in
---check) check=1; tmp=$(mktemp -d); trap 'rm -rf "$tmp"' EXIT ;;
+--check) check=1 ;;
 "") ;;
 *) echo "usage: build.sh [--check]" >&2; exit 2 ;;
 esac
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+status=0
 
-build_c() { # name, source, folder of the result
+build_c() { # source, result
 	"$clang" --target=wasm32 -std=c11 -O3 -Wall -Wextra -Werror -nostdlib -fvisibility=hidden \
 		-mbulk-memory -mnontrapping-fptoint -I "$root/operators/sdk/c" \
-		-Wl,--no-entry,--strip-all,--gc-sections,-z,stack-size=16384 -o "$3/$1.wasm" "$2"
+		-Wl,--no-entry,--strip-all,--gc-sections,-z,stack-size=16384 -o "$2" "$1"
 }
 
-build_go() { # name, folder of the result
+build_go() { # folder, result
 	(cd "$root" && GOOS=wasip1 GOARCH=wasm CGO_ENABLED=0 GOFLAGS= go build -trimpath -buildvcs=false -buildmode=c-shared \
-		-ldflags='-s -w -buildid=' -o "$2/$1.wasm" "./examples/operators/$1")
+		-ldflags='-s -w -buildid=' -o "$2" "./${1#"$root/"}")
 }
 
-command -v "$clang" >/dev/null || { echo "build.sh: no $clang: install clang and lld, or set CLANG" >&2; exit 1; }
-status=0
-for name in calibrate severity calibrate-go severity-go hostile filter; do
-	src=$root/examples/operators/$name
-	[ -d "$src" ] || src=$root/operators/wasm/testdata/$name
-	to=$src
-	[ -z "$check" ] || to=$tmp
-	case $name in
-	*-go) build_go "$name" "$to" ;;
-	*) build_c "$name" "$src/$name.c" "$to" ;;
+build_rust() { # source, result
+	set -- "$1" "$2" --edition=2021 --target=wasm32-unknown-unknown -Copt-level=3 -Cpanic=abort -Ccodegen-units=1 \
+		-Cembed-bitcode=yes -Ctarget-feature=+bulk-memory,+nontrapping-fptoint --remap-path-prefix="$root/=" -Dwarnings
+	source=$1 result=$2
+	shift 2
+	[ -f "$tmp/libweir.rlib" ] || "$rustc" "$@" --crate-name=weir --crate-type=rlib --out-dir "$tmp" "$root/operators/sdk/rust/src/lib.rs"
+	# A linker newer than Rust 1.63 warns of the metadata in Rust's libraries.
+	"$rustc" "$@" --crate-name=operator --crate-type=cdylib --extern weir="$tmp/libweir.rlib" -Clto=fat -Cstrip=symbols \
+		-Clinker="$linker" -Clink-arg=--no-fatal-warnings -Clink-arg=-zstack-size=65536 -o "$result" "$source"
+}
+
+has_c() { command -v "$clang" >/dev/null && command -v "$linker" >/dev/null; }
+has_go() { command -v go >/dev/null; }
+has_rust() {
+	command -v "$rustc" >/dev/null && command -v "$linker" >/dev/null &&
+		[ -d "$("$rustc" --print sysroot)/lib/rustlib/wasm32-unknown-unknown" ]
+}
+
+missing() { # language, what to install
+	has=$(has_"$1" && echo yes || echo no)
+	[ "$has" = no ] || return 1
+	echo "build.sh: the $1 operators were NOT ${check:+checked, and NOT }built: install $2" >&2
+	[ -z "${CI:-}" ] || status=1
+}
+
+# compares tells whether what is built here can be held against what is committed.
+compares() {
+	[ "$1" != rust ] || case $("$rustc" --version) in "rustc $rust_version "* | "rustc $rust_version") ;; *)
+		echo "build.sh: the rust operators were built, but NOT compared: they are committed as rustc $rust_version builds them" >&2
+		return 1 ;;
 	esac
-	chmod 644 "$to/$name.wasm"
-	if [ -n "$check" ] && ! cmp -s "$to/$name.wasm" "$src/$name.wasm"; then
-		echo "${src#"$root/"}/$name.wasm is not what its source builds to: run examples/operators/build.sh" >&2
+}
+
+build() { # language, source file or folder, committed module
+	to=$3
+	[ -z "$check" ] || to=$tmp/check.wasm
+	build_"$1" "$2" "$to"
+	chmod 644 "$to"
+	if [ -n "$check" ] && compares "$1" && ! cmp -s "$to" "$3"; then
+		echo "${3#"$root/"} is not what its source builds to: run examples/operators/build.sh" >&2
 		status=1
 	fi
-done
+}
+
+examples=$root/examples/operators
+if ! missing c "clang and lld, or set CLANG and WASM_LD"; then
+	build c "$examples/calibrate/calibrate.c" "$examples/calibrate/calibrate.wasm"
+	build c "$examples/severity/severity.c" "$examples/severity/severity.wasm"
+	for name in hostile filter; do
+		build c "$root/operators/wasm/testdata/$name/$name.c" "$root/operators/wasm/testdata/$name/$name.wasm"
+	done
+fi
+if ! missing go "Go"; then
+	for name in calibrate severity; do
+		build go "$examples/$name-go" "$examples/$name-go/$name-go.wasm"
+	done
+fi
+if ! missing rust "rustc and libstd-rust-dev-wasm32, or set RUSTC to one with the target wasm32-unknown-unknown"; then
+	for name in calibrate severity; do
+		build rust "$examples/$name-rust/$name.rs" "$examples/$name-rust/$name-rust.wasm"
+	done
+fi
 exit $status

@@ -1,0 +1,113 @@
+//! Write weir operators in Rust: typed views of the input columns, builders for the output columns, the configuration,
+//! errors and logging, over ABI v1 (`operators/abi/ABI.md`).
+//!
+//! An operator is a `cdylib` for `wasm32-unknown-unknown` with one type that implements [`Operator`]:
+//!
+//! ```ignore
+//! use weir::{Batch, Column, Operator, Output, Result, Schema, Target, Value};
+//!
+//! struct Shift { temp: Column<f64>, shifted: Target<f64>, offset: f64 }
+//!
+//! impl Operator for Shift {
+//!     fn open(config: Value, input: &Schema) -> Result<(Self, Schema)> {
+//!         let temp = input.column::<f64>("temp")?;
+//!         let mut out = input.clone(); // passes every column
+//!         let shifted = out.replace(temp)?; // but this one gets new values
+//!         let offset = config.get("offset").f64().unwrap_or(0.0);
+//!         Ok((Shift { temp, shifted, offset }, out))
+//!     }
+//!
+//!     fn process(&mut self, batch: &Batch, out: &mut Output) -> Result<()> {
+//!         let shifted = out.values(self.shifted, batch.rows())?;
+//!         for (to, from) in shifted.iter_mut().zip(batch.column(self.temp).as_slice()) {
+//!             *to = from + self.offset;
+//!         }
+//!         out.keep_nulls(self.shifted, self.temp);
+//!         Ok(())
+//!     }
+//! }
+//!
+//! weir::operator!(Shift);
+//! ```
+//!
+//! What a row becomes must depend on that row and the configuration alone: batches may be cut anywhere and run again. A
+//! panic is reported with its message, fails the batch, and ends the instance. The crate has no dependencies, builds
+//! with Rust 1.63 or newer, and brings an allocator that is smaller than the standard library's.
+
+#![warn(missing_docs)]
+
+#[cfg(target_arch = "wasm32")]
+mod alloc;
+mod batch;
+mod config;
+mod error;
+#[doc(hidden)]
+pub mod guest;
+mod output;
+mod schema;
+mod types;
+
+pub use batch::{Batch, Binary, Bools, Strings, Values};
+pub use config::Value;
+pub use error::{Error, Result};
+pub use output::{BoolBuilder, Builder, BytesBuilder, Nulls, Output};
+pub use schema::{Column, Field, Schema, Target};
+pub use types::{Fixed, Kind, Type, View};
+
+/// An operator. One value of it lives as long as the instance, and is called from one thread.
+pub trait Operator: Sized {
+    /// Checks the input columns and the configuration, and returns the operator with the columns of its output. For the
+    /// same arguments the result must be the same.
+    fn open(config: Value, input: &Schema) -> Result<(Self, Schema)>;
+
+    /// Makes the output columns of one batch. An error fails the batch; one that came from [`Output`] for want of room makes
+    /// the host call again with fewer rows.
+    fn process(&mut self, batch: &Batch, out: &mut Output) -> Result<()>;
+}
+
+/// How much a line in the node's log matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+#[allow(missing_docs)]
+pub enum Level {
+    Debug = 0,
+    Info = 1,
+    Warn = 2,
+    Error = 3,
+}
+
+/// Writes a line to the node's log. 16 lines of each call are kept, and 1024 bytes of each.
+pub fn log(level: Level, text: &str) {
+    guest::log(level as i32, text);
+}
+
+/// Makes a type that implements [`Operator`] the operator of this module. Call it once, in the crate's root.
+#[macro_export]
+macro_rules! operator {
+    ($operator:ty) => {
+        static WEIR: $crate::guest::Slot<$operator> = $crate::guest::Slot::new();
+
+        #[no_mangle]
+        pub extern "C" fn weir_abi() -> u32 {
+            $crate::guest::ABI
+        }
+
+        #[no_mangle]
+        pub extern "C" fn weir_alloc(size: u32) -> u32 {
+            $crate::guest::alloc(size)
+        }
+
+        #[no_mangle]
+        pub extern "C" fn weir_windows(_in: u32, _in_len: u32, _out: u32, _out_len: u32) {}
+
+        #[no_mangle]
+        pub unsafe extern "C" fn weir_open(config: u32, len: u32, schema: u32) -> u32 {
+            WEIR.open(config, len, schema)
+        }
+
+        #[no_mangle]
+        pub unsafe extern "C" fn weir_process(array: u32, out: u32, room: u32) -> u32 {
+            WEIR.process(array, out, room)
+        }
+    };
+}

@@ -1,0 +1,37 @@
+package wasm
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+)
+
+// TestLanguages holds the examples in every language that has no other test here to the golden rows of the C ones, in
+// every engine and transport.
+func TestLanguages(t *testing.T) {
+	configs := map[string]string{
+		"calibrate": `{"offset": 0.5, "scale": 2, "classes": {"oven": -4}}`,
+		"severity":  `{"warning": 40, "critical": 75}`,
+	}
+	schema, rows := sensors(t, 36)
+	for _, name := range []string{"calibrate", "severity"} {
+		want := string(guestFile(t, filepath.Join("testdata", "golden", name+".txt")))
+		for _, language := range []string{"rust"} {
+			for _, w := range ways {
+				t.Run(name+" "+language+" "+w.name, func(t *testing.T) {
+					ch := newChain(t, schema, 64<<10, Config{
+						Module: example(t, name+"-"+language), Config: []byte(configs[name]), Interpreter: w.interpreter, Transport: w.transport,
+					})
+					b := ch.decode(t, schema, rows)
+					if err := ch.ops[0].Process(context.Background(), b); err != nil {
+						t.Fatal(err)
+					}
+					balance(t, b)
+					if got := render(b); got != want {
+						t.Errorf("\n%s\nwant\n%s", got, want)
+					}
+				})
+			}
+		}
+	}
+}

@@ -136,3 +136,41 @@ func TestRunWaits(t *testing.T) {
 		}
 	}
 }
+
+// TestRunLimits gives a pipeline less memory for its windows than their keys need: it stops, says which limit that was, and
+// goes on to exact totals when it is raised.
+func TestRunLimits(t *testing.T) {
+	dsn := embeddedtest.ClickHouse(t)
+	brokers, prefix := embeddedtest.Kafka(t)
+	topic := prefix + "sensors"
+	t.Chdir(t.TempDir())
+	var input strings.Builder
+	const keys = 40_000
+	for i := range keys {
+		fmt.Fprintf(&input, `{"device":"device-%d","ts":1700000000000,"v":%d}`+"\n", i, i)
+	}
+	file := fmt.Sprintf(runPipeline, strings.Join(brokers, ","), topic, prefix+"group", dsn)
+	if err := os.WriteFile("p.yaml", []byte(file), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"produce", "lines", "--kafka", strings.Join(brokers, ","), "--topic", topic},
+		{"schema", "apply", "p.yaml"},
+	} {
+		if stdout, stderr, code := runCommand(t, args, []byte(input.String())); code != 0 {
+			t.Fatalf("%v: exit %d\n%s%s", args, code, stdout, stderr)
+		}
+	}
+	run := []string{"run", "--stop-at-end", "--listen", "127.0.0.1:0", "p.yaml"}
+	t.Setenv("WEIR_STATE", "1MiB")
+	_, stderr, code := runCommand(t, run, nil)
+	if code != exitFailed || !strings.Contains(stderr, "raise limits.state in node.yaml") {
+		t.Fatalf("exit %d\n%s", code, stderr)
+	}
+	t.Setenv("WEIR_STATE", "")
+	t.Setenv("WEIR_QUEUE", "1MiB")
+	if _, stderr, code = runCommand(t, run, nil); code != 0 {
+		t.Fatalf("exit %d\n%s", code, stderr)
+	}
+	checkTotal(t, keys, keys*(keys-1)/2)
+}

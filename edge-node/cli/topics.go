@@ -68,7 +68,8 @@ const environmentLong = `What belongs to the box and not to a pipeline is in nod
     brokers: ["localhost:9092"] WEIR_KAFKA       of pipelines that name none
   clickhouse:
     url: clickhouse://…         WEIR_CLICKHOUSE  of pipelines that name none
-  limits: {memory: 64MiB}       WEIR_MEMORY      batch pool of a pipeline
+  limits: {state: 256MiB,       WEIR_STATE       window state of a pipeline
+           queue: 32MiB}        WEIR_QUEUE       records waiting for a pipeline
 
 Others:
 

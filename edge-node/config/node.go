@@ -69,8 +69,12 @@ type NodeClickHouse struct {
 
 // NodeLimits bound what the node uses.
 type NodeLimits struct {
-	// Memory is the size of a pipeline's batch pool in bytes. Default 64 MiB.
-	Memory int64
+	// State is the most bytes of window state that a pipeline holds over all its partitions. A pipeline that needs more
+	// stops and says so. Default 256 MiB.
+	State int64
+	// Queue is about how many bytes of records that were read wait for a pipeline. When there are more, reading pauses.
+	// Default 32 MiB.
+	Queue int64
 }
 
 const siteName = `^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`
@@ -101,7 +105,7 @@ func logFormatKind() kind[LogFormat] {
 	return enum("a log format", []LogFormat{LogAuto, LogText, LogJSON})
 }
 
-func nodeMemoryKind() kind[int64] { return sizeKind(1<<20, 1<<40) }
+func nodeLimitKind() kind[int64] { return sizeKind(1<<20, 1<<40) }
 
 func nodeTable() object[Node] {
 	return object[Node]{
@@ -125,7 +129,10 @@ func nodeTable() object[Node] {
 				at("url", clickhouseURL(), func(c *NodeClickHouse) *Secret { return &c.URL }, "ClickHouse of pipelines that name none. WEIR_CLICKHOUSE."),
 			}}.kind(), func(n *Node) *NodeClickHouse { return &n.ClickHouse }, "ClickHouse of pipelines that name none."),
 			at("limits", object[NodeLimits]{what: "limits", fields: []field[NodeLimits]{
-				at("memory", nodeMemoryKind(), func(l *NodeLimits) *int64 { return &l.Memory }, "Size of a pipeline's batch pool. Default 64MiB. WEIR_MEMORY."),
+				at("state", nodeLimitKind(), func(l *NodeLimits) *int64 { return &l.State },
+					"Most window state of a pipeline, over all its partitions. One that needs more stops. Default 256MiB. WEIR_STATE."),
+				at("queue", nodeLimitKind(), func(l *NodeLimits) *int64 { return &l.Queue },
+					"Records that were read and wait for a pipeline; when there are more, reading pauses. Default 32MiB. WEIR_QUEUE."),
 			}}.kind(), func(n *Node) *NodeLimits { return &n.Limits }, "Bounds of what the node uses."),
 		},
 	}
@@ -140,7 +147,7 @@ func DefaultNode() Node {
 	return Node{
 		Site: "local", Node: host, Listen: "127.0.0.1:9464",
 		Log:    Log{LogInfo, LogAuto},
-		Limits: NodeLimits{Memory: 64 << 20},
+		Limits: NodeLimits{State: 256 << 20, Queue: 32 << 20},
 	}
 }
 
@@ -188,7 +195,8 @@ func (n *Node) FromEnv(env Env) error {
 		{"WEIR_CLICKHOUSE", func(s string) error { return setWord(clickhouseURL(), s, &n.ClickHouse.URL) }},
 		{"WEIR_LOG_LEVEL", func(s string) error { return setWord(logLevelKind(), s, &n.Log.Level) }},
 		{"WEIR_LOG_FORMAT", func(s string) error { return setWord(logFormatKind(), s, &n.Log.Format) }},
-		{"WEIR_MEMORY", func(s string) error { return setWord(nodeMemoryKind(), s, &n.Limits.Memory) }},
+		{"WEIR_STATE", func(s string) error { return setWord(nodeLimitKind(), s, &n.Limits.State) }},
+		{"WEIR_QUEUE", func(s string) error { return setWord(nodeLimitKind(), s, &n.Limits.Queue) }},
 	} {
 		if env.Lookup == nil {
 			break

@@ -8,17 +8,18 @@ import (
 )
 
 func TestNode(t *testing.T) {
-	vars := map[string]string{"WEIR_SITE": "paris", "WEIR_KAFKA": "k1,k2:9", "WEIR_CLICKHOUSE": "clickhouse://u:p@c:9000/db", "WEIR_LOG_FORMAT": ""}
+	vars := map[string]string{"WEIR_SITE": "paris", "WEIR_KAFKA": "k1,k2:9", "WEIR_CLICKHOUSE": "clickhouse://u:p@c:9000/db", "WEIR_LOG_FORMAT": "", "WEIR_QUEUE": "48MiB"}
 	env := config.Env{Lookup: func(n string) (string, bool) { v, ok := vars[n]; return v, ok }}
-	n, err := config.ParseNode("node.yaml", []byte("site: berlin\nnode: n7\nlisten: 0.0.0.0:80\nlog: {level: debug}\nlimits: {memory: 128MiB}\n"), env)
+	n, err := config.ParseNode("node.yaml", []byte("site: berlin\nnode: n7\nlisten: 0.0.0.0:80\nlog: {level: debug}\nlimits: {state: 128MiB}\n"), env)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if n.Site != "paris" || n.Node != "n7" || n.Listen != "0.0.0.0:80" || n.Log.Level != config.LogDebug || n.Log.Format != config.LogAuto ||
-		n.Limits.Memory != 128<<20 || strings.Join(n.Kafka.Brokers, " ") != "k1:9092 k2:9" || n.ClickHouse.URL.Reveal() != "clickhouse://u:p@c:9000/db" {
+		n.Limits.State != 128<<20 || n.Limits.Queue != 48<<20 || strings.Join(n.Kafka.Brokers, " ") != "k1:9092 k2:9" || n.ClickHouse.URL.Reveal() != "clickhouse://u:p@c:9000/db" {
 		t.Errorf("%+v", n)
 	}
-	if n, err := config.ParseNode("", nil, config.Env{}); err != nil || n.Site != "local" || n.Node == "" || n.Listen != "127.0.0.1:9464" {
+	if n, err := config.ParseNode("", nil, config.Env{}); err != nil || n.Site != "local" || n.Node == "" || n.Listen != "127.0.0.1:9464" ||
+		n.Limits.State != 256<<20 || n.Limits.Queue != 32<<20 {
 		t.Errorf("defaults: %+v, %v", n, err)
 	}
 }
@@ -31,6 +32,9 @@ func TestNodeBad(t *testing.T) {
 		{"", "WEIR_LISTEN", "http://x", `WEIR_LISTEN: "http://x" is not an address: write it as host:9464`},
 		{"", "WEIR_CLICKHOUSE", "ftp://u:hunter2@h:8123", `WEIR_CLICKHOUSE: the URL must begin with clickhouse://, http:// or https://, not ftp://`},
 		{"", "WEIR_LOG_LEVEL", "inf", `WEIR_LOG_LEVEL: "inf" is not a log level; did you mean "info"?`},
+		{"limits: {memory: 64MiB}\n", "", "", `node.yaml:1:10: unknown key "memory" in limits; known keys: state, queue`},
+		{"limits: {state: 64k}\n", "", "", `node.yaml:1:17: limits.state: 64k is too small; at least 1MiB`},
+		{"", "WEIR_STATE", "lots", `WEIR_STATE: `},
 		{"", "WEIR_SITE", "${HOME}", `WEIR_SITE: "${HOME}" is not a site name`},
 	} {
 		env := config.Env{Lookup: func(n string) (string, bool) { return c.value, n == c.name }}

@@ -66,6 +66,7 @@ func (p *Plan) Open(ctx context.Context, opts RunOptions) (*Runner, error) {
 		Delivery: r.delivery, Coverage: r.sink.Coverage,
 		FlushEvery: p.Spec.Sink.ClickHouse.FlushEvery, BatchRows: int(p.Spec.Batch.Rows), SlotSize: p.slotSize,
 		PlainPool: p.plainPool, Chains: opts.Chains, OnGapStop: p.Spec.Source.Kafka.OnGap == config.GapStop,
+		MaxState: p.Node.Limits.State, MaxQueued: p.Node.Limits.Queue,
 		StopAtEnd: opts.StopAtEnd, Log: r.log,
 	})
 	if err != nil {

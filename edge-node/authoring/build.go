@@ -101,12 +101,13 @@ func Build(ctx context.Context, dir, out string, log io.Writer) (Language, error
 	return lang, os.Rename(fresh, out)
 }
 
-// run runs a tool of a compiler in a folder. The end of what it said on stderr comes back, for hints.
+// run runs a tool of a compiler in a folder. The end of what it said comes back, for hints.
 func run(ctx context.Context, dir string, env []string, log io.Writer, tool string, args ...string) (string, error) {
 	said := &tail{}
 	cmd := exec.CommandContext(ctx, tool, args...)
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
-	cmd.Stdout, cmd.Stderr = log, io.MultiWriter(log, said)
+	both := io.MultiWriter(log, said)
+	cmd.Stdout, cmd.Stderr = both, both // one writer, so that it is written to by one goroutine
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {
 			return "", context.Cause(ctx)

@@ -28,7 +28,7 @@ func ParseColumns(text string) (schema.Columns, error) {
 			}
 			at := strings.LastIndexByte(part, ':')
 			if at < 0 {
-				return nil, fmt.Errorf("column %q has no type: write it as %s: float64", part, part)
+				return nil, fmt.Errorf("column %q has no type: write name: type, for example temp: float64?", part)
 			}
 			name := strings.TrimSpace(part[:at])
 			typ, nullable, err := batch.ParseType(strings.TrimSpace(part[at+1:]))

@@ -15,7 +15,7 @@
 //	output    what must come out: a JSON object per row, in order
 //	columns   the output columns, as in schema; may be left out
 //	rejects   the rows that must be rejected: {"line":2,"detail":"..."}, where line is that of the input, from 1
-//	error     why the operator refuses its columns or its configuration; then there is no output
+//	error     why the operator refuses its columns or its configuration, or a part of that; then there is no output
 //
 // An operator's result may depend on a row and the configuration alone. So each golden file runs several ways, which must
 // give one answer: in the compiler and in the interpreter, as one batch and one row per batch, mapped and copied.

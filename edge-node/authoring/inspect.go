@@ -78,6 +78,9 @@ func ReadModule(file string) ([]byte, error) {
 // Inspect reads a module and asks the host about it. With columns the operator is started and opened with them and the
 // configuration; without, it is judged as far as that does not matter. The module may be anything.
 func Inspect(ctx context.Context, file string, module []byte, cols schema.Columns, config []byte) (*Report, error) {
+	if module == nil {
+		module = []byte{} // nil would have the host read the file
+	}
 	sum := sha256.Sum256(module)
 	r := &Report{File: file, Size: len(module), Digest: "sha256:" + hex.EncodeToString(sum[:])}
 	sections, damage := readSections(module)

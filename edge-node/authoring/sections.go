@@ -76,7 +76,7 @@ func kindName(k byte) string {
 
 // readSections reads a module as far as it makes sense; with an error, what came before the damage is there.
 func readSections(module []byte) (*binaryModule, error) {
-	m := &binaryModule{}
+	m := &binaryModule{imports: []Import{}, exports: []Export{}, tables: []Limits{}} // lists, in JSON too
 	if len(module) < 8 || !bytes.HasPrefix(module, []byte("\x00asm")) {
 		return m, errors.New("not a Wasm module")
 	}

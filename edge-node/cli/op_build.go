@@ -61,7 +61,7 @@ is built is checked as a node would check it; what that refuses is exit code 1.`
 				_, err = fmt.Fprintf(a.stdout, "%s  %s  %s\n", b.Module, bytesText(b.Size), b.Digest)
 			}
 			if err == nil && b.Refused != "" {
-				err = fmt.Errorf("%s is built, but a node would not run it: it %s", out, b.Refused)
+				err = fmt.Errorf("%s is built, but a node would not run it: %s", out, b.Refused)
 			}
 			return err
 		},

@@ -49,7 +49,8 @@ output there may be
 
   columns      the columns that come out, as in schema
   rejects      rows that fail by themselves: {"line":2,"detail":"error: too cold"}
-  error        instead of all that: why the operator refuses schema or config
+  error        instead of all that: why the operator refuses schema or config, or
+               a part of the reason
 
 Every file runs in the compiler and in the interpreter, as one batch and one row
 per batch, mapped and copied: the results must agree. A difference is exit code 1.

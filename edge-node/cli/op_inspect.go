@@ -125,7 +125,7 @@ func writeReport(to io.Writer, r *authoring.Report) error {
 		line("out", "%s", strings.Join(r.Output, ", "))
 	}
 	if r.Refused != "" {
-		line("REFUSED", "it %s", oneLine(r.Refused))
+		line("REFUSED", "%s", oneLine(r.Refused))
 	}
 	if r.Hint != "" {
 		line("hint", "%s", oneLine(r.Hint))

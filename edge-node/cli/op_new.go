@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -28,8 +29,8 @@ brings its runtime, some 2.3 MB. Others work by the ABI: operators/abi/ABI.md.`,
 		Example: "  weir op new --lang c scale\n  weir op new --lang go operators/dedupe",
 		Args:    exactly(1, "the operator's name"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if lang == "" {
-				return usagef(cmd, "no language: give --lang %s", strings.Join(authoring.Languages(), ", or --lang "))
+			if !slices.Contains(authoring.Languages(), lang) {
+				return usagef(cmd, "--lang is %q: it must be one of %s", lang, strings.Join(authoring.Languages(), ", "))
 			}
 			dir := filepath.Clean(args[0])
 			files, err := authoring.New(authoring.Language(lang), dir, buildVersion().Version)

@@ -4,7 +4,7 @@
 #
 # C needs clang and wasm-ld (CLANG and WASM_LD name them, clang-19 and wasm-ld-19 otherwise), Go the toolchain of go.mod,
 # Rust a rustc with the wasm32-unknown-unknown target (RUSTC names it, /usr/bin/rustc otherwise: Debian 12's packages rustc
-# and libstd-rust-dev-wasm32). A language whose tools are missing is left out, and named; where CI is set that is a failure.
+# and libstd-rust-dev-wasm32), AssemblyScript npx, which fetches its compiler once. A language whose tools are missing is left out, and named; where CI is set that is a failure.
 # Builds are reproducible: no paths, no debug information, no time.
 set -eu
 cd "$(dirname "$0")"
@@ -12,6 +12,7 @@ root=$(cd ../.. && pwd)
 clang=${CLANG:-clang-19}
 linker=${WASM_LD:-wasm-ld-19}
 rustc=${RUSTC:-/usr/bin/rustc}
+assemblyscript=0.28.20
 rust_version=1.63.0 # of the committed modules: another one builds other bytes
 check=
 case "${1:-}" in
@@ -45,8 +46,16 @@ build_rust() { # source, result
 		-Clinker="$linker" -Clink-arg=--no-fatal-warnings -Clink-arg=-zstack-size=65536 -o "$result" "$source"
 }
 
+build_assemblyscript() { # source, result
+	(cd "$root" && run_asc "${1#"$root/"}" -o "$2" -O3 --path operators/sdk/assemblyscript --exportStart _initialize \
+		--use abort=~lib/weir/guest/weirAbort)
+}
+
+run_asc() { npx --yes --package "assemblyscript@$assemblyscript" -- asc "$@"; }
+
 has_c() { command -v "$clang" >/dev/null && command -v "$linker" >/dev/null; }
 has_go() { command -v go >/dev/null; }
+has_assemblyscript() { command -v npx >/dev/null && run_asc --version >/dev/null; }
 has_rust() {
 	command -v "$rustc" >/dev/null && command -v "$linker" >/dev/null &&
 		[ -d "$("$rustc" --print sysroot)/lib/rustlib/wasm32-unknown-unknown" ]
@@ -94,6 +103,11 @@ fi
 if ! missing rust "rustc and libstd-rust-dev-wasm32, or set RUSTC to one with the target wasm32-unknown-unknown"; then
 	for name in calibrate severity; do
 		build rust "$examples/$name-rust/$name.rs" "$examples/$name-rust/$name-rust.wasm"
+	done
+fi
+if ! missing assemblyscript "npm, and make its registry reachable for assemblyscript@$assemblyscript"; then
+	for name in calibrate severity; do
+		build assemblyscript "$examples/$name-assemblyscript/$name.ts" "$examples/$name-assemblyscript/$name-assemblyscript.wasm"
 	done
 fi
 exit $status

@@ -16,7 +16,7 @@ func TestLanguages(t *testing.T) {
 	schema, rows := sensors(t, 36)
 	for _, name := range []string{"calibrate", "severity"} {
 		want := string(guestFile(t, filepath.Join("testdata", "golden", name+".txt")))
-		for _, language := range []string{"rust"} {
+		for _, language := range []string{"rust", "assemblyscript"} {
 			for _, w := range ways {
 				t.Run(name+" "+language+" "+w.name, func(t *testing.T) {
 					ch := newChain(t, schema, 64<<10, Config{

@@ -20,7 +20,7 @@ import (
 var templates embed.FS
 
 // Languages lists the languages that New has a first operator for.
-func Languages() []string { return []string{string(C), string(Go)} }
+func Languages() []string { return []string{string(C), string(Go), string(Rust)} }
 
 // nameRule is what an operator may be called: it becomes a folder, a file, a Go module.
 var nameRule = regexp.MustCompile(`^[a-z][a-z0-9]*([-_][a-z0-9]+)*$`)
@@ -49,20 +49,30 @@ func New(lang Language, dir, version string) ([]string, error) {
 	switch lang {
 	case C:
 		f.Language, f.Needs = "C", "needs clang and lld"
-		f.Refusal = "needs a float64 column value"
+		f.Refusal = "refused the input schema or its configuration: needs a float64 column value"
 		f.Source = fmt.Sprintf("[`%s.c`](%s.c): the operator", f.Name, f.Name)
 		f.Library = "[`weir.h`](weir.h): the library, all of it, as weir " + version + " has it. Its first hundred lines are its manual."
 		content[f.Name+".c"] = "c/op.c.tmpl"
 		library["weir.h"] = sdk.HeaderC()
 	case Go:
 		f.Language, f.Needs = "Go", "needs Go 1.24 or newer"
-		f.Refusal = "needs a column value of type float64; there is none of this name"
+		f.Refusal = "refused the input schema or its configuration: needs a column value of type float64"
 		f.Source = "[`main.go`](main.go): the operator"
 		f.Library = "`sdk/`: the library, a copy of that of weir " + version + ", so that it builds without a network; `go.mod` says how to follow releases instead. " +
 			"`GOOS=wasip1 GOARCH=wasm go doc -all github.com/weir-stream/weir/operators/sdk/go/weir` is its manual."
 		content["main.go"], content["go.mod"], content["sdk/go.mod"] = "go/main.go.tmpl", "go/go.mod.tmpl", "go/sdk.mod.tmpl"
 		for name, b := range sdk.GoPackage() {
 			library["sdk/operators/sdk/go/weir/"+name] = b
+		}
+	case Rust:
+		f.Language, f.Needs = "Rust", "needs Rust with the target wasm32-unknown-unknown"
+		f.Refusal = "refused the input schema or its configuration: needs a column value of type float64"
+		f.Source = "[`src/lib.rs`](src/lib.rs): the operator"
+		f.Library = "`sdk/`: the library, a copy of the crate of weir " + version + ", so that it builds without a network. `cargo doc --open` shows its manual."
+		content["src/lib.rs"], content["Cargo.toml"] = "rust/lib.rs.tmpl", "rust/Cargo.toml.tmpl"
+		library[".gitignore"] = []byte("/target/\n")
+		for name, b := range sdk.RustCrate() {
+			library["sdk/"+name] = b
 		}
 	default:
 		return nil, fmt.Errorf("no first operator in %q: use one of %v", lang, Languages())

@@ -30,6 +30,8 @@ type binaryModule struct {
 	start                           bool
 	codeBytes, dataBytes, nameBytes int
 	functionCount                   int
+	imported                        int // functions among the imports
+	seen                            [256]bool
 }
 
 type funcType struct{ params, results []byte }
@@ -121,6 +123,11 @@ func (m *binaryModule) section(id byte, s *byteReader) error {
 	if read == nil {
 		return nil
 	}
+	// A section can be there again and again: a valid module has each once, but this one may be anything.
+	if m.seen[id] {
+		return errors.New("it is there twice")
+	}
+	m.seen[id] = true
 	n, most := s.u32(), uint32(maxListed)
 	if id == 3 {
 		m.functionCount, most = int(n), maxFunctions
@@ -160,6 +167,7 @@ func (m *binaryModule) readImport(s *byteReader) error {
 	switch kind {
 	case 0:
 		i.sig, i.Type = m.typeOf(s.u32())
+		m.imported++
 	case 1:
 		s.byte()
 		s.limits()
@@ -202,14 +210,8 @@ func (m *binaryModule) readExport(s *byteReader) error {
 	kind, index := s.byte(), s.u32()
 	e.Kind = kindName(kind)
 	if kind == 0 {
-		imported := 0
-		for _, i := range m.imports {
-			if i.Kind == kinds[0] {
-				imported++
-			}
-		}
 		// Functions are numbered over imports and own ones.
-		if own := int64(index) - int64(imported); own >= 0 && own < int64(len(m.functions)) {
+		if own := int64(index) - int64(m.imported); own >= 0 && own < int64(len(m.functions)) {
 			_, e.Type = m.typeOf(m.functions[own])
 		}
 	}

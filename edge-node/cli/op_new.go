@@ -21,11 +21,12 @@ the library for its language, golden files and a README. NAME may be a path; its
 last part is the operator's name. A folder that has anything in it is not touched.
 
 Nothing is fetched: the library is a copy, from this program. For C that is one
-header, weir.h. For Go it is the folder sdk, which go.mod points to; go.mod says
-how to follow weir's releases instead.
+header, weir.h. For Go and Rust it is the folder sdk; go.mod says how to follow
+weir's releases instead.
 
-Languages: ` + strings.Join(authoring.Languages(), ", ") + `. C makes the smallest and fastest operators, of some 3 KB. Go
-brings its runtime, some 2.3 MB. Others work by the ABI: operators/abi/ABI.md.`,
+Languages: ` + strings.Join(authoring.Languages(), ", ") + `. C makes the smallest operators, of some 4 KB, Rust some 25 KB.
+Go brings its runtime, some 2.3 MB, and is slower. Others work by the ABI alone:
+operators/abi/ABI.md.`,
 		Example: "  weir op new --lang c scale\n  weir op new --lang go operators/dedupe",
 		Args:    exactly(1, "the operator's name"),
 		RunE: func(cmd *cobra.Command, args []string) error {

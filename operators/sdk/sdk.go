@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-//go:embed c/weir.h go/weir
+//go:embed c/weir.h go/weir rust/Cargo.toml rust/src
 var files embed.FS
 
 // HeaderC is weir.h, the library for C and C++.
@@ -24,6 +24,9 @@ func HeaderC() []byte {
 
 // GoPackage is the package weir for Go: its files by name, tests left out.
 func GoPackage() map[string][]byte { return tree("go/weir", ".go") }
+
+// RustCrate is the crate weir for Rust: its files by path.
+func RustCrate() map[string][]byte { return tree("rust", ".toml", ".rs") }
 
 // tree has the files below a folder that end in one of the suffixes, by their path in it.
 func tree(root string, suffixes ...string) map[string][]byte {

@@ -29,8 +29,17 @@ need-go:
 		echo "weir needs Go $$need or newer, and this is $${have:-unknown}: see https://go.dev/dl, or set GOTOOLCHAIN=auto" >&2; exit 1; fi
 
 .PHONY: build
-build: need-go ## Build the static binary bin/weir.
+build: need-go ## Build bin/weir, with the embedded ClickHouse for demo and tests (needs glibc to start).
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o $(BIN) ./edge-node
+
+# The tag leaves the embedded ClickHouse out: loading it is what makes bin/weir need the C library's loader.
+.PHONY: dist
+dist: need-go ## Build the static binaries for edge boxes, dist/weir-linux-amd64 and -arm64.
+	@for arch in amd64 arm64; do \
+		echo "dist/weir-linux-$$arch"; \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -tags weir_static -trimpath -ldflags "-s -w" -o dist/weir-linux-$$arch ./edge-node; \
+	done
+	WEIR_DIST="$(CURDIR)/dist" $(GO) test -count=1 -run '^TestStatic' ./deploy
 
 .PHONY: libchdb
 libchdb: build ## Fetch the embedded ClickHouse engine, once, into the user's cache.
@@ -49,7 +58,7 @@ race: libchdb ## Run all tests with the race detector (needs a C compiler).
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m $(PACKAGES)
 
 .PHONY: check
-check: need-go cross format vet lint tidy arch operators ## Everything CI holds the tree to, beside the tests.
+check: need-go cross dist format vet lint tidy arch operators ## Everything CI holds the tree to, beside the tests.
 	@echo "check: all is well"
 
 .PHONY: cross

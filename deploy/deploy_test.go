@@ -112,7 +112,7 @@ func TestContainerfile(t *testing.T) {
 	if err := json.Unmarshal([]byte(got["CMD"]), &cmd); err != nil {
 		t.Errorf("CMD: %v", err)
 	}
-	if got["FROM"] != "scratch" || got["USER"] != "65532:65532" || got["COPY"] != "bin/weir /weir" {
+	if got["FROM"] != "scratch" || got["USER"] != "65532:65532" || got["ARG"] != "TARGETARCH" || got["COPY"] != "dist/weir-linux-${TARGETARCH} /weir" {
 		t.Errorf("the image is %v", got)
 	}
 	// Both ways of running start the node in the same way.

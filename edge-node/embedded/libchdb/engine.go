@@ -16,8 +16,9 @@ type EngineConfig struct {
 	Args []string
 }
 
-// ErrUnsupported is returned by Open in builds and on systems that cannot load the library.
-var ErrUnsupported = errors.New("this build cannot load libchdb")
+// ErrUnsupported is returned by Open and Ensure in builds and on systems that cannot load the library.
+var ErrUnsupported = errors.New("this build of weir has no embedded ClickHouse (static builds and those for other systems than Linux have none): " +
+	"use one from 'make build' on Linux, or a ClickHouse server of your own")
 
 // Engine is the library loaded into this process, with its storage open. There can be only one: the library keeps
 // global state and cannot be unloaded. It is safe for concurrent use.

@@ -12,6 +12,9 @@ import (
 	"github.com/ebitengine/purego"
 )
 
+// canLoad tells whether this build can load the library.
+const canLoad = true
+
 // handle is a pointer the library gave out. Go never looks behind it.
 type handle = unsafe.Pointer
 

@@ -5,6 +5,9 @@ package libchdb
 // This file stands in where the library cannot be loaded: systems other than Linux, and builds with the weir_static
 // tag, which gives a binary that needs no dynamic loader (the binding makes the binary need the C library's).
 
+// canLoad tells whether this build can load the library.
+const canLoad = false
+
 type handle *struct{}
 
 type api struct{}

@@ -24,7 +24,12 @@ const fetchTimeout = 15 * time.Minute
 //
 // The archive and the library inside it must both match pinned SHA-256 sums, and the library appears under its final
 // name only when it is complete.
+//
+// A build that could not load it fetches nothing: that is ErrUnsupported.
 func Ensure(ctx context.Context, progress io.Writer) (string, error) {
+	if !canLoad {
+		return "", ErrUnsupported
+	}
 	path, err := Locate()
 	if err == nil {
 		return path, nil

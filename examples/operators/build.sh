@@ -13,6 +13,9 @@ clang=${CLANG:-clang-19}
 linker=${WASM_LD:-wasm-ld-19}
 rustc=${RUSTC:-/usr/bin/rustc}
 assemblyscript=0.28.20
+# A module holds the version and the runtime of the Go that built it, down to the patch: another 1.26.x gives other bytes.
+# An installed Go of another version fetches this one.
+go_toolchain=go1.26.8
 rust_version=1.63.0 # of the committed modules: another one builds other bytes
 check=
 case "${1:-}" in
@@ -31,7 +34,7 @@ build_c() { # source, result
 }
 
 build_go() { # folder, result
-	(cd "$root" && GOOS=wasip1 GOARCH=wasm CGO_ENABLED=0 GOFLAGS= go build -trimpath -buildvcs=false -buildmode=c-shared \
+	(cd "$root" && GOOS=wasip1 GOARCH=wasm CGO_ENABLED=0 GOFLAGS= GOTOOLCHAIN="$go_toolchain" go build -trimpath -buildvcs=false -buildmode=c-shared \
 		-ldflags='-s -w -buildid=' -o "$2" "./${1#"$root/"}")
 }
 

@@ -37,7 +37,8 @@ func (a *app) queryCommand() *cobra.Command {
 		Long: `Ask ClickHouse and print the answer as an aligned table, JSON or CSV.
 
 The server is the first of: --url, the sink of --pipeline, WEIR_CLICKHOUSE,
-clickhouse.url of node.yaml. A '-' reads the statement from stdin.
+clickhouse.url of node.yaml, clickhouse://localhost:9000/default. A '-' reads the
+statement from stdin.
 
 In JSON, times are RFC 3339 and 64-bit integers are plain numbers.`,
 		Example: `  weir query 'SELECT site, device, temp_avg FROM line_temperature ORDER BY window_start DESC LIMIT 10'
@@ -130,6 +131,9 @@ func answersNothing(sql string) bool {
 	}
 }
 
+// localClickHouse is asked where nothing names a server: the address the example pipelines have, too.
+const localClickHouse = "clickhouse://localhost:9000/default"
+
 // target finds out which server is meant.
 func (q *query) target(a *app) (config.Secret, error) {
 	switch {
@@ -152,7 +156,7 @@ func (q *query) target(a *app) (config.Secret, error) {
 		return config.Secret{}, err
 	}
 	if n.ClickHouse.URL.IsZero() {
-		return config.Secret{}, &usageError{"no ClickHouse is named: give --url or --pipeline, or set WEIR_CLICKHOUSE", "weir query --help"}
+		return config.NewSecret(localClickHouse), nil
 	}
 	return n.ClickHouse.URL, nil
 }

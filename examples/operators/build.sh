@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the example operators, and the guests of the tests of operators/wasm. "build.sh" writes each .wasm beside its
+# Builds the example operators, the conformance guests, and the guests of the tests of operators/wasm. "build.sh" writes each .wasm beside its
 # source; "build.sh --check" builds into a temporary folder and fails if a committed .wasm differs from its source.
 #
 # C needs clang and wasm-ld (CLANG and WASM_LD name them, clang-19 and wasm-ld-19 otherwise), Go the toolchain of go.mod,
@@ -91,9 +91,11 @@ build() { # language, source file or folder, committed module
 }
 
 examples=$root/examples/operators
+guests=$root/operators/sdk/conformance/guests
 if ! missing c "clang and lld, or set CLANG and WASM_LD"; then
 	build c "$examples/calibrate/calibrate.c" "$examples/calibrate/calibrate.wasm"
 	build c "$examples/severity/severity.c" "$examples/severity/severity.wasm"
+	build c "$guests/c/conformance.c" "$guests/c/conformance.wasm"
 	for name in hostile filter; do
 		build c "$root/operators/wasm/testdata/$name/$name.c" "$root/operators/wasm/testdata/$name/$name.wasm"
 	done
@@ -102,15 +104,18 @@ if ! missing go "Go"; then
 	for name in calibrate severity; do
 		build go "$examples/$name-go" "$examples/$name-go/$name-go.wasm"
 	done
+	build go "$guests/go" "$guests/go/conformance.wasm"
 fi
 if ! missing rust "rustc and libstd-rust-dev-wasm32, or set RUSTC to one with the target wasm32-unknown-unknown"; then
 	for name in calibrate severity; do
 		build rust "$examples/$name-rust/$name.rs" "$examples/$name-rust/$name-rust.wasm"
 	done
+	build rust "$guests/rust/conformance.rs" "$guests/rust/conformance.wasm"
 fi
 if ! missing assemblyscript "npm, and make its registry reachable for assemblyscript@$assemblyscript"; then
 	for name in calibrate severity; do
 		build assemblyscript "$examples/$name-assemblyscript/$name.ts" "$examples/$name-assemblyscript/$name-assemblyscript.wasm"
 	done
+	build assemblyscript "$guests/assemblyscript/conformance.ts" "$guests/assemblyscript/conformance.wasm"
 fi
 exit $status

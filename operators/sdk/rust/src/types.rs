@@ -86,7 +86,7 @@ pub trait Kind: Sealed {
 }
 
 /// A number.
-pub trait Fixed: Kind + Copy {}
+pub trait Fixed: Kind + Copy + 'static + for<'a> View<'a, View = Values<'a, Self>> {}
 
 /// How a column of this kind is looked at.
 pub trait View<'a>: Kind {

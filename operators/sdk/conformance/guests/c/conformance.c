@@ -1,0 +1,200 @@
+/* The conformance guest in C. What each mode does is in ../../README.md. */
+#include "weir.h"
+
+enum mode { PASS, COPY, TAKE, REPEAT, UPPER, COUNT, DOUBLE, FAIL, PANIC, REFUSE, CONFIG, LOG, MODES };
+static const char *const modes[MODES] = {"pass", "copy", "take", "repeat", "upper", "count", "double", "fail", "panic", "refuse",
+  "config", "log"};
+
+static int mode, n, s, added, more[4];
+static int64_t seen;
+static struct { double number, sum; bool flag; weir_str text; char keys[256]; size_t keys_len; } config;
+
+static weir_str text(const char *zero_ended) {
+  weir_str t = {zero_ended, weir_strlen(zero_ended)};
+  return t;
+}
+
+static bool need_n(void) {
+  n = weir_column("n", WEIR_I64);
+  return n >= 0 || weir_fail("needs a column n of type int64");
+}
+
+static void read_config(void) {
+  config.number = weir_number(weir_config("number"), -1);
+  config.text = weir_text_of(weir_config("text"));
+  if (!config.text.ptr) config.text = text("none");
+  weir_json flag = weir_config("flag"), list = weir_config("entries"), value;
+  config.flag = flag.ptr && *flag.ptr == 't';
+  weir_str key;
+  while (weir_next(&list, &key, &value)) {
+    config.sum += weir_number(value, 0);
+    if (config.keys_len + key.len + 1 > sizeof config.keys) continue;
+    if (config.keys_len) config.keys[config.keys_len++] = ',';
+    weir_copy(config.keys + config.keys_len, key.ptr, key.len);
+    config.keys_len += key.len;
+  }
+}
+
+bool weir_on_open(void) {
+  weir_str name = weir_text_of(weir_config("mode"));
+  for (mode = 0; mode < MODES && !weir_equal(name, text(modes[mode])); mode++) {}
+  if (mode == MODES) return weir_fail("config.mode is not one of the modes");
+  if (mode == REFUSE) {
+    static char message[512];
+    weir_str m = weir_text_of(weir_config("message"));
+    for (size_t i = 0; i < m.len && i < sizeof message - 1; i++) message[i] = m.ptr[i];
+    return weir_fail(message);
+  }
+  weir_pass_all();
+  switch (mode) {
+  case TAKE: weir_keep_rows(); return need_n();
+  case REPEAT: added = weir_declare("copy", WEIR_I32, false); weir_keep_rows(); return need_n();
+  case UPPER:
+    s = weir_column("s", WEIR_STRING);
+    added = weir_declare("size", WEIR_U32, true);
+    return s >= 0 || weir_fail("needs a column s of type string");
+  case COUNT: added = weir_declare("seen", WEIR_I64, false); break;
+  case DOUBLE: added = weir_declare("seven", WEIR_BOOL, true); return need_n();
+  case FAIL: case PANIC: return need_n();
+  case CONFIG:
+    more[0] = weir_declare("number", WEIR_F64, false);
+    more[1] = weir_declare("text", WEIR_STRING, false);
+    more[2] = weir_declare("flag", WEIR_BOOL, false);
+    more[3] = weir_declare("sum", WEIR_F64, false);
+    added = weir_declare("keys", WEIR_STRING, false);
+    read_config();
+    break;
+  }
+  return true;
+}
+
+static bool copy(int c) {
+  int32_t rows = weir_rows();
+  weir_type type = weir_type_of(c);
+  if (type == WEIR_STRING || type == WEIR_BINARY) {
+    size_t bytes = 0;
+    for (int32_t i = 0; i < rows; i++) bytes += weir_string(c, i).len;
+    if (!weir_new_strings(c, rows, bytes)) return false;
+    for (int32_t i = 0; i < rows; i++) weir_add_string(c, weir_string(c, i));
+  } else {
+    void *to = weir_new_values(c, rows);
+    if (!to) return false;
+#define EACH(T) for (int32_t i = 0; i < rows; i++) ((T *)to)[i] = ((const T *)weir_values(c))[i]
+    switch (weir_widths[type]) {
+    case 0:
+      for (int32_t i = 0; i < rows; i++) ((uint8_t *)to)[i >> 3] |= (uint8_t)(weir_bool(c, i) << (i & 7));
+      break;
+    case 1: EACH(uint8_t); break;
+    case 2: EACH(uint16_t); break;
+    case 4: EACH(uint32_t); break;
+    default: EACH(uint64_t);
+    }
+  }
+  for (int32_t i = 0; i < rows; i++)
+    if (!weir_valid(c, i) && !weir_set_null(c, rows, i)) return false;
+  return true;
+}
+
+static bool repeat(void) {
+  int32_t rows = weir_rows(), made = 0, at = 0;
+  const int64_t *times = weir_i64(n);
+  for (int32_t i = 0; i < rows; i++)
+    if (weir_valid(n, i) && times[i] > 0) made += (int32_t)times[i];
+  int32_t *selection = (int32_t *)weir_room(4 * (size_t)made), *number = weir_new_i32(added, made);
+  if (!selection || !number) return false;
+  for (int32_t i = 0; i < rows; i++)
+    for (int32_t k = 0; weir_valid(n, i) && k < times[i]; k++, at++) {
+      selection[at] = i;
+      number[at] = k;
+    }
+  return weir_take(selection, made);
+}
+
+static bool upper(void) {
+  int32_t rows = weir_rows();
+  size_t bytes = 0;
+  for (int32_t i = 0; i < rows; i++) bytes += weir_string(s, i).len;
+  uint32_t *size = (uint32_t *)weir_new_values(added, rows);
+  char *room = (char *)weir_room(bytes);
+  if (!size || !room || !weir_new_strings(s, rows, bytes)) return false;
+  for (int32_t i = 0; i < rows; i++) {
+    weir_str v = weir_string(s, i);
+    for (size_t k = 0; k < v.len; k++) room[k] = v.ptr[k] >= 'a' && v.ptr[k] <= 'z' ? (char)(v.ptr[k] - 32) : v.ptr[k];
+    size[i] = (uint32_t)v.len;
+    v.ptr = room;
+    weir_add_string(s, v);
+    if (!weir_valid(s, i) && !weir_set_null(added, rows, i)) return false;
+  }
+  return weir_keep_nulls(s, s);
+}
+
+static bool doubled(void) {
+  int32_t rows = weir_rows();
+  const int64_t *in = weir_i64(n);
+  int64_t *out = weir_new_i64(n, rows);
+  uint8_t *seven = (uint8_t *)weir_new_values(added, rows);
+  if (!out || !seven) return false;
+  for (int32_t i = 0; i < rows; i++) {
+    out[i] = (int64_t)((uint64_t)in[i] * 2);
+    seven[i >> 3] |= (uint8_t)((in[i] == 7) << (i & 7));
+  }
+  return weir_keep_nulls(n, n) && weir_keep_nulls(added, n);
+}
+
+static bool constants(void) {
+  int32_t rows = weir_rows();
+  weir_str keys = {config.keys, config.keys_len};
+  double *number = weir_new_f64(more[0], rows), *sum = weir_new_f64(more[3], rows);
+  uint8_t *flag = (uint8_t *)weir_new_values(more[2], rows);
+  if (!number || !sum || !flag || !weir_new_strings(more[1], rows, config.text.len * (size_t)rows) ||
+      !weir_new_strings(added, rows, keys.len * (size_t)rows)) return false;
+  for (int32_t i = 0; i < rows; i++) {
+    number[i] = config.number;
+    sum[i] = config.sum;
+    flag[i >> 3] |= (uint8_t)(config.flag << (i & 7));
+    weir_add_string(more[1], config.text);
+    weir_add_string(added, keys);
+  }
+  return true;
+}
+
+bool weir_on_batch(void) {
+  int32_t rows = weir_rows(), kept = 0;
+  switch (mode) {
+  case COPY:
+    for (int c = 0; c < weir_columns(); c++)
+      if (!copy(c)) return false;
+    return true;
+  case TAKE: {
+    int32_t *selection = weir_new_selection();
+    if (!selection) return false;
+    for (int32_t i = 0; i < rows; i++)
+      if (weir_valid(n, i) && weir_i64(n)[i] % 2 == 0) selection[kept++] = i;
+    return weir_take(selection, kept);
+  }
+  case REPEAT: return repeat();
+  case UPPER: return upper();
+  case DOUBLE: return doubled();
+  case CONFIG: return constants();
+  case COUNT: {
+    int64_t *to = weir_new_i64(added, rows);
+    if (!to) return false;
+    for (int32_t i = 0; i < rows; i++) to[i] = seen++;
+    return true;
+  }
+  case FAIL: case PANIC:
+    for (int32_t i = 0; i < rows; i++)
+      if (weir_valid(n, i) && weir_i64(n)[i] == 13) {
+        if (mode == PANIC) __builtin_trap();
+        return weir_fail("a row has n = 13: größer geht's nicht");
+      }
+    return true;
+  case LOG:
+    weir_log(0, "a debug line");
+    weir_log(1, "an info line");
+    weir_log(2, "a warning");
+    weir_log(3, "an error: größer");
+    return true;
+  }
+  return true;
+}

@@ -194,12 +194,13 @@ class Conformance extends Operator {
     const from = batch.values<i64>(this.n), to = batch.newValues<i64>(this.n, batch.rows);
     const seven = batch.newBools(this.added, batch.rows);
     if (!to || !seven) return;
+    batch.keepNulls(this.n, this.n);
+    batch.keepNulls(this.added, this.n);
     for (let i = 0; i < batch.rows; i++) {
       to[i] = from[i] * 2;
       seven[i] = from[i] == 7;
+      if (from[i] == 77 && !batch.setNull(this.n, batch.rows, i)) return;
     }
-    batch.keepNulls(this.n, this.n);
-    batch.keepNulls(this.added, this.n);
   }
 
   private constants(batch: Batch): void {

@@ -138,7 +138,10 @@ static bool doubled(void) {
     out[i] = (int64_t)((uint64_t)in[i] * 2);
     seven[i >> 3] |= (uint8_t)((in[i] == 7) << (i & 7));
   }
-  return weir_keep_nulls(n, n) && weir_keep_nulls(added, n);
+  weir_keep_nulls(n, n);
+  for (int32_t i = 0; i < rows; i++)
+    if (in[i] == 77 && !weir_set_null(n, rows, i)) return false;
+  return weir_keep_nulls(added, n);
 }
 
 static bool constants(void) {

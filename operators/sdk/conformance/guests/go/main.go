@@ -188,14 +188,17 @@ func double(p *weir.Plan) weir.Process {
 	added := p.Declare("seven", weir.Bool, true)
 	return func(b *weir.Batch) error {
 		out, seven := weir.New[int64](b, n, b.Rows()), b.NewBools(added, b.Rows())
-		for i, v := range weir.Values[int64](b, n) {
-			out[i] = v * 2
-			if v == 7 {
-				seven[i>>3] |= 1 << (i & 7)
-			}
-		}
 		b.KeepNulls(n, n)
 		b.KeepNulls(added, n)
+		for i, v := range weir.Values[int64](b, n) {
+			out[i] = v * 2
+			switch v {
+			case 7:
+				seven[i>>3] |= 1 << (i & 7)
+			case 77:
+				b.SetNull(n, b.Rows(), i)
+			}
+		}
 		return nil
 	}
 }

@@ -117,7 +117,13 @@ impl Operator for Conformance {
                 for (to, v) in out.values(*target, rows)?.iter_mut().zip(values.as_slice()) {
                     *to = v.wrapping_mul(2);
                 }
-                out.keep_nulls(*target, *n);
+                if values.iter().any(|v| v == Some(77)) {
+                    let mut nulls = out.nulls(*target, rows)?;
+                    let null = values.iter().enumerate().filter(|(_, v)| matches!(v, None | Some(77)));
+                    null.for_each(|(i, _)| nulls.set(i));
+                } else {
+                    out.keep_nulls(*target, *n);
+                }
                 let mut sevens = out.bools(*seven, rows)?;
                 values.iter().for_each(|v| sevens.push_option(v.map(|v| v == 7)));
             }

@@ -23,5 +23,15 @@
 //
 // Nothing. The module is checked before it is compiled (admission.go), gets no files, network, clock or randomness
 // (wasi.go), and everything it returns is checked before it becomes a column (import.go). After a trap, an error or a
-// bad result the instance is thrown away. A guest that never returns is not limited yet: it blocks its lane.
+// bad result the instance is thrown away.
+//
+// # What ends a guest
+//
+// Fuel (fuel.go). Package meter rewrites the module so that it pays for what it runs, traps when the fuel of the call is
+// spent, and gives way to Go some thousand times a second, so that neither a garbage collection nor another goroutine
+// waits for it. How much a call gets is a function of its rows, so whether it ends is a function of its batch.
+// What was used is counted for each instance ([operators.Usage]).
+//
+// A deadline stands behind it, for a machine that is far too slow or a limit that is far too high. It is no function of
+// the rows: the batch then fails, and no row is rejected.
 package wasm

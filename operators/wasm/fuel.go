@@ -17,10 +17,10 @@ import (
 // replay.
 const (
 	// fuelPerCall is what a call of weir_process gets at least: for what a call costs whatever its rows, such as a garbage
-	// collection in a Go guest. It is also the time a row can waste that never ends: a few milliseconds.
+	// collection in a Go guest, about a million. It is also what a row that never ends can waste, some milliseconds.
 	fuelPerCall = 10_000_000
 	// fuelToStart is what every other call gets: starting a language's runtime, reading a configuration, allocating
-	// windows. Half a second or so.
+	// windows. A Go guest starts on 4 million; a guest that spins is stopped after a quarter of a second.
 	fuelToStart = 1_000_000_000
 	// fuelPerHostCall is what the guest pays for a call of the host, beside its own instructions.
 	fuelPerHostCall = 100

@@ -3,6 +3,7 @@ package wasm
 import (
 	"context"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -39,15 +40,15 @@ func TestLanguages(t *testing.T) {
 // TestLanguagesLongLife runs many batches through one instance with little memory: what a call takes for itself is given
 // back, by hand or by a collector.
 func TestLanguagesLongLife(t *testing.T) {
-	schema, rows := sensors(t, 300)
+	schema := schemaOf(t, "s: string")
+	rows := [][]any{{"a"}, {"a string of some length"}, {"größer"}, {strings.Repeat("x", 700)}}
 	for _, language := range []string{"rust", "assemblyscript"} {
 		ch := newChain(t, schema, 64<<10, Config{
-			Module: example(t, "severity-"+language), Config: []byte(`{"warning": 10}`), OnError: Stop, MemoryLimit: 1 << 20,
+			Module: conformanceGuest(t, language), Config: []byte(`{"mode": "upper"}`), OnError: Stop, MemoryLimit: 1 << 20,
 		})
+		r := newRerun(t, ch, schema, rows)
 		for range 20_000 {
-			if err := ch.ops[0].Process(context.Background(), ch.decode(t, schema, rows[:50])); err != nil {
-				t.Fatalf("%s: %v", language, err)
-			}
+			r.run(t)
 		}
 		if u := ch.ops[0].Usage(); u.Instances != 1 || u.Traps != 0 {
 			t.Fatalf("%s: usage %+v", language, u)

@@ -204,3 +204,16 @@ func TestCollection(t *testing.T) {
 		t.Fatalf("%d collections, median %v", len(took), median)
 	}
 }
+
+// TestHostPays: what a guest has the host do is paid for. Its own part of these hundred thousand calls is a tenth.
+func TestHostPays(t *testing.T) {
+	schema, rows := hostileRows(t, 1)
+	ch := newChain(t, schema, 64<<10, Config{Module: hostile(t), Config: mode(38)})
+	b := ch.decode(t, schema, rows)
+	if err := ch.ops[0].Process(context.Background(), b); err != nil {
+		t.Fatal(err)
+	}
+	if len(b.Rejects) != 1 || !strings.HasPrefix(b.Rejects[0].Detail, "out of fuel") {
+		t.Fatal(render(b))
+	}
+}

@@ -20,7 +20,7 @@ type piece struct {
 	cost   int64 // of its instructions, and of the pieces it pays for
 	folded int64 // of cost, what it pays for other pieces
 	payer  int   // the piece that always runs before it in the same round of the same loop; then the one that pays
-	check  bool  // f < 0 leads to slow
+	check  bool  // an entry where f < 0 leads to slow
 	again  bool  // f < 0 leads to the loop around this loop, which checks
 }
 
@@ -116,7 +116,7 @@ func (w *rewriter) scan(r *reader, params uint32) (first int) {
 		at := r.at
 		in := w.instruction(r)
 		if r.err == nil {
-			w.step(in, at, r)
+			c.step(in, at, r)
 		}
 	}
 	if r.err == nil && r.more() {
@@ -145,8 +145,7 @@ func (c *coder) join(at, before int) {
 }
 
 // step follows an instruction that begins at offset at.
-func (w *rewriter) step(in instruction, at int, r *reader) {
-	c := &w.code
+func (c *coder) step(in instruction, at int, r *reader) {
 	if int(in.label) >= len(c.frames) {
 		r.fail("label %d of %d", in.label, len(c.frames))
 		return
@@ -175,14 +174,13 @@ func (w *rewriter) step(in instruction, at int, r *reader) {
 	case opLoop:
 		f := frame{op: in.op, before: c.here}
 		if c.here != none {
-			// A loop that takes operands cannot begin again without them.
-			if f.around = in.typ == 0 || w.params[in.typ-1] == 0; f.around {
-				c.around++
-				c.insert(at, insertLoop)
-			}
+			// Where the loop takes operands they are on the stack at the check, and at the charge that may begin again.
+			f.around = true
+			c.around++
+			c.insert(at, insertLoop)
 			c.begin(r.at, none)
 			p := &c.pieces[c.here]
-			p.cost, p.check, p.again = 1, !f.around, f.around
+			p.cost, p.again = 1, true
 		}
 		f.loops = c.around
 		c.frames = append(c.frames, f)

@@ -76,7 +76,6 @@ type instruction struct {
 	op    byte
 	sub   uint32 // after a prefix
 	label uint32 // the outermost that it branches to
-	typ   uint32 // of a block, plus 1, where it is the index of a type
 }
 
 // bulk says that the last operand is a number of bytes or table entries to work on.
@@ -119,7 +118,7 @@ func (w *rewriter) instruction(r *reader) instruction {
 	in := instruction{op: r.byte()}
 	switch op := in.op; {
 	case op == opBlock, op == opLoop, op == opIf:
-		in.typ = w.blockType(r)
+		w.blockType(r)
 	case op == opUnreachable, op == opNop, op == opElse, op == opEnd, op == opReturn, op == opDrop, op == opSelect, op == opRefIsNull:
 	case op == opBr, op == opBrIf:
 		in.label = r.u32()
@@ -186,20 +185,16 @@ func feature(op byte) string {
 	return ""
 }
 
-// blockType reads the type of a block: 0, or the index of a type plus 1.
-func (w *rewriter) blockType(r *reader) uint32 {
+func (w *rewriter) blockType(r *reader) {
 	if r.more() && r.b[r.at]&0xc0 == 0x40 { // a negative number of one byte
 		if t := r.byte(); t != 0x40 && !isValueType(t) {
 			r.fail("block type %#x is not supported", t)
 		}
-		return 0
+		return
 	}
-	t := r.signed(33)
-	if r.err != nil || t < 0 || t >= int64(w.types) {
+	if t := r.signed(33); r.err == nil && (t < 0 || t >= int64(w.types)) {
 		r.fail("type %d of %d", t, w.types)
-		return 0
 	}
-	return uint32(t) + 1
 }
 
 func memArg(r *reader) {

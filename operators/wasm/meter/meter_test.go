@@ -138,6 +138,37 @@ func TestCost(t *testing.T) {
 	}
 }
 
+// TestBranches: code that is not reached costs at most foldLimit, wherever it is.
+func TestBranches(t *testing.T) {
+	work := bytes.Repeat([]byte{0x20, 0, 0x1a}, 1000)
+	small := bytes.Repeat([]byte{0x20, 0, 0x04, 0x40, 0x20, 0, 0x1a, 0x0b}, 500) // ifs of two instructions
+	for name, code := range map[string][]byte{
+		"if":     cat([]byte{0x20, 0, 0x04, 0x40}, work, []byte{0x0b, 0x20, 0}),
+		"else":   cat([]byte{0x20, 0, 0x45, 0x04, 0x40, 0x05}, work, []byte{0x0b, 0x20, 0}),
+		"br_if":  cat([]byte{0x02, 0x40, 0x20, 0, 0x45, 0x0d, 0}, work, []byte{0x0b, 0x20, 0}),
+		"return": cat([]byte{0x20, 0, 0x45, 0x04, 0x40, 0x20, 0, 0x0f, 0x0b}, work, []byte{0x20, 0}),
+		"inside": cat([]byte{0x20, 0, 0x04, 0x40}, small, []byte{0x0b, 0x20, 0}),
+	} {
+		m := instantiate(t, newRuntime(t, "interpreter"), function(code...).module())
+		if _, used, err := m.call(1<<40, 0); err != nil || used > 30 {
+			t.Errorf("%s: %d for what is not reached, error %v", name, used, err)
+		}
+		if _, used, err := m.call(1<<40, 1); err != nil || used < 1000 {
+			t.Errorf("%s: %d for what is reached, error %v", name, used, err)
+		}
+	}
+}
+
+// TestLongPiece: a loop whose rounds take more than a slice goes on, and pays for each once.
+func TestLongPiece(t *testing.T) {
+	work := bytes.Repeat([]byte{0x20, 0, 0x1a}, meter.Slice)
+	m := instantiate(t, newRuntime(t, "interpreter"),
+		function(cat([]byte{0x03, 0x40}, work, []byte{0x20, 0, 0x41, 1, 0x6b, 0x22, 0, 0x0d, 0, 0x0b, 0x20, 0})...).module())
+	if _, used, err := m.call(1<<40, 5); err != nil || used < 10*meter.Slice || used > 10*meter.Slice+100 {
+		t.Fatalf("%d fuel, error %v", used, err)
+	}
+}
+
 // TestSpent: with a unit too few a call traps, always at the same place; with enough it does not.
 func TestSpent(t *testing.T) {
 	for engine := range engines {

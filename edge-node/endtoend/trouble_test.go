@@ -221,7 +221,7 @@ func TestBrokerComesAndGoes(t *testing.T) {
 	})
 	broker.Kill()
 	node.waitReady(t, 30*time.Second, "cannot reach Kafka at "+addr)
-	broker = startKafka(ctx, t, cfg)
+	startKafka(ctx, t, cfg)
 	node.waitReady(t, 30*time.Second)
 	node.signal(t, os.Interrupt)
 	if code := node.wait(t, 30*time.Second); code != 0 {

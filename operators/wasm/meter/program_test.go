@@ -22,8 +22,6 @@ type program struct {
 	size   int
 }
 
-const programLocals = 5 // two parameters, two locals of i32, one of i64
-
 func (p *program) op(b ...byte) { p.code = append(p.code, b...); p.size++ }
 
 // gas leaves the function when the countdown is over.

@@ -3,6 +3,7 @@
 package endtoend
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -58,7 +59,11 @@ func TestDiskFull(t *testing.T) {
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 60*time.Second, func() (bool, string) { return s.stored(conn) > stuck, node.stderr.String() })
+	// An insert that the full server never answers ends after its timeout of 60 s, and is then tried again.
+	eventually(t, 150*time.Second, func() (bool, string) {
+		n := s.stored(conn)
+		return n > stuck, fmt.Sprintf("%d stored, %d while the disk was full\n%s\nClickHouse:\n%s", n, stuck, node.stderr.String(), ch.Stderr())
+	})
 	s.waitProduced()
 	node.signal(t, os.Interrupt)
 	if code := node.wait(t, 30*time.Second); code != 0 {

@@ -255,7 +255,7 @@ func TestConformanceRandom(t *testing.T) {
 	schema := schemaOf(t, fields...)
 	rnd := rand.New(rand.NewPCG(7, 11))
 	sizes := []int{1, 7, 8, 9, 63, 64, 65, 1000, 9000}
-	if testing.Short() {
+	if testing.Short() || raceEnabled {
 		sizes = sizes[:len(sizes)-1]
 	}
 	for _, size := range sizes {

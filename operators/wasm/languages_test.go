@@ -55,3 +55,28 @@ func TestLanguagesLongLife(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkLanguages runs the examples in every language over 8192 rows, round by round in turn: ns per row, and as a multiple
+// of C in the same run.
+func BenchmarkLanguages(b *testing.B) {
+	schema, rows := sensors(b, 8192)
+	for _, c := range []struct{ name, config string }{
+		{"calibrate", `{"offset": 0.5, "scale": 2}`},
+		{"severity", `{"warning": 72}`}, // a quarter of the rows stays
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			var funcs []func()
+			suffixes := []string{"", "-go", "-rust", "-assemblyscript"}
+			for _, suffix := range suffixes {
+				ch := newChain(b, schema, 4<<20, Config{Module: example(b, c.name+suffix), Config: []byte(c.config)})
+				r := newRerun(b, ch, schema, rows)
+				funcs = append(funcs, func() { r.run(b) })
+			}
+			medians := interleave(b, funcs...)
+			for i, language := range []string{"c", "go", "rust", "assemblyscript"} {
+				b.ReportMetric(medians[i]/float64(len(rows)), language+"-ns/row")
+				b.ReportMetric(medians[i]/medians[0], language+"-xC")
+			}
+		})
+	}
+}

@@ -328,9 +328,7 @@ func (l *lane) account(b *batch.Batch, counts operators.Counts) {
 	l.stats.late.Add(counts.Late)
 	l.stats.filtered.Add(b.Filtered)
 	l.stats.expanded.Add(b.Expanded)
-	state := l.window.MemorySize()
-	l.e.state.Add(state - l.stateB)
-	l.stateB = state
+	l.countState()
 }
 
 // keep makes a dead letter of reject i. The payload is copied: the record's memory is a whole fetch.
@@ -392,8 +390,7 @@ func (l *lane) takeGap(g *gap) error {
 // nextSegment forgets the windows, which are stored as far as they got, and starts adding to them anew.
 func (l *lane) nextSegment(number uint64, start, gap int64, why string) {
 	l.window.Reset()
-	l.e.state.Add(l.window.MemorySize() - l.stateB)
-	l.stateB = l.window.MemorySize()
+	l.countState()
 	l.segment = number
 	l.start, l.position, l.shipped, l.skipTo, l.replayTo = start, start, start, start, 0
 	l.gap, l.why = gap, why

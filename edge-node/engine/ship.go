@@ -56,11 +56,7 @@ func (l *lane) waitForRoom() error {
 		}
 		select {
 		case <-l.wake:
-			l.mu.Lock()
-			finish := l.wants&wantFinish != 0
-			l.mu.Unlock()
-			if finish {
-				l.poke()
+			if l.finishing() {
 				return nil
 			}
 		case <-time.After(again):
@@ -69,6 +65,24 @@ func (l *lane) waitForRoom() error {
 		}
 	}
 	return nil
+}
+
+// finishing tells whether a finish was asked for, and keeps the lane awake for it: run carries it out.
+func (l *lane) finishing() bool {
+	l.mu.Lock()
+	finish := l.wants&wantFinish != 0
+	l.mu.Unlock()
+	if finish {
+		l.poke()
+	}
+	return finish
+}
+
+// countState tells the engine how much memory the lane's windows take now.
+func (l *lane) countState() {
+	state := l.window.MemorySize()
+	l.e.state.Add(state - l.stateB)
+	l.stateB = state
 }
 
 // mayGive notes whether the lane has something to ship.
@@ -88,11 +102,7 @@ func (l *lane) await(while func() bool) error {
 	for while() {
 		select {
 		case <-l.wake:
-			l.mu.Lock()
-			finish := l.wants&wantFinish != 0
-			l.mu.Unlock()
-			if finish {
-				l.poke() // run sees it again
+			if l.finishing() {
 				return nil
 			}
 		case <-l.ctx.Done():
@@ -118,9 +128,7 @@ func (l *lane) ship() bool {
 	}}
 	l.letters, l.letterB = nil, 0
 	l.shipped, l.opened = l.position, true
-	state := l.window.MemorySize()
-	l.e.state.Add(state - l.stateB)
-	l.stateB = state
+	l.countState()
 	commit := l.commitOf(w)
 	l.inFlight.Store(true)
 	began := time.Now()
@@ -141,7 +149,7 @@ func (l *lane) ship() bool {
 		}
 		return true
 	}
-	l.stats.shipped(cut)
+	l.stats.cuts.Add(1)
 	return true
 }
 

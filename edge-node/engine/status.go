@@ -80,8 +80,6 @@ func (s *laneStats) batch(l *lane, n int, b *batch.Batch, took time.Duration) {
 	s.bytes.Add(bytes)
 }
 
-func (s *laneStats) shipped(*sink.Cut) { s.cuts.Add(1) }
-
 func (s *laneStats) acked(c *sink.Cut, took time.Duration) {
 	if c.Rows != nil {
 		s.rows.Add(int64(c.Rows.Rows))

@@ -224,37 +224,33 @@ func (w *Tumbling) Add(b *batch.Batch, offset int64) operators.Counts {
 			continue
 		}
 		p := w.cur
-		if p == nil || t < p.start || t >= p.end {
-			start := floorTo(t, w.size)
-			end := start + w.size
-			if watermark != operators.Unset && end+w.allow <= watermark {
-				n.Late++
-				w.late(b, i, t, watermark)
-				continue
-			}
-			if w.jump > 0 && !w.plausible(b, i, t) {
-				continue
-			}
+		known := p != nil && t >= p.start && t < p.end // mostly: rows of a window come together
+		var start, end int64
+		if known {
+			end = p.end
+		} else {
+			start = floorTo(t, w.size)
+			end = start + w.size
+		}
+		if watermark != operators.Unset && end+w.allow <= watermark {
+			n.Late++
+			w.late(b, i, t, watermark)
+			continue
+		}
+		if w.jump > 0 && !w.plausible(b, i, t) {
+			continue
+		}
+		if t > w.clock.Max {
+			w.clock.Max = t
+			watermark = t - w.ooo
+		}
+		if !known {
 			if w.settled != operators.Unset && end+w.allow <= w.settled {
-				// Replayed, and already final: it only moves the clock.
-				n.Replayed++
-				if t > w.clock.Max {
-					w.clock.Max = t
-					watermark = t - w.ooo
-				}
+				n.Replayed++ // and already final: it only moves the clock
 				continue
 			}
 			p = w.pane(start, end, offset, before)
 			w.cur = p
-		} else {
-			if watermark != operators.Unset && p.end+w.allow <= watermark {
-				n.Late++
-				w.late(b, i, t, watermark)
-				continue
-			}
-			if w.jump > 0 && !w.plausible(b, i, t) {
-				continue
-			}
 		}
 		g, changed := w.groups.find(&p.index, b, i)
 		if changed {
@@ -266,10 +262,6 @@ func (w *Tumbling) Add(b *batch.Batch, offset int64) operators.Counts {
 		w.groups.rows[g]++
 		w.rowOf[i] = g
 		n.Aggregated++
-		if t > w.clock.Max {
-			w.clock.Max = t
-			watermark = t - w.ooo
-		}
 	}
 	for i := range w.cfg.Aggregate {
 		a := &w.cfg.Aggregate[i]

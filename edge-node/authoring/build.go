@@ -11,47 +11,11 @@ import (
 	"strings"
 )
 
-// Language is one that operators are written in.
-type Language string
-
-// The languages that Build knows how to compile.
-const (
-	C    Language = "c"
-	CPP  Language = "c++"
-	Go   Language = "go"
-	Rust Language = "rust"
-)
-
 // MissingError is a tool that is not installed, and how to get it.
 type MissingError struct{ Tool, Install string }
 
 // Error is "there is no clang: install ...".
 func (e *MissingError) Error() string { return "there is no " + e.Tool + ": " + e.Install }
-
-// Detect finds the language of the operator in a folder, by the files in it.
-func Detect(dir string) (Language, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return "", err
-	}
-	has := map[string]bool{}
-	for _, e := range entries {
-		if !e.IsDir() {
-			has[e.Name()], has["*"+filepath.Ext(e.Name())] = true, true
-		}
-	}
-	switch {
-	case has["Cargo.toml"]:
-		return Rust, nil
-	case has["*.go"]:
-		return Go, nil
-	case has["*.cc"] || has["*.cpp"]:
-		return CPP, nil
-	case has["*.c"]:
-		return C, nil
-	}
-	return "", fmt.Errorf("%s has no operator: no .c, .cc, .cpp or .go file and no Cargo.toml; 'weir op new' makes one", dir)
-}
 
 // ModuleFile is where the module of the operator in a folder is: beside the sources, by the folder's name.
 func ModuleFile(dir string) (string, error) {
@@ -65,10 +29,11 @@ func ModuleFile(dir string) (string, error) {
 // Build compiles the operator in a folder to the file out. What the compiler says goes to log. Builds are reproducible: no
 // path, time or debug information gets into the module.
 func Build(ctx context.Context, dir, out string, log io.Writer) (Language, error) {
-	lang, err := Detect(dir)
+	l, err := detect(dir)
 	if err != nil {
 		return "", err
 	}
+	lang := l.id
 	if out, err = filepath.Abs(out); err != nil {
 		return lang, err
 	}
@@ -78,15 +43,7 @@ func Build(ctx context.Context, dir, out string, log io.Writer) (Language, error
 		return lang, fmt.Errorf("make a folder for the build: %w", err)
 	}
 	defer func() { _ = os.RemoveAll(tmp) }()
-	made := filepath.Join(tmp, "op.wasm")
-	switch lang {
-	case C, CPP:
-		err = buildC(ctx, lang, dir, tmp, made, log)
-	case Go:
-		err = buildGo(ctx, dir, made, log)
-	case Rust:
-		made, err = buildRust(ctx, dir, tmp, log)
-	}
+	made, err := l.build(ctx, dir, tmp, log)
 	if err != nil {
 		return lang, err
 	}

@@ -31,7 +31,7 @@ func TestFirstOperator(t *testing.T) {
 				t.Skip("compiles the Go runtime")
 			}
 			dir := filepath.Join(t.TempDir(), "my-op2")
-			files, err := New(lang, dir, "v1.2.3")
+			files, err := New("step", lang, dir, "v1.2.3")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -84,7 +84,7 @@ func TestFirstOperator(t *testing.T) {
 			if left, _ := filepath.Glob(filepath.Join(dir, ".weir-build-*")); left != nil {
 				t.Errorf("left behind: %v", left)
 			}
-			if _, err := New(lang, dir, ""); err == nil || !strings.Contains(err.Error(), "not empty") {
+			if _, err := New("step", lang, dir, ""); err == nil || !strings.Contains(err.Error(), "not empty") {
 				t.Errorf("written over: %v", err)
 			}
 		})
@@ -126,7 +126,7 @@ func TestBuildProblems(t *testing.T) {
 		_, err := Build(t.Context(), dir, filepath.Join(dir, "op.wasm"), &log)
 		return log.String(), err
 	}
-	if _, err := build(write(map[string]string{"notes.txt": ""})); err == nil || !strings.Contains(err.Error(), "no .c, .cc, .cpp or .go file") {
+	if _, err := build(write(map[string]string{"notes.txt": ""})); err == nil || !strings.Contains(err.Error(), "no .c, .cc, .cpp, .go or .ts file") {
 		t.Error(err)
 	}
 	if _, err := build(filepath.Join(t.TempDir(), "none")); !errors.Is(err, os.ErrNotExist) {
@@ -151,10 +151,13 @@ func TestBuildProblems(t *testing.T) {
 		"c++":  {"a.cc", "there is no clang: install clang and lld"},
 		"go":   {"a.go", "there is no go: install Go 1.24 or newer"},
 		"rust": {"Cargo.toml", "there is no cargo: install Rust"},
+
+		"assemblyscript": {"a.ts", "there is no asc, the AssemblyScript compiler: install Node.js"},
 	} {
 		t.Run(name+" is missing", func(t *testing.T) {
 			t.Setenv("PATH", t.TempDir())
 			t.Setenv("CLANG", "")
+			t.Setenv("ASC", "")
 			if _, err := build(write(map[string]string{c.file: ""})); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Error(err)
 			}
@@ -165,14 +168,14 @@ func TestBuildProblems(t *testing.T) {
 func TestNewProblems(t *testing.T) {
 	for _, name := range []string{"Scale", "1st", "a b", "a--b", "-a", "a.b", "größe", strings.Repeat("a", 65)} {
 		dir := filepath.Join(t.TempDir(), name)
-		if _, err := New(C, dir, ""); err == nil || !strings.Contains(err.Error(), "lower case letters") {
+		if _, err := New("step", C, dir, ""); err == nil || !strings.Contains(err.Error(), "lower case letters") {
 			t.Errorf("%q: %v", name, err)
 		}
 		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s was made", dir)
 		}
 	}
-	if _, err := New("cobol", filepath.Join(t.TempDir(), "a"), ""); err == nil || !strings.Contains(err.Error(), "use one of [c go") {
+	if _, err := New("step", "cobol", filepath.Join(t.TempDir(), "a"), ""); err == nil || !strings.Contains(err.Error(), "use one of [assemblyscript c go") {
 		t.Error(err)
 	}
 }

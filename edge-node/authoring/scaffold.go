@@ -8,109 +8,148 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"text/template"
-
-	"github.com/weir-stream/weir/operators/sdk"
 )
 
+// templates has a folder for each kind of operator, and one for what a language needs whatever the kind:
+//
+//	KIND/...             files in every language: the README, golden files
+//	KIND/LANGUAGE/...    the operator in a language; without that folder there is none in it
+//	languages/LANGUAGE/  what its build needs
+//
+// A file "x/NAME.c.tmpl" becomes x/scale.c of an operator called scale. The templates get a [first].
+//
 //go:embed templates
 var templates embed.FS
 
-// Languages lists the languages that New has a first operator for.
-func Languages() []string { return []string{string(C), string(Go), string(Rust)} }
+// languageFiles is the folder of templates that is no kind.
+const languageFiles = "languages"
+
+// Kinds lists the kinds of operators that New can make, with a line about each. The first is the default.
+func Kinds() []Kind {
+	return []Kind{
+		{"step", "changes batches: columns and rows come and go"},
+	}
+}
+
+// Kind is a kind of operator: the name of a folder of templates.
+type Kind struct{ Name, About string }
 
 // nameRule is what an operator may be called: it becomes a folder, a file, a Go module.
 var nameRule = regexp.MustCompile(`^[a-z][a-z0-9]*([-_][a-z0-9]+)*$`)
 
 // first is what the templates know.
 type first struct {
-	Name, Language, Version         string
-	GoVersion                       string
-	Refusal, Needs, Source, Library string
+	Name      string
+	Lang      Language // c, go, ...
+	Language  string   // for people: C, Go, ...
+	Version   string   // of weir
+	GoVersion string   // that go.mod asks for
+	Needs     string   // what the author must have installed
+	Source    string   // file of the operator
+	Library   string   // about the library
 }
 
-// New writes the folder of a first operator: its source, the library, golden files and a README. The last element of the
-// path is the operator's name. version is that of this program. The folder must not exist, or be empty. The files that
-// were written come back, sorted.
-func New(lang Language, dir, version string) ([]string, error) {
+// New writes the folder of a first operator of a kind: its source, the library, golden files and a README. The last element
+// of the path is the operator's name. version is that of this program. The folder must not exist, or be empty. The files
+// that were written come back, sorted.
+func New(kind string, lang Language, dir, version string) ([]string, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
 	}
-	f := first{Name: filepath.Base(abs), Version: version, GoVersion: "1.24"}
-	if !nameRule.MatchString(f.Name) || len(f.Name) > 64 {
-		return nil, fmt.Errorf("the name %q: use lower case letters and digits, with - or _ between", f.Name)
+	name := filepath.Base(abs)
+	if !nameRule.MatchString(name) || len(name) > 64 {
+		return nil, fmt.Errorf("the name %q: use lower case letters and digits, with - or _ between", name)
 	}
-	content := map[string]string{} // file: template
-	library := map[string][]byte{}
-	switch lang {
-	case C:
-		f.Language, f.Needs = "C", "needs clang and lld"
-		f.Refusal = "refused the input schema or its configuration: needs a float64 column value"
-		f.Source = fmt.Sprintf("[`%s.c`](%s.c): the operator", f.Name, f.Name)
-		f.Library = "[`weir.h`](weir.h): the library, all of it, as weir " + version + " has it. Its first hundred lines are its manual."
-		content[f.Name+".c"] = "c/op.c.tmpl"
-		library["weir.h"] = sdk.HeaderC()
-	case Go:
-		f.Language, f.Needs = "Go", "needs Go 1.24 or newer"
-		f.Refusal = "refused the input schema or its configuration: needs a column value of type float64"
-		f.Source = "[`main.go`](main.go): the operator"
-		f.Library = "`sdk/`: the library, a copy of that of weir " + version + ", so that it builds without a network; `go.mod` says how to follow releases instead. " +
-			"`GOOS=wasip1 GOARCH=wasm go doc -all github.com/weir-stream/weir/operators/sdk/go/weir` is its manual."
-		content["main.go"], content["go.mod"], content["sdk/go.mod"] = "go/main.go.tmpl", "go/go.mod.tmpl", "go/sdk.mod.tmpl"
-		for name, b := range sdk.GoPackage() {
-			library["sdk/operators/sdk/go/weir/"+name] = b
-		}
-	case Rust:
-		f.Language, f.Needs = "Rust", "needs Rust with the target wasm32-unknown-unknown"
-		f.Refusal = "refused the input schema or its configuration: needs a column value of type float64"
-		f.Source = "[`src/lib.rs`](src/lib.rs): the operator"
-		f.Library = "`sdk/`: the library, a copy of the crate of weir " + version + ", so that it builds without a network. `cargo doc --open` shows its manual."
-		content["src/lib.rs"], content["Cargo.toml"] = "rust/lib.rs.tmpl", "rust/Cargo.toml.tmpl"
-		library[".gitignore"] = []byte("/target/\n")
-		for name, b := range sdk.RustCrate() {
-			library["sdk/"+name] = b
-		}
-	default:
+	if !slices.ContainsFunc(Kinds(), func(k Kind) bool { return k.Name == kind }) {
+		return nil, fmt.Errorf("no first operator of kind %q", kind)
+	}
+	all := languages()
+	at := slices.IndexFunc(all, func(l *language) bool { return l.id == lang && l.title != "" })
+	if at < 0 {
 		return nil, fmt.Errorf("no first operator in %q: use one of %v", lang, Languages())
 	}
-	content["README.md"] = "README.md.tmpl"
-	content["testdata/"+f.Name+".txtar"] = "works.txtar.tmpl"
-	content["testdata/refuses.txtar"] = "refuses.txtar.tmpl"
-	for name, tmpl := range content {
-		if library[name], err = f.fill(tmpl); err != nil {
+	l := all[at]
+	if _, err := fs.Stat(templates, path.Join("templates", kind, string(lang))); err != nil {
+		return nil, fmt.Errorf("no first operator of kind %s in %s", kind, l.title)
+	}
+	f := first{
+		Name: name, Lang: lang, Language: l.title, Version: version, GoVersion: "1.24", Needs: l.needs,
+		Source: strings.ReplaceAll(l.source, "NAME", name), Library: fmt.Sprintf(l.library, version),
+	}
+	files := l.copied()
+	for _, folder := range []string{path.Join(languageFiles, string(lang)), kind} {
+		made, err := f.fill(folder)
+		if err != nil {
 			return nil, err
 		}
+		maps.Copy(files, made)
 	}
 	if err := emptyFolder(dir); err != nil {
 		return nil, err
 	}
-	names := slices.Sorted(maps.Keys(library))
-	for _, name := range names {
-		file := filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			return nil, err
-		}
-		if err := os.WriteFile(file, library[name], 0o644); err != nil {
-			return nil, err
-		}
+	if err := writeFiles(dir, files); err != nil {
+		return nil, err
 	}
-	return names, nil
+	return slices.Sorted(maps.Keys(files)), nil
 }
 
-func (f *first) fill(name string) ([]byte, error) {
-	t, err := template.New(filepath.Base(name)).Option("missingkey=error").ParseFS(templates, "templates/"+name)
-	if err != nil {
-		return nil, fmt.Errorf("template %s: %w", name, err)
+// fill fills in the templates of a folder. Below the folder of a kind, those of other languages are left out.
+func (f *first) fill(folder string) (map[string][]byte, error) {
+	out := map[string][]byte{}
+	root := path.Join("templates", folder)
+	err := fs.WalkDir(templates, root, func(file string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) && file == root {
+			return nil // a language whose build needs nothing
+		}
+		if err != nil {
+			return err
+		}
+		name := strings.TrimPrefix(strings.TrimPrefix(file, root), "/")
+		if d.IsDir() {
+			if isLanguage(name) && name != string(f.Lang) {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		t, err := template.New(path.Base(file)).Option("missingkey=error").ParseFS(templates, file)
+		if err != nil {
+			return fmt.Errorf("template %s: %w", file, err)
+		}
+		var b bytes.Buffer
+		if err := t.Execute(&b, f); err != nil {
+			return fmt.Errorf("template %s: %w", file, err)
+		}
+		name = strings.TrimPrefix(name, string(f.Lang)+"/")
+		name = strings.TrimSuffix(strings.ReplaceAll(name, "NAME", f.Name), ".tmpl")
+		out[name] = b.Bytes()
+		return nil
+	})
+	return out, err
+}
+
+func isLanguage(name string) bool {
+	return slices.ContainsFunc(languages(), func(l *language) bool { return string(l.id) == name })
+}
+
+// writeFiles writes files, by their path with slashes, below a folder.
+func writeFiles(dir string, files map[string][]byte) error {
+	for name, b := range files {
+		file := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(file, b, 0o644); err != nil {
+			return err
+		}
 	}
-	var b bytes.Buffer
-	if err := t.Execute(&b, f); err != nil {
-		return nil, fmt.Errorf("template %s: %w", name, err)
-	}
-	return b.Bytes(), nil
+	return nil
 }
 
 // emptyFolder makes a folder, or takes one that is there and empty.

@@ -29,6 +29,8 @@ where NAME is the folder's name. The language is that of the files in it:
   *.cc, *.cpp  the same, C++17 without exceptions
   *.go         go build for wasip1; needs Go 1.24
   Cargo.toml   cargo, for wasm32-unknown-unknown
+  *.ts         asc, the AssemblyScript compiler: that of ASC, of node_modules, of the
+               path, or what npx fetches
 
 Builds are reproducible: the same source and compiler give the same digest. What
 is built is checked as a node would check it; what that refuses is exit code 1.`,

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-//go:embed c/weir.h go/weir rust/Cargo.toml rust/src
+//go:embed c/weir.h go/weir rust/Cargo.toml rust/src assemblyscript/weir
 var files embed.FS
 
 // HeaderC is weir.h, the library for C and C++.
@@ -27,6 +27,9 @@ func GoPackage() map[string][]byte { return tree("go/weir", ".go") }
 
 // RustCrate is the crate weir for Rust: its files by path.
 func RustCrate() map[string][]byte { return tree("rust", ".toml", ".rs") }
+
+// AssemblyScriptLibrary is the library weir for AssemblyScript: its files by name.
+func AssemblyScriptLibrary() map[string][]byte { return tree("assemblyscript/weir", ".ts") }
 
 // tree has the files below a folder that end in one of the suffixes, by their path in it.
 func tree(root string, suffixes ...string) map[string][]byte {

@@ -24,13 +24,13 @@ type chain struct {
 	batch   batch.Batch
 }
 
-func newChain(ctx context.Context, cfg *Config) (*chain, error) {
+func newChain(ctx context.Context, cfg *Config, gen *Generation) (*chain, error) {
 	c := &chain{}
-	specs := []batch.RangeSpec{{Slots: slotsPerRange, SlotSize: cfg.SlotSize}}
-	for _, s := range cfg.Steps {
+	specs := []batch.RangeSpec{{Slots: slotsPerRange, SlotSize: gen.SlotSize}}
+	for _, s := range gen.Steps {
 		size := batch.PageAlign
 		if sized, ok := s.(operators.Sized); ok {
-			size = max(size, sized.RangeSize(cfg.BatchRows, cfg.SlotSize))
+			size = max(size, sized.RangeSize(gen.BatchRows, gen.SlotSize))
 		}
 		specs = append(specs, batch.RangeSpec{Slots: slotsPerRange, SlotSize: size})
 	}
@@ -42,10 +42,10 @@ func newChain(ctx context.Context, cfg *Config) (*chain, error) {
 	if c.pool, err = newPool(specs); err != nil {
 		return nil, fmt.Errorf("make the batch pool: %w", err)
 	}
-	if c.decoder, err = cfg.Decoder(); err != nil {
+	if c.decoder, err = gen.Decoder(); err != nil {
 		return nil, errors.Join(fmt.Errorf("make the decoder: %w", err), c.close())
 	}
-	for i, s := range cfg.Steps {
+	for i, s := range gen.Steps {
 		op, err := s.Open(ctx, operators.Env{Pool: c.pool, Range: c.pool.Range(i + 1), Log: cfg.Log})
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("open step %s: %w", s.Name(), err), c.close())

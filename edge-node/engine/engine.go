@@ -19,7 +19,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -29,7 +28,6 @@ import (
 
 	"github.com/weir-stream/weir/ingest"
 	"github.com/weir-stream/weir/ingest/batch"
-	"github.com/weir-stream/weir/operators"
 	"github.com/weir-stream/weir/sink"
 )
 
@@ -42,19 +40,15 @@ type Delivery interface {
 // Config is a planned pipeline.
 type Config struct {
 	Pipeline, Node string
-	Revision       uint64
+
+	Generation Generation // what the engine begins with
 
 	Source   ingest.Source
-	Decoder  func() (ingest.Decoder, error) // one per chain
-	Steps    []operators.Step
-	Window   func() operators.Window // one per lane
 	Delivery Delivery
 	// Coverage is sink.Sink.Coverage: what the destination knows of a partition that has no commit.
 	Coverage func(ctx context.Context, p batch.Partition) ([]sink.Coverage, error)
 
 	FlushEvery time.Duration // how often changed windows are shipped; 0: 10 s
-	BatchRows  int           // rows per batch; 0: 8192
-	SlotSize   int           // bytes of the decoder's slots, as its package says
 	PlainPool  bool          // no memfd even where there is one
 	Chains     int           // operator chains, which bounds the cores used; 0: GOMAXPROCS
 	MaxState   int64         // bytes of window state over all lanes; 0: 256 MiB
@@ -80,12 +74,7 @@ func (c *Config) setDefaults() {
 	if c.FlushEvery == 0 {
 		c.FlushEvery = 10 * time.Second
 	}
-	if c.BatchRows == 0 {
-		c.BatchRows = 8192
-	}
-	if c.SlotSize == 0 {
-		c.SlotSize = 4 << 20
-	}
+	c.Generation.setDefaults()
 	if c.Chains == 0 {
 		c.Chains = runtime.GOMAXPROCS(0)
 	}
@@ -104,12 +93,12 @@ func (c *Config) setDefaults() {
 
 // Engine runs one pipeline.
 type Engine struct {
-	cfg    Config
-	log    *slog.Logger
-	chains chan *chain
-	stats  stats
+	cfg   Config
+	log   *slog.Logger
+	stats stats
 
 	mu      sync.Mutex
+	current *generation       // guarded by mu: where lanes start
 	lanes   map[laneKey]*lane // guarded by mu
 	failing map[laneKey]error // guarded by mu: partitions, or the whole source, that cannot be read
 	fatal   error             // guarded by mu: why the run ends
@@ -135,34 +124,25 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	cfg.setDefaults()
 	e := &Engine{
 		cfg: cfg, log: cfg.Log,
-		chains:  make(chan *chain, cfg.Chains),
 		lanes:   map[laneKey]*lane{},
 		failing: map[laneKey]error{},
 		stopped: make(chan struct{}),
 	}
-	e.stats.init(cfg.Steps)
+	e.stats.init()
 	e.commits.init()
-	for range cfg.Chains {
-		c, err := newChain(ctx, &cfg)
-		if err != nil {
-			return nil, errors.Join(err, e.Close())
-		}
-		e.chains <- c
+	var err error
+	if e.current, err = newGeneration(ctx, &cfg, cfg.Generation); err != nil {
+		return nil, err
 	}
 	return e, nil
 }
 
 // Close frees the chains. Run must have returned. Closing twice is fine.
 func (e *Engine) Close() error {
-	var errs []error
-	for {
-		select {
-		case c := <-e.chains:
-			errs = append(errs, c.close())
-		default:
-			return errors.Join(errs...)
-		}
-	}
+	e.mu.Lock()
+	g := e.current
+	e.mu.Unlock()
+	return g.close()
 }
 
 // Run reads until ctx ends, then ships what it has, commits, and leaves the group. It returns an error when the
@@ -250,11 +230,14 @@ func (e *Engine) Assigned(ctx context.Context, a ingest.Assignment) (int64, erro
 }
 
 func (e *Engine) assigned(ctx context.Context, a ingest.Assignment) (int64, error) {
-	at, err := e.resume(ctx, a)
+	e.mu.Lock()
+	gen := e.current
+	e.mu.Unlock()
+	at, err := e.resume(ctx, a, gen.Revision)
 	if err != nil {
 		return 0, err
 	}
-	l := newLane(e, a, at)
+	l := newLane(e, gen, a, at)
 	e.mu.Lock()
 	if old := e.lanes[keyOf(a.Partition)]; old != nil {
 		e.mu.Unlock()

@@ -287,13 +287,17 @@ func start(t *testing.T, s setup) (*engine.Engine, *life) {
 		s.rows = 500
 	}
 	e, err := engine.New(t.Context(), engine.Config{
-		Pipeline: "test", Node: "n1", Revision: s.revision, Source: l,
-		Decoder: func() (ingest.Decoder, error) {
-			return decode.New("json", cols, decode.Options{MaxRows: s.rows})
+		Pipeline: "test", Node: "n1", Source: l,
+		Generation: engine.Generation{
+			Revision: s.revision,
+			Decoder: func() (ingest.Decoder, error) {
+				return decode.New("json", cols, decode.Options{MaxRows: s.rows})
+			},
+			Window:    func() operators.Window { return window.New(w) },
+			BatchRows: s.rows, SlotSize: decode.SlotSize(cols, s.rows, 0),
 		},
-		Window:   func() operators.Window { return window.New(w) },
-		Delivery: l, Coverage: s.centre.read, FlushEvery: 30 * time.Millisecond, BatchRows: s.rows,
-		SlotSize: decode.SlotSize(cols, s.rows, 0), ShutdownTimeout: 2 * time.Second, StopAtEnd: s.atEnd,
+		Delivery: l, Coverage: s.centre.read, FlushEvery: 30 * time.Millisecond,
+		ShutdownTimeout: 2 * time.Second, StopAtEnd: s.atEnd,
 		MaxState: s.maxState, MaxQueued: s.queued, Log: s.log,
 	})
 	if err != nil {

@@ -30,6 +30,7 @@ type lane struct {
 	wants       want    // guarded by mu
 
 	// Of the lane's goroutine alone.
+	gen      *generation
 	window   operators.Window
 	segment  uint64
 	start    int64
@@ -73,13 +74,13 @@ const (
 	wantFinish      // ship everything that was processed, then end
 )
 
-func newLane(e *Engine, a ingest.Assignment, at resumption) *lane {
+func newLane(e *Engine, gen *generation, a ingest.Assignment, at resumption) *lane {
 	// The lane ends when its partition leaves, not when the assignment's context does.
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &lane{
 		e: e, partition: a.Partition, ctx: ctx, cancel: cancel,
 		done: make(chan struct{}), finished: make(chan struct{}), wake: make(chan struct{}, 1),
-		window: e.cfg.Window(), segment: at.segment, start: at.start, position: at.position, replayTo: at.position,
+		gen: gen, window: gen.Window(), segment: at.segment, start: at.start, position: at.position, replayTo: at.position,
 		reached: at.reached, counters: at.counters, gap: at.gap, why: at.why, shipped: at.position,
 		endAt: a.LogEnd,
 	}
@@ -232,7 +233,7 @@ func (l *lane) take(c chunk) error {
 		records = records[1:]
 	}
 	for len(records) > 0 {
-		n := min(len(records), l.e.cfg.BatchRows)
+		n := min(len(records), l.gen.BatchRows)
 		replay := records[0].Offset < l.replayTo
 		if replay {
 			// A batch is either replayed or new, never both: only the new records are counted.
@@ -267,16 +268,16 @@ func (l *lane) process(records []batch.Record, replay bool) (int, error) {
 	}
 	var c *chain
 	select {
-	case c = <-l.e.chains:
+	case c = <-l.gen.chains:
 	case <-l.ctx.Done():
 		return 0, l.ctx.Err()
 	}
 	defer func() {
 		c.batch.Release()
-		l.e.chains <- c
+		l.gen.chains <- c
 	}()
 	began := time.Now()
-	b, err := c.run(l.ctx, l.partition, records, l.e.cfg.Steps, l.e.stats.steps)
+	b, err := c.run(l.ctx, l.partition, records, l.gen.Steps, l.gen.counts)
 	if err != nil {
 		return 0, err
 	}
@@ -335,7 +336,7 @@ func (l *lane) account(b *batch.Batch, counts operators.Counts) {
 func (l *lane) keep(b *batch.Batch, i int) {
 	r := &b.Rejects[i]
 	d := sink.DeadLetter{
-		Partition: l.partition, Revision: l.e.cfg.Revision, Segment: l.segment, Offset: b.Records[0].Offset,
+		Partition: l.partition, Revision: l.gen.Revision, Segment: l.segment, Offset: b.Records[0].Offset,
 		Step: r.Step, Reason: r.Reason, Detail: r.Detail,
 	}
 	payload := r.Payload

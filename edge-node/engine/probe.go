@@ -9,27 +9,27 @@ import (
 
 // Probe takes records through the stages of a pipeline without source and sink: to measure what they cost.
 type Probe struct {
-	cfg    Config
+	gen    *Generation
 	chain  *chain
 	window operators.Window
 	counts []stepCount
 }
 
-// NewProbe makes one chain and one window of a pipeline. Only Decoder, Steps and Window of the configuration are used,
-// and the sizes.
+// NewProbe makes one chain and one window of a pipeline. Only the generation of the configuration is used.
 func NewProbe(ctx context.Context, cfg Config) (*Probe, error) {
 	cfg.setDefaults()
-	c, err := newChain(ctx, &cfg)
+	gen := &cfg.Generation
+	c, err := newChain(ctx, &cfg, gen)
 	if err != nil {
 		return nil, err
 	}
-	return &Probe{cfg: cfg, chain: c, window: cfg.Window(), counts: make([]stepCount, len(cfg.Steps))}, nil
+	return &Probe{gen: gen, chain: c, window: gen.Window(), counts: make([]stepCount, len(gen.Steps))}, nil
 }
 
 // Run processes records in batches, as a lane would.
 func (p *Probe) Run(ctx context.Context, records []batch.Record) error {
 	for len(records) > 0 {
-		b, err := p.chain.run(ctx, batch.Partition{}, records[:min(len(records), p.cfg.BatchRows)], p.cfg.Steps, p.counts)
+		b, err := p.chain.run(ctx, batch.Partition{}, records[:min(len(records), p.gen.BatchRows)], p.gen.Steps, p.counts)
 		if err != nil {
 			return err
 		}

@@ -65,7 +65,7 @@ func revisionText(r uint64) string { return fmt.Sprintf("%016x", r) }
 
 // resume decides where a partition goes on. The commit knows; without one that fits, the destination is asked, because
 // rows it already has must neither be counted twice nor be overwritten by less.
-func (e *Engine) resume(ctx context.Context, a ingest.Assignment) (resumption, error) {
+func (e *Engine) resume(ctx context.Context, a ingest.Assignment, revision uint64) (resumption, error) {
 	var m commitMetadata
 	fits := a.Committed >= 0 && a.Metadata != "" && json.Unmarshal([]byte(a.Metadata), &m) == nil
 	if fits && m.Format != commitFormat {
@@ -81,7 +81,7 @@ func (e *Engine) resume(ctx context.Context, a ingest.Assignment) (resumption, e
 			return resumption{}, fmt.Errorf("the commit of %s is at %d but the log ends at %d: the log was cut back; reset the group's offset to go on",
 				a.Partition, m.Position, a.LogEnd)
 		}
-		if rev == e.cfg.Revision && a.Committed >= a.LogStart {
+		if rev == revision && a.Committed >= a.LogStart {
 			return resumption{
 				read: a.Committed, position: m.Position, segment: m.Segment, start: m.Start,
 				at: arrayClock(m.At), reached: arrayClock(m.Reached), counters: arrayCounters(m.Counters),
@@ -90,18 +90,18 @@ func (e *Engine) resume(ctx context.Context, a ingest.Assignment) (resumption, e
 		}
 		// Another revision, or records that open windows need are gone. What was stored up to the commit stays true;
 		// a new segment adds to it.
-		return e.newSegment(ctx, a, m.Position, m.Segment+1)
+		return e.newSegment(ctx, a, revision, m.Position, m.Segment+1)
 	}
 	begin := a.Begin
 	if a.Committed >= 0 && !fits {
 		begin = a.Committed // somebody set the group's offset by hand
 	}
-	return e.newSegment(ctx, a, begin, 0)
+	return e.newSegment(ctx, a, revision, begin, 0)
 }
 
 // newSegment opens a segment at the given offset, or after what the destination already has of the partition. Its
 // number is at least the given one.
-func (e *Engine) newSegment(ctx context.Context, a ingest.Assignment, begin int64, number uint64) (resumption, error) {
+func (e *Engine) newSegment(ctx context.Context, a ingest.Assignment, revision uint64, begin int64, number uint64) (resumption, error) {
 	cov, err := e.coverage(ctx, a.Partition)
 	if err != nil {
 		return resumption{}, err
@@ -110,7 +110,7 @@ func (e *Engine) newSegment(ctx context.Context, a ingest.Assignment, begin int6
 	r := resumption{read: begin, start: begin, segment: number, at: unset, reached: unset}
 	if len(cov) > 0 {
 		last := cov[0]
-		if last.Revision == e.cfg.Revision && last.Start >= a.LogStart && number <= last.Segment {
+		if last.Revision == revision && last.Start >= a.LogStart && number <= last.Segment {
 			// The segment was never closed by a commit, so whoever wrote it may still be writing: another segment
 			// beside it could count the same records twice. The same one from its beginning cannot.
 			r.read, r.position, r.start, r.segment = last.Start, last.Start, last.Start, last.Segment
@@ -119,7 +119,7 @@ func (e *Engine) newSegment(ctx context.Context, a ingest.Assignment, begin int6
 		}
 		if last.RowsVersion > last.Version {
 			// A node died after it stored rows and before it stored their coverage.
-			if last.Revision == e.cfg.Revision && !e.cfg.OnGapStop {
+			if last.Revision == revision && !e.cfg.OnGapStop {
 				return e.unaccounted(a, last)
 			}
 			return resumption{}, fmt.Errorf("%s: revision %s stored rows up to offset %d but accounted for %d only; run that revision once more so that it can finish",

@@ -123,7 +123,7 @@ func (l *lane) ship() bool {
 	}
 	w := l.window.Cut(l.position)
 	cut := &sink.Cut{Rows: w.Rows, DeadLetters: l.letters, Coverage: sink.Coverage{
-		Partition: l.partition, Revision: l.e.cfg.Revision, Segment: l.segment, Start: l.start, Version: l.position,
+		Partition: l.partition, Revision: l.gen.Revision, Segment: l.segment, Start: l.start, Version: l.position,
 		Watermark: l.window.Watermark(), Final: l.window.Final(), Counters: l.counters, Gap: l.gap, GapReason: l.why,
 	}}
 	l.letters, l.letterB = nil, 0
@@ -156,7 +156,7 @@ func (l *lane) ship() bool {
 // commitOf is what to commit once a cut is acknowledged.
 func (l *lane) commitOf(w operators.Cut) ingest.Commit {
 	m := commitMetadata{
-		Format: commitFormat, Revision: revisionText(l.e.cfg.Revision), TopicID: hex.EncodeToString(l.partition.TopicID[:]),
+		Format: commitFormat, Revision: revisionText(l.gen.Revision), TopicID: hex.EncodeToString(l.partition.TopicID[:]),
 		Segment: l.segment, Start: l.start, Position: l.position,
 		At: clockArray(w.Replay), Reached: clockArray(l.window.Clock()),
 		Counters: countersArray(l.counters), Gap: l.gap, Why: l.why, Node: l.e.cfg.Node,

@@ -14,7 +14,6 @@ import (
 
 // stats are the counters of an engine. They only grow.
 type stats struct {
-	steps                               []stepCount
 	commits, commitErrors, sourceErrors atomic.Int64
 
 	mu      sync.Mutex
@@ -23,10 +22,7 @@ type stats struct {
 
 type stepCount struct{ in, out, copied, instances, traps, fuel, nulled atomic.Int64 }
 
-func (s *stats) init(steps []operators.Step) {
-	s.steps = make([]stepCount, len(steps))
-	s.retired = map[laneKey]LaneStatus{}
-}
+func (s *stats) init() { s.retired = map[laneKey]LaneStatus{} }
 
 // retire keeps the counts of a lane that ends, so that counters never go back when a partition returns.
 func (s *stats) retire(l *lane) {
@@ -187,8 +183,11 @@ func (e *Engine) Status() Status {
 		Commits: e.stats.commits.Load(), CommitErrors: e.stats.commitErrors.Load(), SourceErrors: e.stats.sourceErrors.Load(),
 		QueuedBytes: e.queued.Load(), StateBytes: e.state.Load(),
 	}
-	for i, s := range e.cfg.Steps {
-		c := &e.stats.steps[i]
+	e.mu.Lock()
+	gen := e.current
+	e.mu.Unlock()
+	for i, s := range gen.Steps {
+		c := &gen.counts[i]
 		st.Steps = append(st.Steps, StepStatus{Name: s.Name(), In: c.in.Load(), Out: c.out.Load(), Usage: operators.Usage{
 			BytesCopied: c.copied.Load(), Instances: c.instances.Load(), Traps: c.traps.Load(), Fuel: c.fuel.Load(), Nulled: c.nulled.Load(),
 		}})

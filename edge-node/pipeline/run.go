@@ -60,12 +60,10 @@ func (p *Plan) Open(ctx context.Context, opts RunOptions) (*Runner, error) {
 		return nil, errors.Join(fmt.Errorf("delivery: %w", err), r.Close())
 	}
 	r.engine, err = engine.New(ctx, engine.Config{
-		Pipeline: p.Spec.Name, Node: p.Node.Node, Revision: p.Revision,
-		Source: source, Decoder: p.decoder, Steps: p.Steps,
-		Window:   func() operators.Window { return window.New(p.Window) },
+		Pipeline: p.Spec.Name, Node: p.Node.Node, Source: source, Generation: p.generation(),
 		Delivery: r.delivery, Coverage: r.sink.Coverage,
-		FlushEvery: p.Spec.Sink.ClickHouse.FlushEvery, BatchRows: int(p.Spec.Batch.Rows), SlotSize: p.slotSize,
-		PlainPool: p.plainPool, Chains: opts.Chains, OnGapStop: p.Spec.Source.Kafka.OnGap == config.GapStop,
+		FlushEvery: p.Spec.Sink.ClickHouse.FlushEvery,
+		PlainPool:  p.plainPool, Chains: opts.Chains, OnGapStop: p.Spec.Source.Kafka.OnGap == config.GapStop,
 		MaxState: p.Node.Limits.State, MaxQueued: p.Node.Limits.Queue,
 		StopAtEnd: opts.StopAtEnd, Log: r.log,
 	})
@@ -248,8 +246,14 @@ func tlsConfig(t *config.TLS) (*tls.Config, error) {
 
 // NewProbe makes the stages between source and sink, to measure what they cost.
 func (p *Plan) NewProbe(ctx context.Context) (*engine.Probe, error) {
-	return engine.NewProbe(ctx, engine.Config{
-		Decoder: p.decoder, Steps: p.Steps, Window: func() operators.Window { return window.New(p.Window) },
-		BatchRows: int(p.Spec.Batch.Rows), SlotSize: p.slotSize, PlainPool: p.plainPool,
-	})
+	return engine.NewProbe(ctx, engine.Config{Generation: p.generation(), PlainPool: p.plainPool})
+}
+
+// generation is what an engine runs of the plan.
+func (p *Plan) generation() engine.Generation {
+	return engine.Generation{
+		Revision: p.Revision, Decoder: p.decoder, Steps: p.Steps,
+		Window:    func() operators.Window { return window.New(p.Window) },
+		BatchRows: int(p.Spec.Batch.Rows), SlotSize: p.slotSize,
+	}
 }

@@ -1,0 +1,77 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/weir-stream/weir/ingest"
+	"github.com/weir-stream/weir/operators"
+)
+
+// Generation is what one version of a pipeline consists of: everything about an engine that can be replaced while it runs.
+type Generation struct {
+	Revision  uint64                         // names everything that decides what the results are
+	Decoder   func() (ingest.Decoder, error) // one per chain
+	Steps     []operators.Step
+	Window    func() operators.Window // one per lane
+	BatchRows int                     // rows per batch; 0: 8192
+	SlotSize  int                     // bytes of the decoder's slots, as its package says; 0: 4 MiB
+	// Close frees the steps when nothing runs them any more; nil leaves that to the caller. It is called once.
+	Close func() error
+}
+
+func (g *Generation) setDefaults() {
+	if g.BatchRows == 0 {
+		g.BatchRows = 8192
+	}
+	if g.SlotSize == 0 {
+		g.SlotSize = 4 << 20
+	}
+}
+
+// generation is a Generation with the chains that run it, shared by the lanes that are in it.
+type generation struct {
+	Generation
+	chains chan *chain
+	counts []stepCount // by step
+
+	closing sync.Once
+	closed  chan struct{} // closed when the chains and steps are
+	err     error         // of closing; read after closed
+}
+
+// newGeneration makes the chains of a generation.
+func newGeneration(ctx context.Context, cfg *Config, spec Generation) (*generation, error) {
+	spec.setDefaults()
+	g := &generation{
+		Generation: spec, chains: make(chan *chain, cfg.Chains), counts: make([]stepCount, len(spec.Steps)),
+		closed: make(chan struct{}),
+	}
+	for range cfg.Chains {
+		c, err := newChain(ctx, cfg, &spec)
+		if err != nil {
+			g.Generation.Close = nil // the caller keeps what could not be used
+			return nil, errors.Join(err, g.close())
+		}
+		g.chains <- c
+	}
+	return g, nil
+}
+
+// close frees the chains and then the steps. No lane is in the generation. Closing twice is fine.
+func (g *generation) close() error {
+	g.closing.Do(func() {
+		defer close(g.closed)
+		var errs []error
+		for len(g.chains) > 0 {
+			errs = append(errs, (<-g.chains).close())
+		}
+		if g.Generation.Close != nil {
+			errs = append(errs, g.Generation.Close())
+		}
+		g.err = errors.Join(errs...)
+	})
+	<-g.closed
+	return g.err
+}

@@ -110,11 +110,20 @@ type Metered interface {
 	Usage() Usage
 }
 
-// Usage is what an operator instance has used since it was opened.
+// Usage is what an operator instance has used since it was opened. All of it only grows.
 type Usage struct {
 	BytesCopied int64 // bytes the transport copied between the pool and the sandbox; 0 on the pool transport
 	Instances   int64 // sandboxes started
+	Ended       int64 // sandboxes that are gone; those that live are Instances less Ended
 	Traps       int64 // calls that ended in a trap
+	Retries     int64 // calls that were made once more, in a fresh sandbox
 	Fuel        int64 // what guests ran, in Wasm instructions or about
+	LogDropped  int64 // lines of guests that were not logged because they were too many
 	Nulled      int64 // values that became null because the new type could not hold them
+}
+
+// Digested is implemented by steps that run a module.
+type Digested interface {
+	// Digest is the SHA-256 of the module.
+	Digest() [32]byte
 }

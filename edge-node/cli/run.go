@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/weir-stream/weir/edge-node/config"
+	"github.com/weir-stream/weir/edge-node/engine"
 	"github.com/weir-stream/weir/edge-node/pipeline"
 	"github.com/weir-stream/weir/edge-node/web"
 	"github.com/weir-stream/weir/ingest/batch"
@@ -112,8 +114,25 @@ func runOne(ctx context.Context, p *pipeline.Plan, r *pipeline.Runner, log *slog
 		log.Error("stopped with an error", "error", err)
 		return fmt.Errorf("stop pipeline %s: %w", p.Spec.Name, err)
 	}
+	for _, step := range r.Status().Engine.Steps {
+		log.Info("used", used(step)...)
+	}
 	log.Info("stopped", summary(r.Status())...)
 	return nil
+}
+
+// used is what a step has used, for the end of a run.
+func used(s engine.StepStatus) []any {
+	attrs := []any{
+		"step", s.Name, "rows_in", s.In, "rows_out", s.Out, "rejected", s.Rejected, "time", s.Time.Round(time.Microsecond),
+		"bytes_in", s.BytesIn, "bytes_out", s.BytesOut,
+	}
+	if s.Digest != "" {
+		u := s.Usage
+		attrs = append(attrs, "fuel", u.Fuel, "bytes_copied", u.BytesCopied, "instances", u.Instances, "traps", u.Traps,
+			"retries", u.Retries, "log_lines_dropped", u.LogDropped)
+	}
+	return attrs
 }
 
 // summary is what a pipeline has done, for its last log line.

@@ -99,10 +99,41 @@ func TestMetrics(t *testing.T) {
 	decoded := float64(counts.Records - counts.AllRejected())
 	passed := decoded - float64(counts.Filtered)
 	in, out := byLabel(families["weir_step_rows_in_total"], "step"), byLabel(families["weir_step_rows_out_total"], "step")
-	wantIn := map[string]float64{"1 filter": decoded, "2 wasm calibrate": passed, "3 map": passed}
-	wantOut := map[string]float64{"1 filter": passed, "2 wasm calibrate": passed, "3 map": passed}
+	wantIn := map[string]float64{
+		"decode": float64(counts.Records), "1 filter": decoded, "2 wasm calibrate": passed, "3 map": passed, "window": passed,
+	}
+	wantOut := map[string]float64{
+		"decode": decoded, "1 filter": passed, "2 wasm calibrate": passed, "3 map": passed, "window": total(families["weir_sink_rows_total"]),
+	}
 	if !maps.Equal(in, wantIn) || !maps.Equal(out, wantOut) {
 		t.Errorf("rows into steps %v and out %v, want %v and %v", in, out, wantIn, wantOut)
+	}
+	refused := byLabel(families["weir_step_rows_rejected_total"], "step")
+	if want := map[string]float64{
+		"decode": float64(counts.AllRejected()), "1 filter": 0, "2 wasm calibrate": 0, "3 map": 0, "window": float64(counts.Late),
+	}; !maps.Equal(refused, want) {
+		t.Errorf("rows rejected by step %v, want %v", refused, want)
+	}
+	bytesIn, bytesOut := byLabel(families["weir_step_bytes_in_total"], "step"), byLabel(families["weir_step_bytes_out_total"], "step")
+	if bytesIn["decode"] != total(families["weir_source_bytes_total"]) {
+		t.Errorf("decode was given %v bytes, want those of the source", bytesIn["decode"])
+	}
+	// Every byte a stage gives is given to the next; the map adds a float64 to every row.
+	for _, next := range [][2]string{{"decode", "1 filter"}, {"1 filter", "2 wasm calibrate"}, {"2 wasm calibrate", "3 map"}, {"3 map", "window"}} {
+		if bytesOut[next[0]] != bytesIn[next[1]] || bytesOut[next[0]] == 0 {
+			t.Errorf("%s gave %v bytes, and %s was given %v", next[0], bytesOut[next[0]], next[1], bytesIn[next[1]])
+		}
+	}
+	if got := bytesOut["3 map"] - bytesIn["3 map"]; got != 8*passed {
+		t.Errorf("the map added %v bytes, want %v", got, 8*passed)
+	}
+	busy := total(families["weir_batch_busy_seconds_total"])
+	if spent := total(families["weir_step_seconds_total"]); spent <= 0 || spent > 1.5*busy+1 {
+		t.Errorf("%v s were spent in steps, and %v s in batches", spent, busy)
+	}
+	tags := families["weir_pipeline_tag"].GetMetric()
+	if len(tags) != 2 {
+		t.Errorf("%d tags, want 2", len(tags))
 	}
 
 	offsets := byLabel(families["weir_source_offset"], "partition")

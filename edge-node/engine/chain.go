@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/weir-stream/weir/ingest"
 	"github.com/weir-stream/weir/ingest/batch"
@@ -22,6 +23,9 @@ type chain struct {
 	steps   []operators.Operator
 	used    []operators.Usage // by step, as far as it is counted
 	batch   batch.Batch
+	read    int64     // bytes of the values of the batch's records
+	gave    volume    // what run gave
+	ended   time.Time // and when
 }
 
 func newChain(ctx context.Context, cfg *Config, gen *Generation) (*chain, error) {
@@ -64,13 +68,17 @@ func (c *chain) count(i int, to *stepCount) {
 	}
 	now, was := m.Usage(), c.used[i]
 	c.used[i] = now
-	to.copied.Add(now.BytesCopied - was.BytesCopied)
-	to.instances.Add(now.Instances - was.Instances)
-	to.traps.Add(now.Traps - was.Traps)
-	to.fuel.Add(now.Fuel - was.Fuel)
-	to.nulled.Add(now.Nulled - was.Nulled)
+	to.use(now, was)
 }
 
+// countAll adds what the steps have used so far, which after newChain is what it took to start them.
+func (c *chain) countAll(to *stageCounts) {
+	for i := range c.steps {
+		c.count(i, &to.steps[i])
+	}
+}
+
+// close frees the steps. What they have used can still be counted.
 func (c *chain) close() error {
 	var errs []error
 	c.batch.Release()
@@ -80,13 +88,12 @@ func (c *chain) close() error {
 	if c.pool != nil {
 		errs = append(errs, c.pool.Close())
 	}
-	c.steps = nil
 	return errors.Join(errs...)
 }
 
 // run decodes a prefix of the records and takes it through the steps. The result is c.batch, valid until the next run.
-func (c *chain) run(ctx context.Context, p batch.Partition, records []batch.Record, steps []operators.Step, counts []stepCount) (*batch.Batch, error) {
-	b := &c.batch
+func (c *chain) run(ctx context.Context, p batch.Partition, records []batch.Record, steps []operators.Step, counts *stageCounts) (*batch.Batch, error) {
+	b, began := &c.batch, time.Now()
 	b.Begin(c.decoder.Schema(), p, records)
 	slot, err := c.pool.Range(0).Acquire()
 	if err != nil {
@@ -95,19 +102,48 @@ func (c *chain) run(ctx context.Context, p batch.Partition, records []batch.Reco
 	b.Hold(slot)
 	arena := batch.NewArena(slot.Mem())
 	c.decoder.Decode(b, &arena)
+	c.read = 0
+	for i := range b.Records {
+		c.read += int64(len(b.Records[i].Value))
+	}
+	now, out := time.Now(), volume{b.Rows, b.Size()}
+	counts.decode.add(began, now, volume{len(b.Records), c.read}, out, len(b.Rejects))
 	for i, s := range c.steps {
 		if b.Rows == 0 {
 			break
 		}
-		in := b.Rows
+		in, rejected := out, len(b.Rejects)
+		began = now
 		err := s.Process(ctx, b)
-		c.count(i, &counts[i])
+		c.count(i, &counts.steps[i])
 		if err != nil {
 			return nil, fmt.Errorf("step %s, %s offsets %d to %d: %w", steps[i].Name(), p,
 				records[0].Offset, b.Records[len(b.Records)-1].Offset, err)
 		}
-		counts[i].in.Add(int64(in))
-		counts[i].out.Add(int64(b.Rows))
+		now, out = time.Now(), volume{b.Rows, b.Size()}
+		counts.steps[i].add(began, now, in, out, len(b.Rejects)-rejected)
 	}
+	c.gave, c.ended = out, now
 	return b, nil
+}
+
+// aggregate adds the batch that run gave to a window.
+func (c *chain) aggregate(w operators.Window, count *stepCount) operators.Counts {
+	b := &c.batch
+	rejected := len(b.Rejects)
+	counts := w.Add(b, b.Records[0].Offset)
+	count.add(c.ended, time.Now(), c.gave, volume{}, len(b.Rejects)-rejected)
+	return counts
+}
+
+// cut takes what changed out of a window.
+func cut(w operators.Window, next int64, count *stepCount) operators.Cut {
+	began := time.Now()
+	c := w.Cut(next)
+	count.nanos.Add(int64(time.Since(began)))
+	if c.Rows != nil {
+		count.out.Add(int64(c.Rows.Rows))
+		count.bytesOut.Add(c.Rows.Size())
+	}
+	return c
 }

@@ -34,7 +34,7 @@ func (g *Generation) setDefaults() {
 type generation struct {
 	Generation
 	chains chan *chain
-	counts []stepCount // by step
+	counts stageCounts
 
 	closing sync.Once
 	closed  chan struct{} // closed when the chains and steps are
@@ -45,7 +45,7 @@ type generation struct {
 func newGeneration(ctx context.Context, cfg *Config, spec Generation) (*generation, error) {
 	spec.setDefaults()
 	g := &generation{
-		Generation: spec, chains: make(chan *chain, cfg.Chains), counts: make([]stepCount, len(spec.Steps)),
+		Generation: spec, chains: make(chan *chain, cfg.Chains), counts: stageCounts{steps: make([]stepCount, len(spec.Steps))},
 		closed: make(chan struct{}),
 	}
 	for range cfg.Chains {
@@ -54,6 +54,7 @@ func newGeneration(ctx context.Context, cfg *Config, spec Generation) (*generati
 			g.Generation.Close = nil // the caller keeps what could not be used
 			return nil, errors.Join(err, g.close())
 		}
+		c.countAll(&g.counts)
 		g.chains <- c
 	}
 	return g, nil
@@ -65,7 +66,9 @@ func (g *generation) close() error {
 		defer close(g.closed)
 		var errs []error
 		for len(g.chains) > 0 {
-			errs = append(errs, (<-g.chains).close())
+			c := <-g.chains
+			errs = append(errs, c.close())
+			c.countAll(&g.counts)
 		}
 		if g.Generation.Close != nil {
 			errs = append(errs, g.Generation.Close())

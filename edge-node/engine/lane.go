@@ -277,12 +277,12 @@ func (l *lane) process(records []batch.Record, replay bool) (int, error) {
 		l.gen.chains <- c
 	}()
 	began := time.Now()
-	b, err := c.run(l.ctx, l.partition, records, l.gen.Steps, l.gen.counts)
+	b, err := c.run(l.ctx, l.partition, records, l.gen.Steps, &l.gen.counts)
 	if err != nil {
 		return 0, err
 	}
-	first, n := b.Records[0].Offset, len(b.Records)
-	counts := l.window.Add(b, first)
+	n := len(b.Records)
+	counts := c.aggregate(l.window, &l.gen.counts.window)
 	last := b.Records[n-1].Offset + 1
 	if replay {
 		l.stats.replayed.Add(int64(n))
@@ -291,7 +291,7 @@ func (l *lane) process(records []batch.Record, replay bool) (int, error) {
 	l.account(b, counts)
 	l.position = last
 	l.giving.Store(true)
-	l.stats.batch(l, n, b, time.Since(began))
+	l.stats.batch(l, n, c.read, time.Since(began))
 	return n, nil
 }
 

@@ -12,7 +12,7 @@ type Probe struct {
 	gen    *Generation
 	chain  *chain
 	window operators.Window
-	counts []stepCount
+	counts stageCounts
 }
 
 // NewProbe makes one chain and one window of a pipeline. Only the generation of the configuration is used.
@@ -23,17 +23,19 @@ func NewProbe(ctx context.Context, cfg Config) (*Probe, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Probe{gen: gen, chain: c, window: gen.Window(), counts: make([]stepCount, len(gen.Steps))}, nil
+	p := &Probe{gen: gen, chain: c, window: gen.Window(), counts: stageCounts{steps: make([]stepCount, len(gen.Steps))}}
+	c.countAll(&p.counts)
+	return p, nil
 }
 
 // Run processes records in batches, as a lane would.
 func (p *Probe) Run(ctx context.Context, records []batch.Record) error {
 	for len(records) > 0 {
-		b, err := p.chain.run(ctx, batch.Partition{}, records[:min(len(records), p.gen.BatchRows)], p.gen.Steps, p.counts)
+		b, err := p.chain.run(ctx, batch.Partition{}, records[:min(len(records), p.gen.BatchRows)], p.gen.Steps, &p.counts)
 		if err != nil {
 			return err
 		}
-		p.window.Add(b, b.Records[0].Offset)
+		p.chain.aggregate(p.window, &p.counts.window)
 		records = records[len(b.Records):]
 		b.Release()
 	}
@@ -41,16 +43,17 @@ func (p *Probe) Run(ctx context.Context, records []batch.Record) error {
 }
 
 // Cut takes out what changed and closes final windows, as a lane does when it ships.
-func (p *Probe) Cut(next int64) operators.Cut { return p.window.Cut(next) }
+func (p *Probe) Cut(next int64) operators.Cut { return cut(p.window, next, &p.counts.window) }
 
 // Usage is what the operators have used.
 func (p *Probe) Usage() operators.Usage {
 	var u operators.Usage
-	for i := range p.counts {
-		u.BytesCopied += p.counts[i].copied.Load()
-		u.Instances += p.counts[i].instances.Load()
-		u.Traps += p.counts[i].traps.Load()
-		u.Fuel += p.counts[i].fuel.Load()
+	for i := range p.counts.steps {
+		c := &p.counts.steps[i]
+		u.BytesCopied += c.copied.Load()
+		u.Instances += c.instances.Load()
+		u.Traps += c.traps.Load()
+		u.Fuel += c.fuel.Load()
 	}
 	return u
 }

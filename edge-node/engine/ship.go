@@ -121,7 +121,7 @@ func (l *lane) ship() bool {
 	if l.replayTo > 0 || (l.position == l.shipped && l.opened && len(l.letters) == 0) {
 		return true
 	}
-	w := l.window.Cut(l.position)
+	w := cut(l.window, l.position, &l.gen.counts.window)
 	cut := &sink.Cut{Rows: w.Rows, DeadLetters: l.letters, Coverage: sink.Coverage{
 		Partition: l.partition, Revision: l.gen.Revision, Segment: l.segment, Start: l.start, Version: l.position,
 		Watermark: l.window.Watermark(), Final: l.window.Final(), Counters: l.counters, Gap: l.gap, GapReason: l.why,

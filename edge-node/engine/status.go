@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/weir-stream/weir/ingest/batch"
-	"github.com/weir-stream/weir/operators"
 	"github.com/weir-stream/weir/sink"
 )
 
@@ -19,8 +18,6 @@ type stats struct {
 	mu      sync.Mutex
 	retired map[laneKey]LaneStatus // guarded by mu: counts of lanes that are gone
 }
-
-type stepCount struct{ in, out, copied, instances, traps, fuel, nulled atomic.Int64 }
 
 func (s *stats) init() { s.retired = map[laneKey]LaneStatus{} }
 
@@ -59,7 +56,7 @@ func (s *laneStats) reject(r batch.Reason) {
 	}
 }
 
-func (s *laneStats) batch(l *lane, n int, b *batch.Batch, took time.Duration) {
+func (s *laneStats) batch(l *lane, n int, bytes int64, took time.Duration) {
 	s.records.Add(int64(n))
 	s.batches.Add(1)
 	s.busyNanos.Add(int64(took))
@@ -69,10 +66,6 @@ func (s *laneStats) batch(l *lane, n int, b *batch.Batch, took time.Duration) {
 	s.windows.Store(int64(l.window.Windows()))
 	s.groups.Store(int64(l.window.Groups()))
 	s.stateBytes.Store(l.stateB)
-	bytes := int64(0)
-	for i := range b.Records {
-		bytes += int64(len(b.Records[i].Value))
-	}
 	s.bytes.Add(bytes)
 }
 
@@ -160,21 +153,15 @@ func (l *lane) status() LaneStatus {
 
 // Status is what an engine is doing.
 type Status struct {
+	Revision                            uint64       // of what runs
 	Lanes                               []LaneStatus // by topic and partition
-	Steps                               []StepStatus
+	Steps                               []StepStatus // decode, the steps, and the window
 	Commits, CommitErrors, SourceErrors int64
 	QueuedBytes, StateBytes             int64
 	// Problems is why the pipeline is not doing its work, a line each; empty when it is.
 	Problems []string
 	// Assigned tells whether the group has given this node its partitions, which may be none.
 	Assigned bool
-}
-
-// StepStatus counts the rows of a step.
-type StepStatus struct {
-	Name    string
-	In, Out int64
-	Usage   operators.Usage
 }
 
 // Status takes a picture. It may be called at any time, from any goroutine.
@@ -186,12 +173,7 @@ func (e *Engine) Status() Status {
 	e.mu.Lock()
 	gen := e.current
 	e.mu.Unlock()
-	for i, s := range gen.Steps {
-		c := &gen.counts[i]
-		st.Steps = append(st.Steps, StepStatus{Name: s.Name(), In: c.in.Load(), Out: c.out.Load(), Usage: operators.Usage{
-			BytesCopied: c.copied.Load(), Instances: c.instances.Load(), Traps: c.traps.Load(), Fuel: c.fuel.Load(), Nulled: c.nulled.Load(),
-		}})
-	}
+	st.Revision, st.Steps = gen.Revision, gen.counts.status(gen.Steps)
 	live := map[laneKey]LaneStatus{}
 	e.eachLane(func(l *lane) { live[keyOf(l.partition)] = l.status() })
 	e.stats.mu.Lock()

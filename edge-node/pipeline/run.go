@@ -180,7 +180,7 @@ func (r *Runner) Problems() []string {
 // Status is what the pipeline is doing.
 func (r *Runner) Status() Status {
 	return Status{
-		Pipeline: r.plan.Spec.Name, Revision: r.plan.Revision, Engine: r.engine.Status(),
+		Pipeline: r.plan.Spec.Name, Tags: r.plan.Spec.Tags, Revision: r.plan.Revision, Engine: r.engine.Status(),
 		Delivery: r.delivery.Snapshot(), DeliveryStatus: r.delivery.Status(), Problems: r.Problems(),
 	}
 }
@@ -188,6 +188,7 @@ func (r *Runner) Status() Status {
 // Status is what a pipeline is doing.
 type Status struct {
 	Pipeline       string
+	Tags           []config.Tag
 	Revision       uint64
 	Engine         engine.Status
 	Delivery       delivery.Snapshot

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"strconv"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -40,6 +41,7 @@ var (
 	byStep      = []string{"pipeline", "step"}
 
 	buildInfo    = desc("build_info", "The version of weir; always 1.", "version", "go")
+	pipelineTag  = desc("pipeline_tag", "A tag of a pipeline, to join by; always 1.", "pipeline", "key", "value")
 	pipelineInfo = desc("pipeline_info", "The revision a pipeline runs; always 1.", "pipeline", "revision")
 	rejected     = desc("rejected_total", "Records and rows that went to dead letters, by reason; late ones among them.", "pipeline", "reason")
 	failures     = desc("sink_failures_total", "Failed attempts to store, by class: retry, stop (needs a person), reject.", "pipeline", "class")
@@ -85,12 +87,24 @@ var pipelineMetrics = []metric[pipeline.Status]{
 var lastAck = desc("sink_last_ack_timestamp_seconds", "When something was last acknowledged.", byPipeline...)
 
 var stepMetrics = []metric[engine.StepStatus]{
-	{desc("step_rows_in_total", "Rows given to the step.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.In) }},
-	{desc("step_rows_out_total", "Rows the step gave.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.Out) }},
+	{desc("step_rows_in_total", "Rows given to the step; records to decode.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.In) }},
+	{desc("step_rows_out_total", "Rows the step gave; by the window, those of its cuts.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.Out) }},
+	{desc("step_rows_rejected_total", "Rows the step rejected; late ones by the window.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.Rejected) }},
+	{desc("step_bytes_in_total", "Bytes of the rows given to the step, as Arrow columns; of the records' values to decode.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.BytesIn) }},
+	{desc("step_bytes_out_total", "Bytes of the rows the step gave, as Arrow columns.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.BytesOut) }},
+	{desc("step_batches_total", "Batches given to the step.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.Batches) }},
+	{desc("step_seconds_total", "Time spent in the step.", byStep...), counter, func(s engine.StepStatus) float64 { return s.Time.Seconds() }},
+	{desc("step_nulled_values_total", "Values that became null because the new type could not hold them.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.Usage.Nulled) }},
+}
+
+// operatorMetrics are of the steps that run a module.
+var operatorMetrics = []metric[engine.StepStatus]{
 	{desc("operator_bytes_copied_total", "Bytes copied between the batch pool and a sandbox; 0 where memory is shared.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.Usage.BytesCopied) }},
 	{desc("operator_instances_total", "Sandboxes started.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.Usage.Instances) }},
-	{desc("step_nulled_values_total", "Values that became null because the new type could not hold them.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.Usage.Nulled) }},
 	{desc("operator_fuel_total", "What the operator's sandboxes ran, in WebAssembly instructions or about.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.Usage.Fuel) }},
+	{desc("operator_instances", "Sandboxes that live.", byStep...), gauge, func(s engine.StepStatus) float64 { return float64(s.Usage.Instances - s.Usage.Ended) }},
+	{desc("operator_retries_total", "Calls of an operator that were made once more, in a fresh sandbox.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.Usage.Retries) }},
+	{desc("operator_log_lines_dropped_total", "Lines of an operator that were not logged because they were too many.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.Usage.LogDropped) }},
 	{desc("operator_traps_total", "Calls of an operator that ended in a trap.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.Usage.Traps) }},
 }
 
@@ -114,6 +128,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		s := p.Status()
 		name := s.Pipeline
 		send(pipelineInfo, gauge, 1, name, fmt.Sprintf("%016x", s.Revision))
+		for _, t := range s.Tags {
+			send(pipelineTag, gauge, 1, name, strings.ToValidUTF8(t.Key, "\uFFFD"), strings.ToValidUTF8(t.Value, "\uFFFD"))
+		}
 		for _, m := range pipelineMetrics {
 			send(m.desc, m.kind, m.value(s), name)
 		}
@@ -125,6 +142,12 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		}
 		for _, step := range s.Engine.Steps {
 			for _, m := range stepMetrics {
+				send(m.desc, m.kind, m.value(step), name, step.Name)
+			}
+			if step.Digest == "" {
+				continue
+			}
+			for _, m := range operatorMetrics {
 				send(m.desc, m.kind, m.value(step), name, step.Name)
 			}
 		}

@@ -29,7 +29,7 @@ type operator struct {
 	call  exporter
 	im    importer
 
-	bytesCopied, instances, traps, fuel atomic.Int64
+	bytesCopied, instances, ended, traps, retries, fuel, logDropped atomic.Int64
 }
 
 var _ operators.Metered = (*operator)(nil)
@@ -102,6 +102,7 @@ func (o *operator) ensure(ctx context.Context) error {
 	o.fuel.Add(g.tank.take())
 	if err != nil {
 		g.close()
+		o.ended.Add(1)
 		return &ModuleError{Module: o.step.cfg.label(), Problem: "cannot be given its windows", Err: err}
 	}
 	o.g, o.fresh = g, true
@@ -192,11 +193,11 @@ func (o *operator) attempt(ctx context.Context, b *batch.Batch) (result, error) 
 		if ce.Fault == FaultTrap || ce.Fault == FaultFuel || ce.Fault == FaultDeadline {
 			o.traps.Add(1)
 		}
-		o.g.close()
-		o.g = nil
+		o.discard()
 		if fresh || o.step.cfg.OnError == Stop {
 			return result{}, ce
 		}
+		o.retries.Add(1)
 	}
 }
 
@@ -214,6 +215,7 @@ func (o *operator) once(b *batch.Batch, slot *batch.Slot) (result, error) {
 	}
 	addr, cerr := o.g.run(w.scratch, out, room, max(fuelPerCall, int64(b.Rows)*o.step.cfg.FuelPerRow))
 	o.fuel.Add(o.g.tank.take())
+	o.logDropped.Add(int64(max(0, o.g.logLines-maxLogLines)))
 	if cerr != nil {
 		return result{}, cerr
 	}
@@ -329,16 +331,25 @@ func (o *operator) empty(b *batch.Batch) {
 	}
 }
 
+// discard ends the guest.
+func (o *operator) discard() {
+	o.g.close()
+	o.g = nil
+	o.ended.Add(1)
+}
+
 // Usage is what the instance has used. It may be called from any goroutine.
 func (o *operator) Usage() operators.Usage {
-	return operators.Usage{BytesCopied: o.bytesCopied.Load(), Instances: o.instances.Load(), Traps: o.traps.Load(), Fuel: o.fuel.Load()}
+	return operators.Usage{
+		BytesCopied: o.bytesCopied.Load(), Instances: o.instances.Load(), Ended: o.ended.Load(), Traps: o.traps.Load(),
+		Retries: o.retries.Load(), Fuel: o.fuel.Load(), LogDropped: o.logDropped.Load(),
+	}
 }
 
 // Close frees the guest. Closing twice is fine.
 func (o *operator) Close() error {
 	if o.g != nil {
-		o.g.close()
-		o.g = nil
+		o.discard()
 	}
 	return nil
 }

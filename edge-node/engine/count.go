@@ -1,0 +1,100 @@
+package engine
+
+import (
+	"encoding/hex"
+	"sync/atomic"
+	"time"
+
+	"github.com/weir-stream/weir/operators"
+)
+
+// The names of the two stages that are not steps, as StepStatus and dead letters have them.
+const (
+	stageDecode = "decode"
+	stageWindow = "window"
+)
+
+// stageCounts are what the stages of a pipeline have done, over all its lanes.
+type stageCounts struct {
+	decode, window stepCount
+	steps          []stepCount
+}
+
+// stepCount counts what one stage has done. It is added to once per batch.
+type stepCount struct {
+	batches, nanos         atomic.Int64
+	in, out, rejected      atomic.Int64 // rows
+	bytesIn, bytesOut      atomic.Int64
+	copied, fuel, nulled   atomic.Int64
+	instances, ended       atomic.Int64
+	traps, retries, unsaid atomic.Int64
+}
+
+// volume is how much went into a stage, or came out.
+type volume struct {
+	rows  int
+	bytes int64
+}
+
+// add counts a batch that took from the one time to the other.
+func (c *stepCount) add(from, to time.Time, in, out volume, rejected int) {
+	c.batches.Add(1)
+	c.nanos.Add(int64(to.Sub(from)))
+	c.in.Add(int64(in.rows))
+	c.out.Add(int64(out.rows))
+	c.bytesIn.Add(in.bytes)
+	c.bytesOut.Add(out.bytes)
+	c.rejected.Add(int64(rejected))
+}
+
+// use adds what an operator has used since it was at was.
+func (c *stepCount) use(now, was operators.Usage) {
+	c.copied.Add(now.BytesCopied - was.BytesCopied)
+	c.fuel.Add(now.Fuel - was.Fuel)
+	c.nulled.Add(now.Nulled - was.Nulled)
+	c.instances.Add(now.Instances - was.Instances)
+	c.ended.Add(now.Ended - was.Ended)
+	c.traps.Add(now.Traps - was.Traps)
+	c.retries.Add(now.Retries - was.Retries)
+	c.unsaid.Add(now.LogDropped - was.LogDropped)
+}
+
+// StepStatus is what a stage has done since the engine was made, records that were read again included.
+type StepStatus struct {
+	Name   string // of the step, or "decode" or "window"
+	Digest string // SHA-256 of the step's module in hexadecimal, or empty
+	// Batches it was given, and the time it spent on them.
+	Batches int64
+	Time    time.Duration
+	// Rows it was given, gave, and rejected. Decode is given records; the window gives the rows of its cuts.
+	In, Out, Rejected int64
+	// Bytes of these rows as Arrow columns; what decode is given is the bytes of the records' values.
+	BytesIn, BytesOut int64
+	Usage             operators.Usage
+}
+
+func (c *stepCount) status(name string) StepStatus {
+	return StepStatus{
+		Name: name, Batches: c.batches.Load(), Time: time.Duration(c.nanos.Load()),
+		In: c.in.Load(), Out: c.out.Load(), Rejected: c.rejected.Load(), BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(),
+		Usage: operators.Usage{
+			BytesCopied: c.copied.Load(), Fuel: c.fuel.Load(), Nulled: c.nulled.Load(),
+			Instances: c.instances.Load(), Ended: c.ended.Load(),
+			Traps: c.traps.Load(), Retries: c.retries.Load(), LogDropped: c.unsaid.Load(),
+		},
+	}
+}
+
+// status lists the stages in the order of the data.
+func (c *stageCounts) status(steps []operators.Step) []StepStatus {
+	all := []StepStatus{c.decode.status(stageDecode)}
+	for i, s := range steps {
+		st := c.steps[i].status(s.Name())
+		if d, ok := s.(operators.Digested); ok {
+			digest := d.Digest()
+			st.Digest = hex.EncodeToString(digest[:])
+		}
+		all = append(all, st)
+	}
+	return append(all, c.window.status(stageWindow))
+}

@@ -59,7 +59,7 @@ func Bench(ctx context.Context, module []byte, label string, opt BenchOptions) (
 	}
 	cache := wasm.NewCache()
 	defer func() { err = errors.Join(err, cache.Close()) }()
-	cfg := wasm.Config{Path: label, Module: module, Config: opt.Config, OnError: wasm.Stop, Cache: cache}
+	cfg := wasm.Config{Path: label, Module: module, Config: opt.Config, OnError: wasm.Stop, Cache: cache, BatchRows: opt.Rows}
 	shared, err := newBenchChain(ctx, cfg, opt)
 	if err != nil {
 		return nil, err

@@ -47,15 +47,7 @@ func (o *operator) export(b *batch.Batch, slot *batch.Slot) (out, room uint32, o
 	e.copied = 0
 	im.regions = append(im.regions[:0], region{addr: w.rows, host: o.step.rows[:4*b.Rows]})
 	im.slot = slot.Mem()
-	p := placer{o: o, mem: o.g.mem.bytes()}
-	if o.fd {
-		off, _ := o.env.Pool.Offset(im.slot)
-		p.base = w.out + uint32(off-o.env.Range.Off)
-		p.mem = im.slot
-	} else {
-		p.base = w.in
-		p.mem = p.mem[w.in : w.in+w.inLen]
-	}
+	p := placer{o: o, mem: o.g.mem.bytes()[w.spill : w.spill+w.spillLen], base: w.spill}
 	p.arena = batch.NewArena(p.mem)
 
 	e.put32(abi.ArrayBuffers, w.scratch+uint32(e.rootBuffers()))
@@ -82,15 +74,15 @@ func (o *operator) export(b *batch.Batch, slot *batch.Slot) (out, room uint32, o
 	e.column(e.n-1, b.Rows, 0, rows, w.scratch)
 	copy(o.g.mem.bytes()[w.scratch:], e.structs)
 
-	im.closed[0] = window{w.in, w.inLen}
+	im.closed = [3]window{{w.in, w.inLen}, {w.spill, w.spillLen}, {}}
 	if im.shared = o.fd; !o.fd {
-		im.closed[1] = window{}
 		return w.out, w.outLen, true
 	}
-	used := len(im.slot) - p.arena.Free()
-	im.closed[1] = window{w.out, w.outLen}
-	im.regions = append(im.regions, region{addr: p.base + uint32(used), host: im.slot[used:]})
-	return p.base + uint32(used), uint32(p.arena.Free()), true
+	im.closed[2] = window{w.out, w.outLen}
+	off, _ := o.env.Pool.Offset(im.slot)
+	out = w.out + uint32(off-o.env.Range.Off)
+	im.regions = append(im.regions, region{addr: out, host: im.slot})
+	return out, uint32(len(im.slot)), true
 }
 
 // column writes the struct of one column.
@@ -109,9 +101,12 @@ func (e *exporter) column(i, rows, nulls int, g *given, base uint32) {
 	}
 }
 
-// placer finds or makes an address for each input buffer. A buffer of a mapped pool has one already. Others are copied: to the
-// front of the output slot, which the guest sees; or, without a mapping, into the input window. In both cases the host
-// goes on using the original: what a guest does to a copy does not matter.
+// maxBuffers is how many buffers a column has at most.
+const maxBuffers = 3
+
+// placer finds or makes an address for each input buffer. A buffer of a mapped pool has one already. Others are copied to
+// where the guest sees them, but not into the output slot: a row that comes by the heap has as much room for its output
+// as one that comes by the pool. The host goes on using the original: what a guest does to a copy does not matter.
 type placer struct {
 	o      *operator
 	mem    []byte // where copies go

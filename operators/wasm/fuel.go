@@ -13,12 +13,18 @@ import (
 )
 
 // Fuel is what guests pay with: a unit is about one instruction (package meter). The same call with the same fuel ends at
-// the same instruction in every run and in both engines, so a row that is rejected for want of fuel is rejected again on
-// replay.
+// the same instruction in every run and in both engines.
+//
+// Whether a row is rejected for want of fuel must be a function of that row: on replay the batches are cut elsewhere. So
+// no call has more fuel than a row by itself, and a row is rejected only by itself, in a guest that has run nothing else,
+// and then with fuelToSpare more. What a row takes beside others or later in the life of a guest differs by less than
+// that: a garbage collection more, a table that is made on the first call.
 const (
 	// fuelPerCall is what a call of weir_process gets at least: for what a call costs whatever its rows, such as a garbage
-	// collection in a Go guest, about a million. It is also what a row that never ends can waste, some milliseconds.
+	// collection in a Go guest, about a million.
 	fuelPerCall = 10_000_000
+	// fuelToSpare is what a row by itself gets in a fresh guest beyond what any other call has.
+	fuelToSpare = 10_000_000
 	// fuelToStart is what every other call gets: starting a language's runtime, reading a configuration, allocating
 	// windows. A Go guest starts on 4 million; a guest that spins is stopped after a quarter of a second.
 	fuelToStart = 1_000_000_000
@@ -32,6 +38,19 @@ var (
 	errFuel     = errors.New("out of fuel")
 	errDeadline = errors.New("the deadline has passed")
 )
+
+// fuelFor is the fuel of a call with so many rows.
+func (c *Config) fuelFor(rows int, fresh bool) int64 {
+	most := max(fuelPerCall, int64(c.BatchRows)*c.FuelPerRow)
+	switch {
+	case rows > 1:
+		return min(most, max(fuelPerCall, int64(rows)*c.FuelPerRow))
+	case fresh:
+		return most + fuelToSpare
+	default:
+		return most
+	}
+}
 
 // tank is the fuel of a guest, and its alarm clock. The guest's own goroutine uses it.
 type tank struct {

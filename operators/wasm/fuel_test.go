@@ -31,7 +31,7 @@ var (
 	loop     = []byte{0x03, 0x40, 0x0c, 0, 0x0b}
 	brTable  = []byte{0x03, 0x40, 0x41, 0, 0x0e, 1, 0, 0, 0x0b}
 	fills    = []byte{0x03, 0x40, 0x41, 0, 0x41, 1, 0x41, 0x80, 0x80, 4, 0xfc, 11, 0, 0x0c, 0, 0x0b}
-	straight = bytes.Repeat([]byte{0x41, 0, 0x41, 1, 0x41, 0x80, 0x80, 4, 0xfc, 11, 0}, 3000)
+	straight = bytes.Repeat([]byte{0x41, 0, 0x41, 1, 0x41, 0x80, 0x80, 4, 0xfc, 11, 0}, 6000)
 	grows    = []byte{0x03, 0x40, 0x41, 1, 0x40, 0, 0x1a, 0x0c, 0, 0x0b}
 	twofold  = []byte{ // calls itself twice, to a depth of 200
 		0x20, 1, 0x41, 0xc8, 1, 0x4b, 0x04, 0x40, 0x41, 0xc8, 1, 0x21, 1, 0x0b, // depth = min(out, 200)
@@ -60,7 +60,7 @@ func TestEndlessRows(t *testing.T) {
 				continue
 			}
 			t.Run(c.name+"/"+w.name, func(t *testing.T) {
-				ch := newChain(t, schema, 64<<10, Config{Module: spinning(4, c.code...), Interpreter: w.interpreter, Transport: w.transport, MemoryLimit: 1 << 20})
+				ch := newChain(t, schema, 64<<10, Config{Module: spinning(4, c.code...), Interpreter: w.interpreter, Transport: w.transport, MemoryLimit: 1 << 20, BatchRows: 1})
 				start := time.Now()
 				for range 2 {
 					b := ch.decode(t, schema, rows)
@@ -68,13 +68,13 @@ func TestEndlessRows(t *testing.T) {
 						t.Fatal(err)
 					}
 					balance(t, b)
-					if len(b.Rejects) != 3 || !strings.HasPrefix(b.Rejects[0].Detail, "out of fuel: it took more than 10000000 instructions") {
+					if len(b.Rejects) != 3 || !strings.HasPrefix(b.Rejects[0].Detail, "out of fuel: it took more than 20000000 instructions") {
 						t.Fatal(render(b))
 					}
 				}
 				u := ch.ops[0].Usage()
 				// A call with all rows, one with two, three with one; twice. No call is made again: every guest was fresh.
-				if calls := int64(10); u.Traps != calls || u.Fuel < calls*fuelPerCall || u.Fuel > calls*(fuelPerCall+1_000_000) {
+				if calls, fuel := int64(10), int64(10*fuelPerCall+6*fuelToSpare); u.Traps != calls || u.Fuel < fuel || u.Fuel > fuel+calls*1_000_000 {
 					t.Fatalf("usage %+v", u)
 				}
 				t.Logf("%v a call", time.Since(start)/10)
@@ -146,7 +146,7 @@ func TestFuelPerRow(t *testing.T) {
 // TestFuelStops: under "stop" the batch fails, as for other faults.
 func TestFuelStops(t *testing.T) {
 	schema, rows := hostileRows(t, 3)
-	ch := newChain(t, schema, 64<<10, Config{Module: spinning(4, loop...), OnError: Stop})
+	ch := newChain(t, schema, 64<<10, Config{Module: spinning(4, loop...), OnError: Stop, BatchRows: 1})
 	b := ch.decode(t, schema, rows)
 	before := render(b)
 	var ce *CallError
@@ -205,10 +205,10 @@ func TestCollection(t *testing.T) {
 	}
 }
 
-// TestHostPays: what a guest has the host do is paid for. Its own part of these hundred thousand calls is a tenth.
+// TestHostPays: what a guest has the host do is paid for. Its own part of these quarter of a million calls is a tenth.
 func TestHostPays(t *testing.T) {
 	schema, rows := hostileRows(t, 1)
-	ch := newChain(t, schema, 64<<10, Config{Module: hostile(t), Config: mode(38)})
+	ch := newChain(t, schema, 64<<10, Config{Module: hostile(t), Config: mode(38), BatchRows: 1})
 	b := ch.decode(t, schema, rows)
 	if err := ch.ops[0].Process(context.Background(), b); err != nil {
 		t.Fatal(err)

@@ -52,10 +52,11 @@ type importer struct {
 	fields  []batch.Field // of the guest's output schema, the row column included
 	mem     []byte        // the guest's memory after the call
 	regions []region      // inputs; the last one is the output slot where that is shared
-	closed  [2]window     // where nothing but a region may be pointed at
+	closed  [3]window     // where nothing but a region may be pointed at
 	inputs  []given
 	rowsIn  int
 	rowsMax int
+	ownMax  uint64 // bytes of buffers that may lie in the guest's own memory
 
 	// shared tells that the last region is the output slot, so that copies go behind what the guest wrote there.
 	shared bool
@@ -274,8 +275,8 @@ func (im *importer) find(addr uint32, n int, align uint32) (place, *CallError) {
 		}
 	}
 	// Many columns can point at the same bytes, and each would be copied.
-	if im.needed += uint64(n); im.needed > uint64(len(im.mem)) {
-		return place{}, outputError("the columns need more than the %d bytes of the operator's memory", len(im.mem))
+	if im.needed += uint64(n); im.needed > im.ownMax {
+		return place{}, outputError("the columns need more than the %d bytes of the operator's memory", im.ownMax)
 	}
 	return p, nil
 }

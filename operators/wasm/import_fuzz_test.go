@@ -36,7 +36,8 @@ func newResultMemory(t testing.TB) *resultMemory {
 	im.mem, im.rowsIn, im.rowsMax = mem, fuzzRows, 4*fuzzRows
 	im.slot = make([]byte, fuzzOutLen)
 	im.shared = true
-	im.closed = [2]window{{fuzzIn, fuzzInLen}, {fuzzOut, fuzzOutLen}}
+	im.ownMax = uint64(len(mem))
+	im.closed = [3]window{{fuzzIn, fuzzInLen}, {fuzzOut, fuzzOutLen}, {24 << 10, 1 << 10}}
 
 	inArena, outArena, own := batch.NewArena(host), batch.NewArena(im.slot[1024:]), batch.NewArena(mem[16<<10:])
 	regions := []region{}

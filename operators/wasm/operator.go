@@ -26,8 +26,10 @@ type operator struct {
 	g     *guest
 	fresh bool // the guest has not run yet
 	wins  windows
-	call  exporter
-	im    importer
+	// rowMax is how many bytes of strings a row may have. A row with more is rejected.
+	rowMax int
+	call   exporter
+	im     importer
 
 	bytesCopied, instances, ended, traps, retries, fuel, logDropped atomic.Int64
 }
@@ -41,7 +43,9 @@ type windows struct {
 	scratch     uint32 // the ArrowArray structs
 	rows        uint32 // the row column
 	rowsFilled  int    // rows of it that are written
-	total       int
+	// spill is where input buffers go that are not in the mapped pool; without a mapping, all do, and it is in.
+	spill, spillLen uint32
+	total           int
 }
 
 // Open makes an instance. See [operators.Step].
@@ -56,34 +60,39 @@ func (s *Step) Open(ctx context.Context, env operators.Env) (operators.Operator,
 	}
 	o.call = newExporter(s.in)
 	o.im = newImporter(s.fields, len(s.in.Fields)+1)
+	o.im.ownMax = uint64(s.cfg.MemoryLimit)
 	if err := o.ensure(ctx); err != nil {
 		return nil, err
 	}
 	return o, nil
 }
 
-// plan sizes the windows.
+// maxRowBytes bounds what a row may have for strings, whatever the pool has room for.
+const maxRowBytes = 256 << 20
+
+// plan sizes the windows. All sizes follow from the configuration, and none from a batch.
 func (o *operator) plan() error {
 	page := func(n int) int { return (n + abi.PageSize - 1) &^ (abi.PageSize - 1) }
-	in, out := o.env.Pool.Size(), o.env.Range.Len
-	if !o.fd {
-		// A batch has buffers in one slot of each range at most, and some on the heap.
-		in = 0
-		for i := range o.env.Pool.Ranges() {
-			in += o.env.Pool.Range(i).SlotSize()
-		}
-		out = o.env.Range.SlotSize()
+	// A batch has buffers in one slot of each range at most. So much one row may have, wherever it is: how records were cut
+	// into batches decides whether it is in the pool or on the heap.
+	for i := range o.env.Pool.Ranges() {
+		o.rowMax += o.env.Pool.Range(i).SlotSize()
 	}
-	in, out = page(in), page(out)
+	o.rowMax = min(o.rowMax, maxRowBytes)
+	spill := page(o.rowMax + maxBuffers*batch.Align*len(o.step.in.Fields))
+	in, out := page(o.env.Pool.Size()), page(o.env.Range.Len)
+	if !o.fd {
+		in, out = spill, page(o.env.Range.SlotSize())
+	}
 	scratch, rows := page(arraysSize(len(o.step.in.Fields)+1)), page(len(o.step.rows))
 	total := in + out + scratch + rows
+	if o.fd {
+		total += spill
+	}
 	if total > 1<<31 {
 		return fmt.Errorf("%s: its windows need %d MiB, over 2 GiB: use smaller batches or fewer steps", o.step.cfg.Name, total>>20)
 	}
-	o.wins = windows{inLen: uint32(in), outLen: uint32(out), total: total}
-	o.wins.out = uint32(in)
-	o.wins.scratch = uint32(in + out)
-	o.wins.rows = uint32(in + out + scratch)
+	o.wins = windows{inLen: uint32(in), outLen: uint32(out), spillLen: uint32(spill), total: total}
 	return nil
 }
 
@@ -122,8 +131,11 @@ func (o *operator) place(g *guest, returns *batch.Schema) error {
 	w.in = at
 	w.out = at + w.inLen
 	w.scratch = w.out + w.outLen
-	w.rows = at + uint32(w.total) - uint32((len(o.step.rows)+abi.PageSize-1)&^(abi.PageSize-1))
+	w.rows = w.scratch + uint32((arraysSize(len(o.step.in.Fields)+1)+abi.PageSize-1)&^(abi.PageSize-1))
 	w.rowsFilled = 0
+	if w.spill = w.in; o.fd {
+		w.spill = at + uint32(w.total) - w.spillLen
+	}
 	if o.fd {
 		if err := mapWindows(g.mem, o.env.Pool, o.env.Range, w.in, w.out); err != nil {
 			return err
@@ -156,16 +168,25 @@ func (o *operator) Process(ctx context.Context, b *batch.Batch) error {
 	return nil
 }
 
-// splits tells whether a failure is answered by trying fewer rows.
+// splits tells whether a failure is answered by trying fewer rows. Where failures stop the pipeline, only those do that
+// rows can have together and not alone.
 func (o *operator) splits(err error) bool {
 	var ce *CallError
-	return errors.Is(err, errFull) || errors.As(err, &ce) && ce.Fault != FaultDeadline && o.step.cfg.OnError == Reject
+	switch {
+	case errors.Is(err, errFull):
+		return true
+	case !errors.As(err, &ce) || ce.Fault == FaultDeadline:
+		return false
+	default:
+		return o.step.cfg.OnError == Reject || ce.Fault == FaultFuel
+	}
 }
 
 // attempt runs the guest on the batch, which stays as it is. A failed guest is replaced; if it was not a fresh one, the
-// call is made once more, since what failed may have been left behind by earlier calls.
+// call is made once more, since what failed may have been left behind by earlier calls. So a row by itself fails in a
+// fresh guest only, and its fate is a function of that row.
 func (o *operator) attempt(ctx context.Context, b *batch.Batch) (result, error) {
-	if b.Rows > o.step.cfg.MaxRows {
+	if b.Rows > o.step.cfg.MaxRows || o.oversized(b) {
 		return result{}, errFull
 	}
 	for {
@@ -181,28 +202,29 @@ func (o *operator) attempt(ctx context.Context, b *batch.Batch) (result, error) 
 		if err != nil {
 			return result{}, err
 		}
-		r, err := o.once(b, slot)
+		r, err := o.once(b, slot, o.step.cfg.fuelFor(b.Rows, fresh))
 		if err == nil {
 			return r, nil
 		}
 		slot.Release()
 		var ce *CallError
-		if !errors.As(err, &ce) {
-			return result{}, err
+		failed := errors.As(err, &ce)
+		if !failed && (b.Rows > 1 || !errors.Is(err, errFull)) {
+			return result{}, err // a guest that asks for fewer rows is well
 		}
-		if ce.Fault == FaultTrap || ce.Fault == FaultFuel || ce.Fault == FaultDeadline {
+		if failed && (ce.Fault == FaultTrap || ce.Fault == FaultFuel || ce.Fault == FaultDeadline) {
 			o.traps.Add(1)
 		}
 		o.discard()
-		if fresh || o.step.cfg.OnError == Stop {
-			return result{}, ce
+		if fresh || failed && ce.Fault == FaultDeadline {
+			return result{}, err
 		}
 		o.retries.Add(1)
 	}
 }
 
-// once is one call of the guest with an acquired slot.
-func (o *operator) once(b *batch.Batch, slot *batch.Slot) (result, error) {
+// once is one call of the guest with an acquired slot, on so much fuel.
+func (o *operator) once(b *batch.Batch, slot *batch.Slot, fuel int64) (result, error) {
 	w, im := &o.wins, &o.im
 	if n := b.Rows; n > w.rowsFilled {
 		copy(o.g.mem.bytes()[w.rows+uint32(4*w.rowsFilled):], o.step.rows[4*w.rowsFilled:4*n])
@@ -213,7 +235,7 @@ func (o *operator) once(b *batch.Batch, slot *batch.Slot) (result, error) {
 	if !ok {
 		return result{}, errFull
 	}
-	addr, cerr := o.g.run(w.scratch, out, room, max(fuelPerCall, int64(b.Rows)*o.step.cfg.FuelPerRow))
+	addr, cerr := o.g.run(w.scratch, out, room, fuel)
 	o.fuel.Add(o.g.tank.take())
 	o.logDropped.Add(int64(max(0, o.g.logLines-maxLogLines)))
 	if cerr != nil {
@@ -232,6 +254,9 @@ func (o *operator) once(b *batch.Batch, slot *batch.Slot) (result, error) {
 		return result{}, cerr
 	}
 	r, cerr := o.lineage(rows, b.Rows)
+	if cerr == nil {
+		cerr = o.checkOutput(r)
+	}
 	if cerr != nil {
 		return result{}, cerr
 	}

@@ -127,7 +127,7 @@ func (to *assembled) add(c *batch.Column, t batch.Type, have, n int) {
 	case t.Variable():
 		off := batch.As[int32](c.Offsets)
 		shift := int32(len(to.values)) - off[0]
-		if have == 0 {
+		if len(to.offsets) == 0 { // not have == 0: parts before it can have become no rows
 			to.offsets = append(to.offsets, zeroOffset...)
 		}
 		for _, o := range off[1 : n+1] {

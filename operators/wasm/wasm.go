@@ -39,7 +39,9 @@ const (
 	DefaultMemoryLimit  = 64 << 20
 	DefaultModuleLimit  = 8 << 20
 	DefaultMaxRows      = 64 << 10
+	DefaultBatchRows    = 8 << 10
 	DefaultMaxExpansion = 1024
+	DefaultOutputLimit  = 16 << 20
 	DefaultFuelPerRow   = 50_000
 	DefaultDeadline     = 10 * time.Second
 )
@@ -63,12 +65,17 @@ type Config struct {
 	ModuleLimit  int     // bytes of the module; default 8 MiB
 	MaxRows      int     // rows given to the guest at once, larger batches are cut; default 65536
 	MaxExpansion int     // output rows per input row at most; default 1024
+	OutputLimit  int     // bytes per input row at most, of all columns of all rows it becomes; default 16 MiB
 
-	// FuelPerRow is how many instructions, about, a call of the guest may take for each of its rows; default 50,000. The
-	// rows of a call share it, and a call has 10 million at least.
+	// FuelPerRow is how many instructions, about, a row may take on average; default 50,000. A call has that for each of its
+	// rows, 10 million at least; when it runs out, its rows are tried in smaller parts. A row by itself may take what a
+	// batch of BatchRows rows may, so that whether it is rejected does not depend on the rows around it.
 	FuelPerRow int64
-	// Deadline is how long a call may take, as a safety net: fuel ends a call long before, unless the machine stands still or
-	// FuelPerRow is large. Default 10 s.
+	// BatchRows is how many rows the batches of the pipeline have at most; default 8192. It only decides what a row by
+	// itself may take. It is not MaxRows, since a step can get batches that one before it made longer.
+	BatchRows int
+	// Deadline is how long a call may take, as a safety net: fuel ends a call long before, unless the machine stands still,
+	// or FuelPerRow or BatchRows is large. Default 10 s.
 	Deadline time.Duration
 
 	Interpreter bool      // run in the interpreter: slow, for verification
@@ -102,7 +109,9 @@ func (c Config) withDefaults() Config {
 	def(&c.MemoryLimit, DefaultMemoryLimit)
 	def(&c.ModuleLimit, DefaultModuleLimit)
 	def(&c.MaxRows, DefaultMaxRows)
+	def(&c.BatchRows, DefaultBatchRows)
 	def(&c.MaxExpansion, DefaultMaxExpansion)
+	def(&c.OutputLimit, DefaultOutputLimit)
 	if c.FuelPerRow == 0 {
 		c.FuelPerRow = DefaultFuelPerRow
 	}
@@ -152,7 +161,9 @@ func (c *Config) Validate() error {
 		within("limits.memory", c.MemoryLimit, abi.PageSize, 2<<30),
 		within("limits.module", c.ModuleLimit, 8, 256<<20),
 		within("max_rows", c.MaxRows, 1, 1<<20),
-		within("max_expansion", c.MaxExpansion, 1, 1<<20))
+		within("batch.rows", c.BatchRows, 1, 1<<20),
+		within("limits.expansion", c.MaxExpansion, 1, 1<<20),
+		within("limits.output", c.OutputLimit, 64, 1<<30))
 }
 
 // Step is a compiled operator whose schemas are known. See [operators.Step].
@@ -162,6 +173,7 @@ type Step struct {
 	in, out *batch.Schema
 	fields  []batch.Field // what the guest returns: out, and the row column where the guest returns it
 	row     int           // index of the row column in fields, or -1
+	width   int           // bytes of a row of fields but for strings and the row column
 	rows    []byte        // 0, 1, 2, ... MaxRows-1: the row column of every batch
 }
 
@@ -197,6 +209,7 @@ func New(ctx context.Context, cfg Config, in *batch.Schema) (*Step, error) {
 	g.close()
 	s.fields = returns.Fields
 	s.row = returns.Index(abi.RowColumn)
+	s.width = fixedWidth(s.fields, s.row)
 	s.out = returns
 	if s.row >= 0 {
 		s.out = &batch.Schema{}

@@ -123,7 +123,7 @@ EXPORT("weir_process") void *weir_process(array *a, char *out, uint32_t room) {
   case 37: /* writes to what it passes through */
     ((int64_t *)buffers[ID][1])[0] = 666, buffers[NAME][2][0] = (char)0xff, ((int32_t *)buffers[ROW][1])[0] = 99;
     break;
-  case 38: for (int i = 0; i < 100000; i++) weir_log(1, "flood", 5); break;
+  case 38: for (int i = 0; i < 250000; i++) weir_log(1, "flood", 5); break;
   case 39: weir_error((void *)0xfffffff0u, 0xffffffffu); return NULL;
   case 40: return (void *)1; /* full, always */
   case 41: for (int i = 0; i < n; i++) if (((int64_t *)buffers[ID][1])[i] == 13) return say("row 13"); break;

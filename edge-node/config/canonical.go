@@ -13,7 +13,7 @@ import (
 //
 // digests are the content hashes of the Wasm modules, in the order of the wasm steps; a path means nothing.
 //
-// Not in it: brokers, group, start, credentials, URL, table, flush interval, TTL, tags, batch size, what happens to late
+// Not in it: brokers, group, start, credentials, URL, table, flush interval, TTL, tags, batch size where no step is an operator's, what happens to late
 // rows and on operator errors. They change where rows go or whether the pipeline goes on, not what a row says.
 func (p *Pipeline) Canonical(digests []string) []byte {
 	type col struct {
@@ -32,6 +32,9 @@ func (p *Pipeline) Canonical(digests []string) []byte {
 		Config json.RawMessage `json:",omitempty"`
 		Memory int64           `json:",omitempty"`
 		Fuel   int64           `json:",omitempty"`
+		// Which rows are rejected depends on these too: on the rows of a batch, since they decide how much fuel and how much
+		// room there is for a row.
+		Expansion, Output, BatchRows int64 `json:",omitempty"`
 	}
 	spec := struct {
 		Format                                  int // of this form; a change of it makes a new revision of every pipeline
@@ -96,6 +99,7 @@ func (p *Pipeline) Canonical(digests []string) []byte {
 				out.Module, digests = digests[0], digests[1:]
 			}
 			out.Config, out.Memory, out.Fuel = sortedKeys(s.Wasm.Config), s.Wasm.Memory, s.Wasm.FuelPerRow
+			out.Expansion, out.Output, out.BatchRows = s.Wasm.Expansion, s.Wasm.Output, p.Batch.Rows
 		}
 		spec.Steps = append(spec.Steps, out)
 	}

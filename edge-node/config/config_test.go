@@ -199,7 +199,8 @@ func TestCanonical(t *testing.T) {
 		{"a:1,b", "c:2"},
 		{"host:9000", "elsewhere:9000"},
 		{"ttl: 90d", "ttl: 1d, flush_every: 1s, table: t, schema: apply"},
-		{"tags:", "late: {to: drop}\nbatch: {rows: 10}\ntags:"},
+		{"tags:", "late: {to: drop}\ntags:"},
+		{"fuel_per_row: 20_000", "fuel_per_row: 20_000, deadline: 20s, log_lines: 1, log_rate: 1, tables: 10, module: 1MiB"},
 		{"format: json", "# a comment\n  format: json"},
 		{"b: 1, a: 2", "a: 2, b: 1"},
 		{"calibrate.wasm", "elsewhere/calibrate.wasm"},
@@ -228,6 +229,9 @@ func TestCanonical(t *testing.T) {
 		{"offset: 0.4", "offset: 0.5"},
 		{"fuel_per_row: 20_000", "fuel_per_row: 20_001"},
 		{"memory: 64MiB", "memory: 65MiB"},
+		{"memory: 64MiB", "memory: 64MiB, expansion: 2"},
+		{"memory: 64MiB", "memory: 64MiB, output: 1MiB"},
+		{"tags:", "batch: {rows: 10}\ntags:"}, // there is an operator
 		{"tumbling: 10s", "tumbling: 20s"},
 		{"[site, device]", "[device, site]"},
 		{"avg(temp)", "sum(temp)"},
@@ -239,6 +243,11 @@ func TestCanonical(t *testing.T) {
 	}
 	if bytes.Equal(canonical("", "", "sha256:2"), base) {
 		t.Error("another module does not change the revision")
+	}
+	plain := parseFile(t, "styles.yml")
+	before := plain.Canonical(nil)
+	if plain.Batch.Rows++; !bytes.Equal(plain.Canonical(nil), before) {
+		t.Error("the size of batches changes the revision of a pipeline without operators")
 	}
 }
 
@@ -289,5 +298,32 @@ func TestNearest(t *testing.T) {
 		if got := config.Nearest(typed, names); got != want {
 			t.Errorf("%q is near %q, want %q", typed, got, want)
 		}
+	}
+}
+
+func TestWasmLimits(t *testing.T) {
+	data, err := os.ReadFile("testdata/full.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const old = "limits: {memory: 64MiB, fuel_per_row: 20_000}"
+	parse := func(limits string) *config.Wasm {
+		t.Helper()
+		s := strings.Replace(string(data), old, limits, 1)
+		p, err := config.ParseEnv("full.yml", []byte(s), testEnv())
+		if err != nil || s == string(data) {
+			t.Fatal(err)
+		}
+		return p.Steps[len(p.Steps)-1].Wasm
+	}
+	def := parse("name: d")
+	if def.Memory != 64<<20 || def.FuelPerRow != 50_000 || def.ModuleSize != 8<<20 || def.Tables != 131072 || def.Expansion != 1024 ||
+		def.Output != 16<<20 || def.LogLines != 16 || def.LogRate != 100 || def.Deadline != 10*time.Second {
+		t.Errorf("defaults %+v", def)
+	}
+	w := parse("limits: {memory: 1MiB, fuel_per_row: 2, module: 3KiB, tables: 4, expansion: 5, output: 6KiB, log_lines: 7, log_rate: 8, deadline: 9s}")
+	if w.Memory != 1<<20 || w.FuelPerRow != 2 || w.ModuleSize != 3<<10 || w.Tables != 4 || w.Expansion != 5 ||
+		w.Output != 6<<10 || w.LogLines != 7 || w.LogRate != 8 || w.Deadline != 9*time.Second {
+		t.Errorf("read %+v", w)
 	}
 }

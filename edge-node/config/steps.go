@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/weir-stream/weir/ingest/batch"
 	"go.yaml.in/yaml/v3"
@@ -75,6 +76,16 @@ type Wasm struct {
 	Memory int64
 	// FuelPerRow is how many instructions, about, the operator may take for a row. Default 50000.
 	FuelPerRow int64
+	// ModuleSize is the most bytes of the module. Default 8 MiB.
+	ModuleSize int64
+	// Tables is the most entries of all tables of an instance. Default 131072.
+	Tables int64
+	// Expansion is the most rows that a row may become, and Output the most bytes. Default 1024 and 16 MiB.
+	Expansion, Output int64
+	// LogLines is the most lines a call may log, LogRate the most lines in a second. Default 16 and 100.
+	LogLines, LogRate int64
+	// Deadline is how long a call may take. Default 10 s.
+	Deadline time.Duration
 	// OnError says what happens to rows on which the operator fails. Default reject.
 	OnError OnError
 }
@@ -88,7 +99,13 @@ const (
 	OnErrorStop   OnError = "stop"   // the partition stops and reports it
 )
 
-type limits struct{ memory, fuelPerRow *int64 }
+// defaultWasm is a wasm step of which nothing is said but the module.
+func defaultWasm() Wasm {
+	return Wasm{
+		Memory: 64 << 20, FuelPerRow: 50_000, ModuleSize: 8 << 20, Tables: 128 << 10, Expansion: 1024, Output: 16 << 20,
+		LogLines: 16, LogRate: 100, Deadline: 10 * time.Second, OnError: OnErrorReject, Config: json.RawMessage("{}"),
+	}
+}
 
 func wasmTable() object[Wasm] {
 	return object[Wasm]{
@@ -123,7 +140,7 @@ func wasmTable() object[Wasm] {
 			},
 			{
 				key: "limits", doc: "What an instance may use.", schema: limitsTable().jsonSchema(),
-				read: func(r *reader, v value, w *Wasm) { limitsTable().read(r, v, &limits{&w.Memory, &w.FuelPerRow}) },
+				read: func(r *reader, v value, w *Wasm) { limitsTable().read(r, v, w) },
 			},
 			at("on_error", enum("a way to handle errors", []OnError{OnErrorReject, OnErrorStop}), func(w *Wasm) *OnError { return &w.OnError },
 				"Rows the operator fails on: reject them to dead letters, or stop the partition. Default reject."),
@@ -131,11 +148,21 @@ func wasmTable() object[Wasm] {
 	}
 }
 
-func limitsTable() object[limits] {
-	return object[limits]{what: "limits", fields: []field[limits]{
-		at("memory", sizeKind(64<<10, 4<<30), func(l *limits) *int64 { return l.memory }, "Most linear memory of an instance. Default 64MiB."),
-		at("fuel_per_row", intKind(1, 1_000_000_000), func(l *limits) *int64 { return l.fuelPerRow },
-			"Most instructions, about, for a row; the rows of a batch share theirs. A row that takes more is rejected. Default 50000."),
+func limitsTable() object[Wasm] {
+	return object[Wasm]{what: "limits", fields: []field[Wasm]{
+		at("memory", sizeKind(64<<10, 2<<30), func(w *Wasm) *int64 { return &w.Memory }, "Most linear memory of an instance. Default 64MiB."),
+		at("fuel_per_row", intKind(1, 1_000_000_000), func(w *Wasm) *int64 { return &w.FuelPerRow },
+			"Most instructions, about, for a row; the rows of a batch share theirs. A row that takes more than a batch may, batch.rows times this, is rejected. Default 50000."),
+		at("module", sizeKind(1<<10, 256<<20), func(w *Wasm) *int64 { return &w.ModuleSize }, "Largest module. Default 8MiB."),
+		at("tables", intKind(1, 16<<20), func(w *Wasm) *int64 { return &w.Tables },
+			"Most entries of all tables of an instance together; an entry takes 8 bytes. Default 131072."),
+		at("expansion", intKind(1, 1<<20), func(w *Wasm) *int64 { return &w.Expansion }, "Most rows that a row may become. A row that becomes more is rejected. Default 1024."),
+		at("output", sizeKind(1<<10, 1<<30), func(w *Wasm) *int64 { return &w.Output },
+			"Most bytes that a row may become: all columns of all rows it becomes. A row that becomes more is rejected. Default 16MiB."),
+		at("log_lines", intKind(1, 10_000), func(w *Wasm) *int64 { return &w.LogLines }, "Most lines of a call in the log. Default 16."),
+		at("log_rate", intKind(1, 100_000), func(w *Wasm) *int64 { return &w.LogRate }, "Most lines of an instance in the log in a second. Default 100."),
+		at("deadline", durationKind(10*time.Millisecond, 10*time.Minute), func(w *Wasm) *time.Duration { return &w.Deadline },
+			"Longest time of a call, behind fuel. One that takes longer stops the partition. Default 10s."),
 	}}
 }
 
@@ -163,9 +190,7 @@ func stepTable() object[Step] {
 			at("drop", listOf("a list of columns", identKind()), func(s *Step) *[]Ident { return &s.Drop }, "Remove columns."),
 			at("rename", renames, func(s *Step) *[]Rename { return &s.Rename }, "Rename columns: old: new."),
 			at("cast", casts, func(s *Step) *[]Cast { return &s.Cast }, "Change the types of columns: name: type."),
-			at("wasm", wasmTable().pointer(func() Wasm {
-				return Wasm{Memory: 64 << 20, FuelPerRow: 50_000, OnError: OnErrorReject, Config: json.RawMessage("{}")}
-			}), func(s *Step) **Wasm { return &s.Wasm }, "Run a WebAssembly operator over the rows."),
+			at("wasm", wasmTable().pointer(defaultWasm), func(s *Step) **Wasm { return &s.Wasm }, "Run a WebAssembly operator over the rows."),
 		},
 		check: checkStep,
 	}

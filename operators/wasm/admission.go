@@ -17,10 +17,7 @@ const (
 	sectionStart  = 8
 )
 
-const (
-	maxTables       = 16
-	maxTableEntries = 1 << 20 // 8 MiB of host memory each
-)
+const maxTables = 16
 
 // admitted is a module that passed the checks of admit.
 type admitted struct {
@@ -31,7 +28,9 @@ type admitted struct {
 // admit checks the parts of a module that wazero leaves open, and closes them: one memory of its own, not shared, no
 // start function, and tables that cannot grow (the memory limit does not count them). It keeps the names of
 // functions, for traces, and drops every other custom section. The code itself is validated by the compiler.
-func admit(module []byte) (admitted, error) {
+//
+// tableEntries is how many entries all tables together may have.
+func admit(module []byte, tableEntries int) (admitted, error) {
 	if len(module) < 8 || !bytes.Equal(module[:4], []byte("\x00asm")) {
 		return admitted{}, fmt.Errorf("not a Wasm module (starts with %q)", module[:min(len(module), 8)])
 	}
@@ -62,7 +61,7 @@ func admit(module []byte) (admitted, error) {
 		case sectionImport:
 			err = checkImports(&s)
 		case sectionTable:
-			body, err = capTables(&s)
+			body, err = capTables(&s, tableEntries)
 		case sectionMemory:
 			var n uint32
 			n, a.memPages, err = readMemories(&s)
@@ -100,31 +99,42 @@ func checkImports(s *reader) error {
 	return nil
 }
 
-// capTables rewrites the table section so that no table can grow past what it starts with, or its own maximum if that is
-// within the limit.
-func capTables(s *reader) ([]byte, error) {
+// capTables rewrites the table section so that no table can grow past what it starts with; or its own maximum, as far as
+// the limit on all tables goes.
+func capTables(s *reader, limit int) ([]byte, error) {
 	n := s.u32()
 	if n > maxTables {
 		return nil, fmt.Errorf("with %d tables: at most %d are allowed", n, maxTables)
 	}
-	out := binary.AppendUvarint(nil, uint64(n))
+	type table struct {
+		kind        byte
+		least, most uint32
+	}
+	var tables []table
+	spare := int64(limit)
 	for range n {
 		kind, flags := s.byte(), s.byte()
 		if kind != 0x70 && kind != 0x6f || flags > 1 {
 			return nil, errors.New("with a table of a kind that is not supported")
 		}
-		least := s.u32()
-		most := least
+		t := table{kind: kind, least: s.u32()}
+		t.most = t.least
 		if flags == 1 {
-			most = s.u32()
+			t.most = max(t.least, s.u32())
 		}
-		if least > maxTableEntries {
-			return nil, fmt.Errorf("with a table of %d entries: at most %d are allowed", least, maxTableEntries)
-		}
-		most = max(least, min(most, maxTableEntries))
-		out = append(out, kind, 1)
-		out = binary.AppendUvarint(out, uint64(least))
-		out = binary.AppendUvarint(out, uint64(most))
+		spare -= int64(t.least)
+		tables = append(tables, t)
+	}
+	if spare < 0 {
+		return nil, fmt.Errorf("with tables of %d entries, over the limit of %d: raise limits.tables", int64(limit)-spare, limit)
+	}
+	out := binary.AppendUvarint(nil, uint64(n))
+	for _, t := range tables {
+		growth := min(int64(t.most-t.least), spare)
+		spare -= growth
+		out = append(out, t.kind, 1)
+		out = binary.AppendUvarint(out, uint64(t.least))
+		out = binary.AppendUvarint(out, uint64(t.least)+uint64(growth))
 	}
 	return out, nil
 }

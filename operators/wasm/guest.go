@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 
 	"github.com/tetratelabs/wazero"
@@ -22,7 +21,7 @@ const maxLastWords = 2 << 10
 // after it failed.
 type guest struct {
 	step string
-	log  *slog.Logger
+	log  *journal
 	ctx  context.Context // carries the guest to the host functions it calls; made once, so that calls do not allocate
 
 	mod      api.Module
@@ -34,14 +33,13 @@ type guest struct {
 
 	message   string // of weir.error
 	lastWords []byte // of standard output and error
-	logLines  int    // in this call
 	clock     uint64
 	random    uint64
 }
 
 // start makes a guest and opens it: everything up to its output schema. Its memory may grow to the step's limit and
 // extra bytes more, and is mapped where windows will be.
-func (s *Step) start(ctx context.Context, log *slog.Logger, extra int, mapped bool) (*guest, *batch.Schema, error) {
+func (s *Step) start(ctx context.Context, log *journal, extra int, mapped bool) (*guest, *batch.Schema, error) {
 	schema := abi.WriteSchema(0, abi.WithRow(s.in))
 	block := roundUp(len(s.cfg.Config)+8) + roundUp(len(schema))
 	limit := s.cfg.MemoryLimit + block + extra
@@ -142,7 +140,8 @@ func (g *guest) instantiate(m *module) (err error) {
 func (g *guest) call(f api.Function, params ...uint64) (uint32, error) {
 	clear(g.stack[:])
 	copy(g.stack[:], params)
-	g.message, g.lastWords, g.logLines = "", g.lastWords[:0], 0
+	g.message, g.lastWords = "", g.lastWords[:0]
+	g.log.begin()
 	g.tank.fill(fuelToStart)
 	err := f.CallWithStack(g.ctx, g.stack[:])
 	ended := g.tank.drain()
@@ -189,7 +188,8 @@ func (g *guest) alloc(n int) (uint32, error) {
 // run is one call of weir_process on so much fuel: the address of the result, or what went wrong.
 func (g *guest) run(array, out, room uint32, fuel int64) (uint32, *CallError) {
 	g.stack[0], g.stack[1], g.stack[2] = uint64(array), uint64(out), uint64(room)
-	g.message, g.lastWords, g.logLines = "", g.lastWords[:0], 0
+	g.message, g.lastWords = "", g.lastWords[:0]
+	g.log.begin()
 	g.tank.fill(fuel)
 	err := g.process.CallWithStack(g.ctx, g.stack[:])
 	if ended := g.tank.drain(); err != nil {
@@ -201,9 +201,6 @@ func (g *guest) run(array, out, room uint32, fuel int64) (uint32, *CallError) {
 		default:
 			return 0, &CallError{Fault: FaultDeadline, Err: fmt.Errorf("it took more than %v: the machine is overloaded, or limits.fuel_per_row allows too much", g.tank.deadline)}
 		}
-	}
-	if g.logLines > maxLogLines && g.log != nil {
-		g.log.Warn("operator logs too much: lines were dropped", "step", g.step, "lines", g.logLines-maxLogLines)
 	}
 	result := uint32(g.stack[0])
 	if result == 0 {

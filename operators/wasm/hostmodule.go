@@ -3,7 +3,6 @@ package wasm
 import (
 	"context"
 	"fmt"
-	"log/slog"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -33,15 +32,12 @@ func signature(s string) []api.ValueType {
 	return types
 }
 
-// maxLogLines is how many lines a guest may log in one call; more are counted and dropped.
-const maxLogLines = 16
-
 // weirFuncs are the imports of the contract.
 func weirFuncs() []hostFunc {
 	return []hostFunc{
 		{abi.ImportLog, "iii", "", func(g *guest, mem api.Memory, stack []uint64) {
-			if g.logLines++; g.logLines <= maxLogLines && g.log != nil {
-				g.logLine(int32(stack[0]), message(mem, uint32(stack[1]), uint32(stack[2])))
+			if g.log.takes() {
+				g.log.write(int32(stack[0]), message(mem, uint32(stack[1]), uint32(stack[2])))
 			}
 		}},
 		{abi.ImportError, "ii", "", func(g *guest, mem api.Memory, stack []uint64) {
@@ -57,20 +53,6 @@ func message(mem api.Memory, addr, n uint32) string {
 		return fmt.Sprintf("(a message of %d bytes at %#x, which is outside the memory)", n, addr)
 	}
 	return shorten(string(b), abi.MaxMessageLen)
-}
-
-// logLine writes a guest's line to the log.
-func (g *guest) logLine(level int32, text string) {
-	at := slog.LevelInfo
-	switch {
-	case level <= 0:
-		at = slog.LevelDebug
-	case level == 2:
-		at = slog.LevelWarn
-	case level >= 3:
-		at = slog.LevelError
-	}
-	g.log.Log(context.Background(), at, text, "step", g.step)
 }
 
 // offer makes the host modules in a runtime. Functions take the raw stack: no reflection.

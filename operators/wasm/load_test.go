@@ -150,7 +150,7 @@ func TestNewRefuses(t *testing.T) {
 		{"shared memory", source{memory: limits(3, 1, 2)}.module(), "", "with a shared or 64-bit memory"},
 		{"memory over the limit", source{memory: limits(0, 0x81, 0x80, 0x04)}.module(), "", "starts with 4194368 KiB of memory, over its limit"},
 		{"start function", source{start: true}.module(), "", "with a start function"},
-		{"huge table", source{tables: [][]byte{{0x70, 0, 0x80, 0x80, 0x80, 0x10}}}.module(), "", "with a table of 33554432 entries"},
+		{"huge table", source{tables: [][]byte{{0x70, 0, 0x80, 0x80, 0x80, 0x10}}}.module(), "", "with tables of 33554432 entries, over the limit of 131072: raise limits.tables"},
 		{"many tables", source{tables: slicesRepeat([]byte{0x70, 0, 1}, 17)}.module(), "", "with 17 tables"},
 		{"wrong version of the ABI", source{bodies: map[int][]byte{0: {0x41, 2}}}.module(), "", "built for version 2 of the operator ABI, and this is version 1"},
 		{"alloc fails", source{}.module(), "", "has no memory for its configuration"},
@@ -220,7 +220,7 @@ func TestValidate(t *testing.T) {
 
 // TestTablesCannotGrow: the memory limit does not count tables, so they stay as large as they begin.
 func TestTablesCannotGrow(t *testing.T) {
-	m, err := admit(source{tables: [][]byte{{0x70, 0, 7}, {0x6f, 1, 2, 9}}}.module())
+	m, err := admit(source{tables: [][]byte{{0x70, 0, 7}, {0x6f, 1, 2, 9}}}.module(), DefaultTableLimit)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +235,7 @@ func FuzzAdmit(f *testing.F) {
 	f.Add(source{start: true, tables: [][]byte{{0x70, 0, 7}}}.module())
 	f.Add(example(f, "calibrate"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		a, err := admit(b)
+		a, err := admit(b, DefaultTableLimit)
 		if err != nil || a.memPages > 16 || len(b) > 32<<10 {
 			return
 		}

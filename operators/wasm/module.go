@@ -46,7 +46,7 @@ func compile(ctx context.Context, cfg *Config) (*module, error) {
 		return nil, fail(fmt.Sprintf("of %d bytes is over the limit of %d", len(cfg.Module), cfg.ModuleLimit), nil,
 			"strip it, or leave large dependencies out")
 	}
-	a, err := admit(cfg.Module)
+	a, err := admit(cfg.Module, cfg.TableLimit)
 	if err != nil {
 		return nil, fail(err.Error(), nil, "")
 	}

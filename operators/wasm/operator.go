@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync/atomic"
 
 	"github.com/weir-stream/weir/ingest/batch"
@@ -25,6 +24,7 @@ type operator struct {
 
 	g     *guest
 	fresh bool // the guest has not run yet
+	log   *journal
 	wins  windows
 	// rowMax is how many bytes of strings a row may have. A row with more is rejected.
 	rowMax int
@@ -52,9 +52,7 @@ type windows struct {
 func (s *Step) Open(ctx context.Context, env operators.Env) (operators.Operator, error) {
 	_, shared := env.Pool.FD()
 	o := &operator{step: s, env: env, fd: shared && s.cfg.Transport == Auto}
-	if o.env.Log == nil {
-		o.env.Log = slog.New(slog.DiscardHandler)
-	}
+	o.log = s.journal(env.Log)
 	if err := o.plan(); err != nil {
 		return nil, err
 	}
@@ -102,7 +100,7 @@ func (o *operator) ensure(ctx context.Context) error {
 		return nil
 	}
 	// Beside the windows, what an allocator needs to align them.
-	g, returns, err := o.step.start(ctx, o.env.Log, o.wins.total+2*abi.PageSize, o.fd)
+	g, returns, err := o.step.start(ctx, o.log, o.wins.total+2*abi.PageSize, o.fd)
 	if err != nil {
 		return err
 	}
@@ -237,7 +235,7 @@ func (o *operator) once(b *batch.Batch, slot *batch.Slot, fuel int64) (result, e
 	}
 	addr, cerr := o.g.run(w.scratch, out, room, fuel)
 	o.fuel.Add(o.g.tank.take())
-	o.logDropped.Add(int64(max(0, o.g.logLines-maxLogLines)))
+	o.logDropped.Add(o.log.end())
 	if cerr != nil {
 		return result{}, cerr
 	}

@@ -42,6 +42,9 @@ const (
 	DefaultBatchRows    = 8 << 10
 	DefaultMaxExpansion = 1024
 	DefaultOutputLimit  = 16 << 20
+	DefaultTableLimit   = 128 << 10
+	DefaultLogLines     = 16
+	DefaultLogRate      = 100
 	DefaultFuelPerRow   = 50_000
 	DefaultDeadline     = 10 * time.Second
 )
@@ -63,6 +66,7 @@ type Config struct {
 	OnError      OnError // default Reject
 	MemoryLimit  int     // bytes of memory of a guest, its windows not counted; default 64 MiB
 	ModuleLimit  int     // bytes of the module; default 8 MiB
+	TableLimit   int     // entries of all tables of a guest, 8 bytes of the host's each; default 131072
 	MaxRows      int     // rows given to the guest at once, larger batches are cut; default 65536
 	MaxExpansion int     // output rows per input row at most; default 1024
 	OutputLimit  int     // bytes per input row at most, of all columns of all rows it becomes; default 16 MiB
@@ -77,6 +81,9 @@ type Config struct {
 	// Deadline is how long a call may take, as a safety net: fuel ends a call long before, unless the machine stands still,
 	// or FuelPerRow or BatchRows is large. Default 10 s.
 	Deadline time.Duration
+
+	LogLines int // lines of the guest in the log per call; default 16
+	LogRate  int // lines of an instance in the log per second; default 100
 
 	Interpreter bool      // run in the interpreter: slow, for verification
 	Transport   Transport // default Auto
@@ -112,6 +119,9 @@ func (c Config) withDefaults() Config {
 	def(&c.BatchRows, DefaultBatchRows)
 	def(&c.MaxExpansion, DefaultMaxExpansion)
 	def(&c.OutputLimit, DefaultOutputLimit)
+	def(&c.TableLimit, DefaultTableLimit)
+	def(&c.LogLines, DefaultLogLines)
+	def(&c.LogRate, DefaultLogRate)
 	if c.FuelPerRow == 0 {
 		c.FuelPerRow = DefaultFuelPerRow
 	}
@@ -163,7 +173,10 @@ func (c *Config) Validate() error {
 		within("max_rows", c.MaxRows, 1, 1<<20),
 		within("batch.rows", c.BatchRows, 1, 1<<20),
 		within("limits.expansion", c.MaxExpansion, 1, 1<<20),
-		within("limits.output", c.OutputLimit, 64, 1<<30))
+		within("limits.output", c.OutputLimit, 64, 1<<30),
+		within("limits.tables", c.TableLimit, 1, 16<<20),
+		within("limits.log_lines", c.LogLines, 1, 1<<20),
+		within("limits.log_rate", c.LogRate, 1, 1<<20))
 }
 
 // Step is a compiled operator whose schemas are known. See [operators.Step].
@@ -201,7 +214,7 @@ func New(ctx context.Context, cfg Config, in *batch.Schema) (*Step, error) {
 	}
 	cfg.Module = nil // compiled; not needed any more
 	s := &Step{cfg: cfg, module: m, in: in, row: -1, rows: iota32(cfg.MaxRows)}
-	g, returns, err := s.start(ctx, cfg.Log, 0, false)
+	g, returns, err := s.start(ctx, s.journal(cfg.Log), 0, false)
 	if err != nil {
 		_ = m.close()
 		return nil, err

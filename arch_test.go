@@ -52,11 +52,12 @@ var imports = map[string][]string{
 	"sink/clickhouse": {"ingest/batch", "sink"},
 
 	// main: a call of the cli, or of the embedded server that this process is to be.
-	"edge-node":        {"edge-node/cli", "edge-node/embedded"},
-	"edge-node/config": {"ingest/batch", "ingest/schema"},
-	"edge-node/engine": contracts,
+	"edge-node":          {"edge-node/cli", "edge-node/embedded"},
+	"edge-node/config":   {"ingest/batch", "ingest/schema"},
+	"edge-node/engine":   contracts,
+	"edge-node/metering": {"edge-node/engine", "sink"},
 	// The only package that knows all stages.
-	"edge-node/pipeline": append([]string{"edge-node/config", "edge-node/engine", "ingest/...", "operators/...", "sink/..."}, contracts...),
+	"edge-node/pipeline": append([]string{"edge-node/config", "edge-node/engine", "edge-node/metering", "ingest/...", "operators/...", "sink/..."}, contracts...),
 	"edge-node/metrics":  append([]string{"edge-node/engine"}, contracts...),
 	"edge-node/web":      append([]string{"edge-node/engine", "edge-node/metrics", "edge-node/pipeline"}, contracts...),
 	"edge-node/cli": append([]string{

@@ -138,7 +138,7 @@ func (d *demo) start(ctx context.Context) error {
 		return err
 	}
 	node := config.DefaultNode()
-	node.Site = "demo"
+	node.Site, node.UsageEvery = "demo", time.Second
 	if d.plan, err = pipeline.New(ctx, spec, node, pipeline.Options{}); err != nil {
 		return err
 	}
@@ -285,6 +285,11 @@ func (d *demo) answer(ctx context.Context) error {
 	out := d.a.stdout
 	fmt.Fprintf(out, "\n%s\n", account)
 	fmt.Fprintf(out, "audit    %s\n", verdictWord(audit.OK, "every offset is accounted for, every total adds up", "FAULTS: see weir audit"))
+	cost, err := d.cost(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(out, cost)
 	if diff.Exact() && same && audit.OK {
 		fmt.Fprintf(out, "\nexact: all %s answers in ClickHouse equal the truth computed apart\n", thousands(int64(len(want))))
 		return nil
@@ -308,6 +313,30 @@ func (d *demo) audit(ctx context.Context) (*sinkch.AuditReport, error) {
 	}
 	defer s.Close()
 	return s.Audit(ctx)
+}
+
+// cost says what every team has used.
+func (d *demo) cost(ctx context.Context) (string, error) {
+	rows, err := d.conn.Query(ctx, `SELECT tags['team'] AS team, sum(fuel), sum(seconds) FROM weir_usage_hourly GROUP BY team ORDER BY team`)
+	if err != nil {
+		return "", fmt.Errorf("ask for the usage: %w", err)
+	}
+	defer rows.Close()
+	var b strings.Builder
+	for rows.Next() {
+		var team string
+		var fuel uint64
+		var seconds float64
+		if err := rows.Scan(&team, &fuel, &seconds); err != nil {
+			return "", fmt.Errorf("read the usage: %w", err)
+		}
+		fmt.Fprintf(&b, "cost     team %s: %s million WebAssembly instructions, %.2f s in all steps\n",
+			team, thousands(int64(fuel/1e6)), seconds)
+	}
+	if err := rows.Err(); err != nil {
+		return "", fmt.Errorf("read the usage: %w", err)
+	}
+	return b.String(), nil
 }
 
 // account compares the counters in ClickHouse with those of the truth.

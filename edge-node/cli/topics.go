@@ -68,6 +68,7 @@ const environmentLong = `What belongs to the box and not to a pipeline is in nod
     brokers: ["localhost:9092"] WEIR_KAFKA       of pipelines that name none
   clickhouse:
     url: clickhouse://…         WEIR_CLICKHOUSE  of pipelines that name none
+  usage_every: 1m               WEIR_USAGE_EVERY what steps use, to ClickHouse
   limits: {state: 256MiB,       WEIR_STATE       window state of a pipeline
            queue: 32MiB}        WEIR_QUEUE       records waiting for a pipeline
 

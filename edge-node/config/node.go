@@ -5,6 +5,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"time"
 )
 
 // Node is what belongs to the box and not to a pipeline: node.yaml, with environment variables over it.
@@ -22,6 +23,8 @@ type Node struct {
 	Kafka NodeKafka
 	// ClickHouse is used by pipelines that name no URL.
 	ClickHouse NodeClickHouse
+	// UsageEvery is how often what the steps of pipelines use is stored in ClickHouse. 0 is never. Default 1 minute.
+	UsageEvery time.Duration
 	// Limits bound what the node uses.
 	Limits NodeLimits
 }
@@ -107,6 +110,21 @@ func logFormatKind() kind[LogFormat] {
 
 func nodeLimitKind() kind[int64] { return sizeKind(1<<20, 1<<40) }
 
+// usageKind is how often usage is shipped: 0, or an interval that is a small part of the hour it is booked on.
+func usageKind() kind[time.Duration] {
+	k := durationKind(0, 10*time.Minute)
+	return kind[time.Duration]{k.schema, func(r *reader, v value, to *time.Duration) bool {
+		if !k.read(r, v, to) {
+			return false
+		}
+		if *to > 0 && *to < time.Second {
+			_ = r.failf(v, "%s is too short", *to).WithHint("at least 1s, or 0 for never")
+			return false
+		}
+		return true
+	}}
+}
+
 func nodeTable() object[Node] {
 	return object[Node]{
 		what: "node.yaml",
@@ -128,6 +146,8 @@ func nodeTable() object[Node] {
 			at("clickhouse", object[NodeClickHouse]{what: "clickhouse", fields: []field[NodeClickHouse]{
 				at("url", clickhouseURL(), func(c *NodeClickHouse) *Secret { return &c.URL }, "ClickHouse of pipelines that name none. WEIR_CLICKHOUSE."),
 			}}.kind(), func(n *Node) *NodeClickHouse { return &n.ClickHouse }, "ClickHouse of pipelines that name none."),
+			at("usage_every", usageKind(), func(n *Node) *time.Duration { return &n.UsageEvery },
+				"How often what the steps of pipelines use is stored in weir_usage; 0 for never. Default 1m. WEIR_USAGE_EVERY."),
 			at("limits", object[NodeLimits]{what: "limits", fields: []field[NodeLimits]{
 				at("state", nodeLimitKind(), func(l *NodeLimits) *int64 { return &l.State },
 					"Most window state of a pipeline, over all its partitions. One that needs more stops. Default 256MiB. WEIR_STATE."),
@@ -146,8 +166,9 @@ func DefaultNode() Node {
 	}
 	return Node{
 		Site: "local", Node: host, Listen: "127.0.0.1:9464",
-		Log:    Log{LogInfo, LogAuto},
-		Limits: NodeLimits{State: 256 << 20, Queue: 32 << 20},
+		Log:        Log{LogInfo, LogAuto},
+		UsageEvery: time.Minute,
+		Limits:     NodeLimits{State: 256 << 20, Queue: 32 << 20},
 	}
 }
 
@@ -195,6 +216,7 @@ func (n *Node) FromEnv(env Env) error {
 		{"WEIR_CLICKHOUSE", func(s string) error { return setWord(clickhouseURL(), s, &n.ClickHouse.URL) }},
 		{"WEIR_LOG_LEVEL", func(s string) error { return setWord(logLevelKind(), s, &n.Log.Level) }},
 		{"WEIR_LOG_FORMAT", func(s string) error { return setWord(logFormatKind(), s, &n.Log.Format) }},
+		{"WEIR_USAGE_EVERY", func(s string) error { return setWord(usageKind(), s, &n.UsageEvery) }},
 		{"WEIR_STATE", func(s string) error { return setWord(nodeLimitKind(), s, &n.Limits.State) }},
 		{"WEIR_QUEUE", func(s string) error { return setWord(nodeLimitKind(), s, &n.Limits.Queue) }},
 	} {

@@ -3,23 +3,24 @@ package config_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weir-stream/weir/edge-node/config"
 )
 
 func TestNode(t *testing.T) {
-	vars := map[string]string{"WEIR_SITE": "paris", "WEIR_KAFKA": "k1,k2:9", "WEIR_CLICKHOUSE": "clickhouse://u:p@c:9000/db", "WEIR_LOG_FORMAT": "", "WEIR_QUEUE": "48MiB"}
+	vars := map[string]string{"WEIR_SITE": "paris", "WEIR_KAFKA": "k1,k2:9", "WEIR_CLICKHOUSE": "clickhouse://u:p@c:9000/db", "WEIR_LOG_FORMAT": "", "WEIR_QUEUE": "48MiB", "WEIR_USAGE_EVERY": "0"}
 	env := config.Env{Lookup: func(n string) (string, bool) { v, ok := vars[n]; return v, ok }}
-	n, err := config.ParseNode("node.yaml", []byte("site: berlin\nnode: n7\nlisten: 0.0.0.0:80\nlog: {level: debug}\nlimits: {state: 128MiB}\n"), env)
+	n, err := config.ParseNode("node.yaml", []byte("site: berlin\nnode: n7\nlisten: 0.0.0.0:80\nlog: {level: debug}\nlimits: {state: 128MiB}\nusage_every: 5m\n"), env)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if n.Site != "paris" || n.Node != "n7" || n.Listen != "0.0.0.0:80" || n.Log.Level != config.LogDebug || n.Log.Format != config.LogAuto ||
-		n.Limits.State != 128<<20 || n.Limits.Queue != 48<<20 || strings.Join(n.Kafka.Brokers, " ") != "k1:9092 k2:9" || n.ClickHouse.URL.Reveal() != "clickhouse://u:p@c:9000/db" {
+		n.UsageEvery != 0 || n.Limits.State != 128<<20 || n.Limits.Queue != 48<<20 || strings.Join(n.Kafka.Brokers, " ") != "k1:9092 k2:9" || n.ClickHouse.URL.Reveal() != "clickhouse://u:p@c:9000/db" {
 		t.Errorf("%+v", n)
 	}
 	if n, err := config.ParseNode("", nil, config.Env{}); err != nil || n.Site != "local" || n.Node == "" || n.Listen != "127.0.0.1:9464" ||
-		n.Limits.State != 256<<20 || n.Limits.Queue != 32<<20 {
+		n.Limits.State != 256<<20 || n.Limits.Queue != 32<<20 || n.UsageEvery != time.Minute {
 		t.Errorf("defaults: %+v, %v", n, err)
 	}
 }
@@ -34,6 +35,8 @@ func TestNodeBad(t *testing.T) {
 		{"", "WEIR_LOG_LEVEL", "inf", `WEIR_LOG_LEVEL: "inf" is not a log level; did you mean "info"?`},
 		{"limits: {memory: 64MiB}\n", "", "", `node.yaml:1:10: unknown key "memory" in limits; known keys: state, queue`},
 		{"limits: {state: 64k}\n", "", "", `node.yaml:1:17: limits.state: 64k is too small; at least 1MiB`},
+		{"usage_every: 100ms\n", "", "", `node.yaml:1:14: usage_every: 100ms is too short; at least 1s, or 0 for never`},
+		{"usage_every: 1h\n", "", "", `node.yaml:1:14: usage_every: 1h is too long; at most 10m`},
 		{"", "WEIR_STATE", "lots", `WEIR_STATE: `},
 		{"", "WEIR_SITE", "${HOME}", `WEIR_SITE: "${HOME}" is not a site name`},
 	} {

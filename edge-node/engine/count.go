@@ -85,6 +85,18 @@ func (c *stepCount) status(name string) StepStatus {
 	}
 }
 
+// Used is what the stages of one revision have used since the engine was made.
+type Used struct {
+	Revision uint64
+	Steps    []StepStatus
+}
+
+// Used lists what every revision has used that the engine has run. It may be called at any time, from any goroutine.
+func (e *Engine) Used() []Used {
+	st := e.Status()
+	return []Used{{st.Revision, st.Steps}}
+}
+
 // status lists the stages in the order of the data.
 func (c *stageCounts) status(steps []operators.Step) []StepStatus {
 	all := []StepStatus{c.decode.status(stageDecode)}

@@ -212,7 +212,7 @@ func (p *Plan) planSink() {
 	}
 	p.Table = t
 	ch := p.Spec.Sink.ClickHouse
-	p.clickhouse = clickhouse.Config{URL: ch.URL.Reveal(), Table: ch.Table, TTL: ch.TTL}
+	p.clickhouse = clickhouse.Config{URL: ch.URL.Reveal(), Table: ch.Table, TTL: ch.TTL, NoUsage: p.Node.UsageEvery == 0}
 }
 
 // The window and the sink do not know each other: each names merges and finishes in its own terms.

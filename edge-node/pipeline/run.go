@@ -13,6 +13,7 @@ import (
 
 	"github.com/weir-stream/weir/edge-node/config"
 	"github.com/weir-stream/weir/edge-node/engine"
+	"github.com/weir-stream/weir/edge-node/metering"
 	"github.com/weir-stream/weir/ingest/kafka"
 	"github.com/weir-stream/weir/operators"
 	"github.com/weir-stream/weir/operators/window"
@@ -37,6 +38,7 @@ type Runner struct {
 	sink     *clickhouse.Sink
 	delivery *delivery.Delivery
 	engine   *engine.Engine
+	meter    *metering.Meter // nil where usage is not shipped
 
 	mu      sync.Mutex
 	waiting error // guarded by mu: why the tables could not be checked yet
@@ -70,6 +72,13 @@ func (p *Plan) Open(ctx context.Context, opts RunOptions) (*Runner, error) {
 	if err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
+	if p.Node.UsageEvery > 0 {
+		tags := map[string]string{}
+		for _, t := range p.Spec.Tags {
+			tags[t.Key] = t.Value
+		}
+		r.meter = metering.New(metering.Config{Every: p.Node.UsageEvery, Tags: tags, Used: r.engine.Used, Store: r.sink, Log: r.log})
+	}
 	return r, nil
 }
 
@@ -94,6 +103,8 @@ func (r *Runner) Run(ctx context.Context) error {
 		}
 		return err
 	}
+	stopMeter := r.startMeter(ctx)
+	defer stopMeter() // when everything is counted
 	// Delivery outlives the engine, which ships its last cuts while it stops.
 	deliveryCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -114,6 +125,23 @@ func (r *Runner) Run(ctx context.Context) error {
 		err = derr
 	}
 	return err
+}
+
+// startMeter starts metering. What it returns ships the last of it and waits until that is done.
+func (r *Runner) startMeter(ctx context.Context) (stop func()) {
+	if r.meter == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		r.meter.Run(ctx)
+	}()
+	return func() {
+		cancel()
+		<-ended
+	}
 }
 
 // prepare checks the tables, or makes them where the pipeline says so.

@@ -35,8 +35,10 @@ func TestCheckOfAnEmptyServer(t *testing.T) {
 		"table temps_partials is missing",
 		"table weir_coverage is missing",
 		"table weir_dead_letters is missing",
+		"table weir_usage is missing",
 		"view temps is missing",
 		"view weir_completeness is missing",
+		"view weir_usage_hourly is missing",
 	}
 	if strings.Join(s.Problems, "\n") != strings.Join(want, "\n") {
 		t.Errorf("problems %q", s.Problems)

@@ -25,6 +25,8 @@ type Config struct {
 	TTL time.Duration
 	// DeadLetterTTL drops dead letters that arrived longer ago. 0 keeps them for ever.
 	DeadLetterTTL time.Duration
+	// NoUsage leaves the table of usage out: nothing calls WriteUsage.
+	NoUsage bool
 	// DialTimeout is how long a connection may take. Default 5s.
 	DialTimeout time.Duration
 	// QueryTimeout is how long a statement that is not an insert may take. Default 30s.

@@ -35,16 +35,20 @@ func DDL(cfg Config, table sink.Table) ([]string, error) {
 // layout is every table and view of a pipeline, as data: DDL prints it, Check compares it, inserts name its columns.
 type layout struct {
 	database string
-	tables   []tableDef // partials, coverage, dead letters
-	views    []viewDef  // finished, completeness
+	tables   []tableDef // partials, coverage, dead letters, usage where it is shipped
+	views    []viewDef  // finished, completeness, usage by hour
 }
 
 func newLayout(cfg Config, t *sink.Table) *layout {
-	return &layout{
+	l := &layout{
 		database: cfg.Database,
 		tables:   []tableDef{partialsDef(cfg, t), coverageDef(), deadLettersDef(cfg)},
 		views:    []viewDef{finishedDef(cfg, t), completenessDef(cfg)},
 	}
+	if !cfg.NoUsage {
+		l.tables, l.views = append(l.tables, usageDef()), append(l.views, usageHourlyDef(cfg))
+	}
+	return l
 }
 
 func (l *layout) partials() *tableDef    { return &l.tables[0] }

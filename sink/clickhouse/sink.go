@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -25,10 +26,11 @@ type Sink struct {
 	conn   driver.Conn
 	log    *slog.Logger
 
-	mu       sync.Mutex // one Write at a time; guards what follows
-	scratch  scratch
-	opened   map[segmentKey]bool // segments that have a coverage row for sure
-	revision uint64              // the server's protocol revision; 0 until it is known
+	mu      sync.Mutex // one Write at a time; guards what follows
+	scratch scratch
+	opened  map[segmentKey]bool // segments that have a coverage row for sure
+
+	revision atomic.Uint64 // the server's protocol revision; 0 until it is known
 }
 
 // segmentKey is a segment's identity within a site and pipeline.
@@ -37,7 +39,10 @@ type segmentKey struct {
 	rev, seg  uint64
 }
 
-var _ sink.Sink = (*Sink)(nil)
+var (
+	_ sink.Sink       = (*Sink)(nil)
+	_ sink.UsageStore = (*Sink)(nil)
+)
 
 // New makes a sink for the answers of a pipeline. It connects to nothing yet.
 func New(cfg Config, table sink.Table, log *slog.Logger) (*Sink, error) {
@@ -296,14 +301,16 @@ const stringSettingsRevision = 54429
 // insertSettings are the settings of an insert. async_insert is off: an asynchronous insert is acknowledged, squashed
 // and deduplicated by rules that differ from version to version.
 func (s *Sink) insertSettings(tok *token) (clickhouse.Settings, error) {
-	if s.revision == 0 {
+	revision := s.revision.Load()
+	if revision == 0 {
 		v, err := s.conn.ServerVersion()
 		if err != nil {
 			return nil, err
 		}
-		s.revision = v.Revision
+		revision = v.Revision
+		s.revision.Store(revision)
 	}
-	if s.revision < stringSettingsRevision {
+	if revision < stringSettingsRevision {
 		return clickhouse.Settings{}, nil
 	}
 	return clickhouse.Settings{"async_insert": 0, "insert_deduplication_token": tok.String()}, nil

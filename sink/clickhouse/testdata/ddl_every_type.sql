@@ -134,6 +134,41 @@ TTL toDateTime(greatest(least(received_at, toDateTime64('2100-01-01', 3, 'UTC'))
 SETTINGS non_replicated_deduplication_window = 1000
 COMMENT 'weir: records and rows that could not go on, and why';
 
+CREATE TABLE IF NOT EXISTS `my-db`.`weir_usage`
+(
+    `hour` DateTime('UTC'),
+    `site` String,
+    `pipeline` String,
+    `node` String,
+    `rev` UInt64,
+    `step` String,
+    `digest` String,
+    `run` UInt64,
+    `version` UInt64,
+    `started_at` DateTime64(3, 'UTC'),
+    `tags` Map(String, String),
+    `batches` UInt64,
+    `rows_in` UInt64,
+    `rows_out` UInt64,
+    `rows_rejected` UInt64,
+    `bytes_in` UInt64,
+    `bytes_out` UInt64,
+    `bytes_copied` UInt64,
+    `time_ns` UInt64,
+    `fuel` UInt64,
+    `instances` UInt64,
+    `traps` UInt64,
+    `retries` UInt64,
+    `log_lines_dropped` UInt64,
+    `received_at` DateTime64(3, 'UTC') MATERIALIZED now64(3, 'UTC')
+)
+ENGINE = ReplacingMergeTree(`version`)
+PARTITION BY toYYYYMM(hour)
+ORDER BY (`hour`, `site`, `pipeline`, `node`, `rev`, `step`, `digest`, `run`)
+TTL hour + toIntervalDay(400)
+SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1
+COMMENT 'weir: what each step of each pipeline used, by hour and run; read the view weir_usage_hourly instead';
+
 CREATE VIEW IF NOT EXISTS `my-db`.`t` AS
 SELECT
     window_start,
@@ -285,3 +320,55 @@ FROM
     GROUP BY site, pipeline, topic, partition
 )
 GROUP BY site, pipeline;
+
+CREATE VIEW IF NOT EXISTS `my-db`.`weir_usage_hourly` AS
+SELECT
+    hour,
+    site,
+    pipeline,
+    node,
+    rev,
+    step,
+    digest,
+    tags,
+    _batches AS batches,
+    _rows_in AS rows_in,
+    _rows_out AS rows_out,
+    _rows_rejected AS rows_rejected,
+    _bytes_in AS bytes_in,
+    _bytes_out AS bytes_out,
+    _bytes_copied AS bytes_copied,
+    _time_ns / 1000000000 AS seconds,
+    _fuel AS fuel,
+    _instances AS instances,
+    _traps AS traps,
+    _retries AS retries,
+    _log_lines_dropped AS log_lines_dropped
+FROM
+(
+    SELECT
+        hour,
+        site,
+        pipeline,
+        node,
+        rev,
+        step,
+        digest,
+        tags,
+        sum(batches) AS _batches,
+        sum(rows_in) AS _rows_in,
+        sum(rows_out) AS _rows_out,
+        sum(rows_rejected) AS _rows_rejected,
+        sum(bytes_in) AS _bytes_in,
+        sum(bytes_out) AS _bytes_out,
+        sum(bytes_copied) AS _bytes_copied,
+        sum(time_ns) AS _time_ns,
+        sum(fuel) AS _fuel,
+        sum(instances) AS _instances,
+        sum(traps) AS _traps,
+        sum(retries) AS _retries,
+        sum(log_lines_dropped) AS _log_lines_dropped
+    FROM `my-db`.`weir_usage` FINAL
+    GROUP BY hour, site, pipeline, node, rev, step, digest, tags
+)
+SETTINGS do_not_merge_across_partitions_select_final = 1;

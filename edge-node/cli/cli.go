@@ -89,7 +89,7 @@ func (a *app) root() *cobra.Command {
 // commands lists the commands in the order help shows them.
 func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
-		a.demoCommand(), completeFiles(a.runCommand()), completeFiles(a.validateCommand()), a.schemaCommand(),
+		a.demoCommand(), completeFiles(a.runCommand()), completeFiles(a.validateCommand()), completeFiles(a.explainCommand()), a.schemaCommand(),
 		a.produceCommand(),
 		a.queryCommand(), completeFiles(a.auditCommand()),
 		a.opCommand(), a.embeddedCommand(), a.versionCommand(),

@@ -28,8 +28,9 @@ type chain struct {
 	ended   time.Time // and when
 }
 
-func newChain(ctx context.Context, cfg *Config, gen *Generation) (*chain, error) {
-	c := &chain{}
+// Layout is the pool of a chain: a range for decode, then one for each step.
+func Layout(gen Generation) []batch.RangeSpec {
+	gen.setDefaults()
 	specs := []batch.RangeSpec{{Slots: slotsPerRange, SlotSize: gen.SlotSize}}
 	for _, s := range gen.Steps {
 		size := batch.PageAlign
@@ -38,6 +39,12 @@ func newChain(ctx context.Context, cfg *Config, gen *Generation) (*chain, error)
 		}
 		specs = append(specs, batch.RangeSpec{Slots: slotsPerRange, SlotSize: size})
 	}
+	return specs
+}
+
+func newChain(ctx context.Context, cfg *Config, gen *Generation) (*chain, error) {
+	c := &chain{}
+	specs := Layout(*gen)
 	newPool := batch.NewPool
 	if cfg.PlainPool {
 		newPool = batch.NewPlainPool

@@ -13,6 +13,9 @@ type Probe struct {
 	chain  *chain
 	window operators.Window
 	counts stageCounts
+
+	aggregated operators.Counts
+	rejected   map[string]map[batch.Reason]int64 // by stage
 }
 
 // NewProbe makes one chain and one window of a pipeline. Only the generation of the configuration is used.
@@ -23,7 +26,7 @@ func NewProbe(ctx context.Context, cfg Config) (*Probe, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Probe{gen: gen, chain: c, window: gen.Window(), counts: stageCounts{steps: make([]stepCount, len(gen.Steps))}}
+	p := &Probe{gen: gen, chain: c, window: gen.Window(), counts: stageCounts{steps: make([]stepCount, len(gen.Steps))}, rejected: map[string]map[batch.Reason]int64{}}
 	c.countAll(&p.counts)
 	return p, nil
 }
@@ -35,7 +38,16 @@ func (p *Probe) Run(ctx context.Context, records []batch.Record) error {
 		if err != nil {
 			return err
 		}
-		p.chain.aggregate(p.window, &p.counts.window)
+		counts := p.chain.aggregate(p.window, &p.counts.window)
+		p.aggregated.Aggregated += counts.Aggregated
+		p.aggregated.Late += counts.Late
+		for i := range b.Rejects {
+			r := &b.Rejects[i]
+			if p.rejected[r.Step] == nil {
+				p.rejected[r.Step] = map[batch.Reason]int64{}
+			}
+			p.rejected[r.Step][r.Reason]++
+		}
 		records = records[len(b.Records):]
 		b.Release()
 	}
@@ -44,6 +56,15 @@ func (p *Probe) Run(ctx context.Context, records []batch.Record) error {
 
 // Cut takes out what changed and closes final windows, as a lane does when it ships.
 func (p *Probe) Cut(next int64) operators.Cut { return cut(p.window, next, &p.counts.window) }
+
+// Steps is what the stages have done: decode, the steps, and the window.
+func (p *Probe) Steps() []StepStatus { return p.counts.status(p.gen.Steps) }
+
+// Counts is what became of the rows in the window.
+func (p *Probe) Counts() operators.Counts { return p.aggregated }
+
+// Rejected counts rejects by reason, for a stage by its name. The map is the probe's.
+func (p *Probe) Rejected(stage string) map[batch.Reason]int64 { return p.rejected[stage] }
 
 // Usage is what the operators have used.
 func (p *Probe) Usage() operators.Usage {

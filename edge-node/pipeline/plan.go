@@ -42,8 +42,11 @@ type Plan struct {
 
 // Stage is a stage of the pipeline and the columns it gives.
 type Stage struct {
-	Name   string        `json:"name"`
-	Schema *batch.Schema `json:"-"`
+	Name   string
+	Schema *batch.Schema
+	Does   []string         // what it does, a line each
+	State  string           // what it keeps between batches; empty for nothing
+	Module *ExplainedModule // that it runs, or nil
 }
 
 // Module is a Wasm operator the plan uses.
@@ -117,7 +120,10 @@ func (p *Plan) planSource() (*batch.Schema, error) {
 		return nil, p.Spec.ErrorAt("source.columns", "%v", err)
 	}
 	p.slotSize = decode.SlotSize(src.Columns, int(p.Spec.Batch.Rows), int(src.Kafka.MaxRecord))
-	p.Stages = append(p.Stages, Stage{Name: "decode " + string(src.Format), Schema: d.Schema()})
+	p.Stages = append(p.Stages, Stage{
+		Name: "decode " + string(src.Format), Schema: d.Schema(),
+		Does: []string{"records of at most " + config.FormatSize(src.Kafka.MaxRecord) + " become rows"},
+	})
 	return d.Schema(), nil
 }
 
@@ -181,7 +187,10 @@ func (p *Plan) planWindow(in *batch.Schema) config.Errors {
 		return config.Errors{spec.ErrorAt("window", "%v", err)}
 	}
 	p.Window = w
-	p.Stages = append(p.Stages, Stage{Name: "window " + config.FormatDuration(w.Size), Schema: w.Schema()})
+	p.Stages = append(p.Stages, Stage{
+		Name: "window " + config.FormatDuration(w.Size), Schema: w.Schema(), Does: p.describeWindow(),
+		State: "open windows; after a restart they are read again from Kafka",
+	})
 	return nil
 }
 

@@ -23,7 +23,7 @@ func (p *Plan) planSteps(ctx context.Context, in *batch.Schema, opts Options) (*
 		}
 		p.Steps = append(p.Steps, step)
 		in = step.Out()
-		p.Stages = append(p.Stages, Stage{Name: step.Name(), Schema: in})
+		p.Stages = append(p.Stages, Stage{Name: step.Name(), Schema: in, Does: describe(spec), Module: p.explainModule(spec, step)})
 	}
 	return in, nil
 }

@@ -26,11 +26,22 @@ func (b *Batch) array(i int) arrow.Array {
 	if c.Validity != nil {
 		buffers[0] = memory.NewBufferBytes(c.Validity)
 	}
-	if t.Variable() {
+	if t.Variable() || t.Kind == List {
 		buffers = append(buffers, memory.NewBufferBytes(c.Offsets))
 	}
-	buffers = append(buffers, memory.NewBufferBytes(c.Values))
-	data := array.NewData(t.Arrow(), b.Rows, buffers, nil, c.Nulls, 0)
+	var children []arrow.ArrayData
+	if t.Kind == List {
+		items := []*memory.Buffer{nil}
+		if t.Items().Variable() {
+			items = append(items, memory.NewBufferBytes(c.ItemOffsets))
+		}
+		child := array.NewData(t.Items().Arrow(), c.ItemCount(b.Rows), append(items, memory.NewBufferBytes(c.Values)), nil, 0, 0)
+		defer child.Release()
+		children = append(children, child)
+	} else {
+		buffers = append(buffers, memory.NewBufferBytes(c.Values))
+	}
+	data := array.NewData(t.Arrow(), b.Rows, buffers, children, c.Nulls, 0)
 	defer data.Release()
 	return array.MakeFromData(data)
 }

@@ -9,11 +9,15 @@ import (
 //
 // The slices are borrowed: from a slot of the pool, or from the Go heap where an operator's output did not fit one.
 // Every buffer starts at row 0: an Arrow offset is resolved when a column enters the host.
+//
+// A list column has the layout of Arrow's list, with the buffers of its one child in it: Offsets count items, and Values,
+// with ItemOffsets where items are strings, are those of the items. See [Column.Items].
 type Column struct {
-	Validity []byte // bitmap of valid rows, or nil when there is no null
-	Offsets  []byte // string and binary: rows+1 int32 values
-	Values   []byte // fixed width values, the bitmap of a bool, or the bytes of strings
-	Nulls    int    // null rows; 0 when Validity is nil
+	Validity    []byte // bitmap of valid rows, or nil when there is no null
+	Offsets     []byte // string, binary and list: rows+1 int32 values
+	Values      []byte // fixed width values, the bitmap of a bool, or the bytes of strings; of a list's items
+	ItemOffsets []byte // list of string or binary: items+1 int32 values
+	Nulls       int    // null rows; 0 when Validity is nil
 }
 
 // Fixed is any value that a fixed width column holds.

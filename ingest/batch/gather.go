@@ -34,6 +34,8 @@ func gatherColumn(c *Column, t Type, rows []int32, a *Arena) Column {
 	switch {
 	case t.Kind == Bool:
 		out.Values = gatherBits(c.Values, rows, a)
+	case t.Kind == List:
+		gatherList(c, &out, t, rows, a)
 	case t.Variable():
 		gatherBytes(c, &out, rows, a)
 	default:

@@ -12,10 +12,14 @@ import (
 	"github.com/apache/arrow/go/v17/arrow/memory"
 )
 
-// allTypes is a schema with every type, nullable.
+// allTypes is a schema with every type and the list of it, nullable.
 func allTypes() *Schema {
 	s := &Schema{}
+	names := TypeNames()
 	for _, name := range TypeNames() {
+		names = append(names, "list<"+name+">")
+	}
+	for _, name := range names {
 		t, _, err := ParseType(name)
 		if err != nil {
 			panic(err)
@@ -35,44 +39,55 @@ func build(rng *rand.Rand, s *Schema, rows int, nulls bool) arrow.Record {
 				b.Field(i).AppendNull()
 				continue
 			}
-			v := rng.Uint64()
-			switch fb := b.Field(i).(type) {
-			case *array.BooleanBuilder:
-				fb.Append(v&1 == 0)
-			case *array.Int8Builder:
-				fb.Append(int8(v))
-			case *array.Int16Builder:
-				fb.Append(int16(v))
-			case *array.Int32Builder:
-				fb.Append(int32(v))
-			case *array.Int64Builder:
-				fb.Append(int64(v))
-			case *array.Uint8Builder:
-				fb.Append(uint8(v))
-			case *array.Uint16Builder:
-				fb.Append(uint16(v))
-			case *array.Uint32Builder:
-				fb.Append(uint32(v))
-			case *array.Uint64Builder:
-				fb.Append(v)
-			case *array.Float32Builder:
-				fb.Append(rng.Float32())
-			case *array.Float64Builder:
-				fb.Append(rng.Float64())
-			case *array.StringBuilder:
-				fb.Append(strings.Repeat("é", int(v%5)))
-			case *array.BinaryBuilder:
-				fb.Append(make([]byte, v%9))
-			case *array.Date32Builder:
-				fb.Append(arrow.Date32(v))
-			case *array.TimestampBuilder:
-				fb.Append(arrow.Timestamp(v))
-			default:
-				panic(fmt.Sprintf("%v: no builder %T", f, fb))
+			if list, ok := b.Field(i).(*array.ListBuilder); ok {
+				list.Append(true)
+				for range rng.IntN(5) {
+					appendRandom(rng, list.ValueBuilder(), f)
+				}
+				continue
 			}
+			appendRandom(rng, b.Field(i), f)
 		}
 	}
 	return b.NewRecord()
+}
+
+func appendRandom(rng *rand.Rand, to array.Builder, f Field) {
+	v := rng.Uint64()
+	switch fb := to.(type) {
+	case *array.BooleanBuilder:
+		fb.Append(v&1 == 0)
+	case *array.Int8Builder:
+		fb.Append(int8(v))
+	case *array.Int16Builder:
+		fb.Append(int16(v))
+	case *array.Int32Builder:
+		fb.Append(int32(v))
+	case *array.Int64Builder:
+		fb.Append(int64(v))
+	case *array.Uint8Builder:
+		fb.Append(uint8(v))
+	case *array.Uint16Builder:
+		fb.Append(uint16(v))
+	case *array.Uint32Builder:
+		fb.Append(uint32(v))
+	case *array.Uint64Builder:
+		fb.Append(v)
+	case *array.Float32Builder:
+		fb.Append(rng.Float32())
+	case *array.Float64Builder:
+		fb.Append(rng.Float64())
+	case *array.StringBuilder:
+		fb.Append(strings.Repeat("é", int(v%5)))
+	case *array.BinaryBuilder:
+		fb.Append(make([]byte, 1+v%9)) // Arrow prints no bytes at all as null
+	case *array.Date32Builder:
+		fb.Append(arrow.Date32(v))
+	case *array.TimestampBuilder:
+		fb.Append(arrow.Timestamp(v))
+	default:
+		panic(fmt.Sprintf("%v: no builder %T", f, fb))
+	}
 }
 
 // fromRecord is a batch over the buffers of an Arrow record.
@@ -85,10 +100,19 @@ func fromRecord(s *Schema, rec arrow.Record) *Batch {
 		if c.Nulls = data.NullN(); c.Nulls > 0 {
 			c.Validity = bufs[0].Bytes()
 		}
+		t := s.Fields[i].Type
+		if t.Kind == List {
+			bufs = append(bufs[:2:2], data.Children()[0].Buffers()[1:]...)
+			if t.Items().Variable() {
+				if c.ItemOffsets = make([]byte, 4); bufs[2] != nil && bufs[2].Len() > 0 {
+					c.ItemOffsets = bufs[2].Bytes()
+				}
+			}
+		}
 		if buf := bufs[len(bufs)-1]; buf != nil {
 			c.Values = buf.Bytes()
 		}
-		if s.Fields[i].Type.Variable() {
+		if t.Variable() || t.Kind == List {
 			if c.Offsets = make([]byte, 4); b.Rows > 0 {
 				c.Offsets = bufs[1].Bytes()
 			}

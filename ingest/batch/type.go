@@ -28,6 +28,7 @@ const (
 	Binary
 	Date32
 	Timestamp
+	List
 )
 
 // Unit is the resolution of a timestamp.
@@ -61,7 +62,8 @@ func (u Unit) String() string { return [...]string{"s", "ms", "us", "ns"}[u&3] }
 // Type is a column type. It is comparable; timestamps are UTC.
 type Type struct {
 	Kind Kind
-	Unit Unit // of a Timestamp; zero otherwise
+	Unit Unit // of a Timestamp, or of the items of a list of them; zero otherwise
+	Item Kind // of a List: the kind of its items, which are never null and no lists; Invalid otherwise
 }
 
 // TimestampOf is the timestamp type of a unit.
@@ -72,14 +74,19 @@ var kindNames = [...]string{
 	Int8: "int8", Int16: "int16", Int32: "int32", Int64: "int64",
 	Uint8: "uint8", Uint16: "uint16", Uint32: "uint32", Uint64: "uint64",
 	Float32: "float32", Float64: "float64", String: "string", Binary: "binary", Date32: "date32", Timestamp: "timestamp",
+	List: "list",
 }
 
-// String is the name used in pipelines, for example "float64" or "timestamp[ms]".
+// String is the name used in pipelines, for example "float64", "timestamp[ms]" or "list<string>".
 func (t Type) String() string {
-	if t.Kind == Timestamp {
+	switch t.Kind {
+	case Timestamp:
 		return "timestamp[" + t.Unit.String() + "]"
+	case List:
+		return "list<" + t.Items().String() + ">"
+	default:
+		return t.Kind.String()
 	}
-	return t.Kind.String()
 }
 
 // String is the name of the kind without its unit.
@@ -90,7 +97,7 @@ func (k Kind) String() string {
 	return kindNames[k]
 }
 
-// TypeNames lists every type a pipeline can name, in the order the documentation gives them.
+// TypeNames lists every type a pipeline can name, in the order the documentation gives them, but for the lists of them.
 func TypeNames() []string {
 	names := make([]string, 0, len(kindNames)+3)
 	for k := Bool; k < Timestamp; k++ {
@@ -106,6 +113,10 @@ func TypeNames() []string {
 func ParseType(s string) (t Type, nullable bool, err error) {
 	name := strings.TrimSuffix(s, "?")
 	nullable = name != s
+	if item, ok := strings.CutPrefix(name, "list<"); ok && strings.HasSuffix(item, ">") {
+		t, err := parseList(strings.TrimSuffix(item, ">"))
+		return t, nullable, err
+	}
 	for k := Bool; k < Timestamp; k++ {
 		if name == kindNames[k] {
 			return Type{Kind: k}, nullable, nil
@@ -116,11 +127,11 @@ func ParseType(s string) (t Type, nullable bool, err error) {
 			return t, nullable, nil
 		}
 	}
-	return Type{}, false, fmt.Errorf("unknown type %q: use one of %s, each with ? if it may be null",
+	return Type{}, false, fmt.Errorf("unknown type %q: use one of %s, or list<one of them>, each with ? if it may be null",
 		s, strings.Join(TypeNames(), " "))
 }
 
-// Width is the size of one value in bytes, or 0 where values have no fixed number of bytes (bool, string, binary).
+// Width is the size of one value in bytes, or 0 where values have no fixed number of bytes (bool, string, binary, lists).
 func (t Type) Width() int {
 	switch t.Kind {
 	case Int8, Uint8:
@@ -136,7 +147,7 @@ func (t Type) Width() int {
 	}
 }
 
-// Variable tells whether values have offsets and a data buffer.
+// Variable tells whether values are strings or binary: bytes behind one level of offsets.
 func (t Type) Variable() bool { return t.Kind == String || t.Kind == Binary }
 
 // Integer tells whether the type is a signed or unsigned integer.
@@ -184,6 +195,8 @@ func (t Type) Arrow() arrow.DataType {
 		return arrow.FixedWidthTypes.Date32
 	case Timestamp:
 		return &arrow.TimestampType{Unit: [...]arrow.TimeUnit{arrow.Second, arrow.Millisecond, arrow.Microsecond, arrow.Nanosecond}[t.Unit&3], TimeZone: "UTC"}
+	case List:
+		return arrow.ListOfNonNullable(t.Items().Arrow())
 	default:
 		panic("batch: Arrow type of " + t.String())
 	}

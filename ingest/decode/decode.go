@@ -11,6 +11,9 @@ import (
 // DefaultMaxRecord is the size limit of a record value where Options has none: 1 MiB, the default limit of a broker.
 const DefaultMaxRecord = 1 << 20
 
+// DefaultMaxItems is the limit of the items of one list where Options has none.
+const DefaultMaxItems = 64 << 10
+
 // limitRecord bounds what MaxRecord may be: offsets into string data are 32 bits wide.
 const limitRecord = 1 << 28
 
@@ -19,6 +22,8 @@ type Options struct {
 	// MaxRecord is the largest record value taken, in bytes; a larger one is rejected as too_large. 0 is
 	// DefaultMaxRecord.
 	MaxRecord int
+	// MaxItems is the most items of a list; a record with more in one is rejected as too_large. 0 is DefaultMaxItems.
+	MaxItems int
 	// MaxRows is the most records one Decode takes. 0 leaves it to the size of the arena.
 	MaxRows int
 }
@@ -28,14 +33,17 @@ func Formats() []string { return []string{"json"} }
 
 // New makes the decoder of a format for the declared columns. The decoder is for one goroutine.
 func New(name string, cols schema.Columns, opts Options) (ingest.Decoder, error) {
-	if opts.MaxRecord < 0 || opts.MaxRows < 0 {
-		return nil, fmt.Errorf("decoder limits must not be negative: max record %d, max rows %d", opts.MaxRecord, opts.MaxRows)
+	if opts.MaxRecord < 0 || opts.MaxRows < 0 || opts.MaxItems < 0 {
+		return nil, fmt.Errorf("decoder limits must not be negative: max record %d, max rows %d, max items %d", opts.MaxRecord, opts.MaxRows, opts.MaxItems)
 	}
 	if opts.MaxRecord > limitRecord {
 		return nil, fmt.Errorf("max record %d is over the limit of %d bytes", opts.MaxRecord, limitRecord)
 	}
 	if opts.MaxRecord == 0 {
 		opts.MaxRecord = DefaultMaxRecord
+	}
+	if opts.MaxItems == 0 {
+		opts.MaxItems = DefaultMaxItems
 	}
 	if err := cols.Validate(); err != nil {
 		return nil, fmt.Errorf("check columns: %w", err)
@@ -46,7 +54,7 @@ func New(name string, cols schema.Columns, opts Options) (ingest.Decoder, error)
 	var err error
 	switch name {
 	case "json":
-		d.format, err = newJSON(cols, &d.w)
+		d.format, err = newJSON(cols, &d.w, opts.MaxItems)
 	default:
 		return nil, fmt.Errorf("unknown format %q: use one of %v", name, Formats())
 	}

@@ -133,6 +133,15 @@ func randomRecords(rng *rand.Rand, n int) []batch.Record {
 			records[i].Value = fmt.Appendf(nil, `{"n":%d,"a":%q,"b":"\u00e9%s","f":%d.25,"ok":%t}`, i, text(size), text(size), i, i&1 == 0)
 		}
 		records[i].Key = []byte(text(20))
+		if rng.IntN(2) == 0 {
+			continue
+		}
+		var nums, texts, bools []string
+		for range rng.IntN(size) {
+			nums, texts, bools = append(nums, fmt.Sprint(rng.IntN(1000))), append(texts, fmt.Sprintf("%q", text(9))), append(bools, fmt.Sprint(rng.IntN(2) == 0))
+		}
+		records[i].Value = fmt.Appendf(bytes.TrimSuffix(records[i].Value, []byte("}")), `,"l":[%s],"ls":[%s],"lb":[%s]}`,
+			strings.Join(nums, ","), strings.Join(texts, ", "), strings.Join(bools, ","))
 	}
 	return records
 }
@@ -140,6 +149,7 @@ func randomRecords(rng *rand.Rand, n int) []batch.Record {
 var randomColumns = func() schema.Columns {
 	cols := schema.Columns{
 		value("n", "int64"), value("a", "string"), value("b", "string?"), value("b2", "string?", "b"), value("f", "float64?"), value("ok", "bool?"), value("key", "string"),
+		value("l", "list<float64>?"), value("ls", "list<string>?"), value("lb", "list<bool>?", "lb"), value("l2", "list<int32>?", "l"),
 	}
 	cols[6].From = schema.FromKey
 	return cols
@@ -223,13 +233,14 @@ func TestSlotSize(t *testing.T) {
 func TestNoAllocs(t *testing.T) {
 	cols := append(schema.Columns{
 		value("x", "binary?"), value("p", "float64?", "p", "q"), value("day", "date32?"), value("g", "float32?"), value("b", "bool?"),
+		value("l", "list<float64>?"), value("ls", "list<string>?"), value("lb", "list<bool>?"),
 	}, sensorColumns...)
 	cols = append(cols, metaColumns("?")[1:]...)
 	records := sensorRecords(500)
 	for i := range records {
 		if i%3 == 0 {
 			records[i].Value = append(bytes.TrimSuffix(records[i].Value, []byte("}")),
-				`,"x":"\u0061GVsbG8=","p":{"q":1.2345678901234567890123e-3,"r":["\u00e9"]},"day":"2024-01-01","g":0.1,"b":true,"\u0070q":"h\u00e9"}`...)
+				`,"x":"\u0061GVsbG8=","p":{"q":1.2345678901234567890123e-3,"r":["\u00e9"]},"day":"2024-01-01","g":0.1,"b":true,"\u0070q":"h\u00e9","l":[1.5,2,3],"ls":["a","\u00e9"],"lb":[true,false]}`...)
 		}
 		records[i].Key = []byte("key")
 		records[i].Headers = []batch.Header{{Key: "trace", Value: []byte("v")}}

@@ -13,6 +13,7 @@ const maxDepth = 64
 // jsonFormat decodes one JSON object per record. It walks the text once, guided by the tree of the columns' paths.
 type jsonFormat struct {
 	w     *writer
+	limit int // items of a list
 	root  node
 	leafs []*leaf
 	// set has the bit of every leaf that the current record has a value for; all is the same for all leaves.
@@ -40,6 +41,8 @@ type leaf struct {
 	path  string
 	also  *leaf // another column of the same path
 
+	items *leaf // of a list
+
 	epoch  batch.Unit
 	minute minuteCache
 	// nullIn is the record that last had a null here, and nullAt where.
@@ -60,10 +63,11 @@ const (
 	opBinary
 	opDate
 	opTimestamp
+	opList
 )
 
-func newJSON(cols schema.Columns, w *writer) (*jsonFormat, error) {
-	j := &jsonFormat{w: w, root: node{children: map[string]*node{}}}
+func newJSON(cols schema.Columns, w *writer, maxItems int) (*jsonFormat, error) {
+	j := &jsonFormat{w: w, limit: maxItems, root: node{children: map[string]*node{}}}
 	for i := range cols {
 		if cols[i].From == schema.FromValue {
 			if err := j.root.add(&cols[i], &w.cols[i]); err != nil {
@@ -76,6 +80,11 @@ func newJSON(cols schema.Columns, w *writer) (*jsonFormat, error) {
 	j.all = make([]uint64, len(j.set))
 	for i := range j.leafs {
 		j.all[i/64] |= 1 << (i % 64)
+	}
+	for _, l := range j.leafs {
+		if l.items != nil {
+			l.items.index = l.index // to be marked as set is right: only a list that is whole ends the record well
+		}
 	}
 	return j, nil
 }

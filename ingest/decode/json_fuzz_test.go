@@ -16,6 +16,8 @@ var fuzzColumns = schema.Columns{
 	epoch(batch.Microsecond, value("t2", "timestamp[us]?", "t")),
 	value("d", "date32?", "p", "d"), value("x", "binary?", "p", "q", "x"), value("y", "bool?", "p", "q", "y"), value("z", "uint16?", "p", "z"),
 	value("w", "uint32?"),
+	value("l", "list<float64>?"), value("l2", "list<float32>?", "l"), value("ls", "list<string>?"), value("lx", "list<binary>?", "p", "lx"),
+	value("lb", "list<bool>?"), value("lt", "list<timestamp[us]>?"), value("li", "list<int16>?"), value("ls2", "list<string>?", "ls"),
 }
 
 // FuzzJSON compares the decoder with an oracle made of encoding/json, math/big and time. Two records are decoded in
@@ -61,6 +63,9 @@ func checkVerdict(t testing.TB, data []byte, want verdict, row []any, reject *ba
 }
 
 var jsonSeeds = []string{
+	`{"i":1,"l":[1.5, -0.0 ,2e300],"ls":["a","","\u00e9"]}`, `{"i":1,"l":[],"lb":[true,false , true],"li":[1,-32768]}`, `{"i":1,"l":[1,null]}`,
+	`{"i":1,"l":[1,],"ls":[[]]}`, `{"i":1,"ls":["a" "b"]}`, `{"i":1,"ls":["a"`, `{"i":1,"lt":["2024-02-29T12:34:56Z",1700000000123]}`, `{"i":1,"p":{"lx":["aGVsbG8=",""]}}`,
+	`{"i":1,"l":[1,"x"],"l":[2]}`, `{"i":1,"l":7}`, `{"i":1,"ls":[ ],"ls":null}`, `{"i":1,"ls":["a","b","c","d","e","f","g"],"l":[1,2,3,4,5,6,7,8,9,10,11,12]}`,
 	`{}`, `{"i":1}`, ` { "i" : -1 , "a" : 127 } `, `{"i":9223372036854775807,"u":18446744073709551615}`,
 	`{"i":1e3,"a":1.0,"b":-32768,"c":2147483648,"v":256,"w":4294967295}`, `{"i":1.5}`, `{"i":-0,"u":-0,"f":-0.0}`,
 	`{"i":1,"f":0.1,"g":0.1}`, `{"i":1,"f":1.7976931348623157e308}`, `{"i":1,"f":1e400}`, `{"i":1,"g":3.5e38}`, `{"i":1,"f":5e-324,"g":1e-45}`,

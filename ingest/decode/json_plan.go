@@ -33,6 +33,9 @@ func (n *node) add(sc *schema.Column, c *column) error {
 		return belowScalar(n.anyColumn(), sc.Name, n.path)
 	}
 	l := &leaf{col: c, op: opOf(c.Type), path: n.path, epoch: sc.Epoch, also: n.leaf, minute: newMinuteCache()}
+	if c.items != nil {
+		l.items = &leaf{col: c.items, op: opOf(c.items.Type), path: n.path + "[]", epoch: sc.Epoch, minute: newMinuteCache()}
+	}
 	n.leaf = l
 	return nil
 }
@@ -78,6 +81,8 @@ func opOf(t batch.Type) op {
 		return opDate
 	case t.Kind == batch.Timestamp:
 		return opTimestamp
+	case t.Kind == batch.List:
+		return opList
 	case t.Unsigned():
 		return opUint
 	default:

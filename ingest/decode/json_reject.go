@@ -138,6 +138,8 @@ func (o op) takes() string {
 		return "a string YYYY-MM-DD or a number of days"
 	case opTimestamp:
 		return "a string by RFC 3339 or a number"
+	case opList:
+		return "an array"
 	default:
 		return "a number"
 	}

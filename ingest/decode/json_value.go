@@ -57,6 +57,8 @@ func (j *jsonFormat) value(l *leaf, data []byte, p int) int {
 		default:
 			return j.wrongType(l, data, p)
 		}
+	case opList:
+		p = j.list(l, data, p)
 	}
 	if p >= 0 {
 		j.set[l.index>>6] |= 1 << (l.index & 63)

@@ -97,7 +97,7 @@ func checkBatch(t testing.TB, b *batch.Batch) {
 		}
 		for k := range b.Rows {
 			// What is below a null is 0, so that equal rows are equal bytes.
-			if !c.Valid(k) && (f.Type.Kind == batch.Bool && c.Bit(k) ||
+			if !c.Valid(k) && f.Type.Kind != batch.List && (f.Type.Kind == batch.Bool && c.Bit(k) ||
 				strings.Trim(string(c.Values[k*f.Type.Width():(k+1)*f.Type.Width()]), "\x00") != "") {
 				t.Fatalf("%v: row %d is null and not 0", f, k)
 			}
@@ -116,6 +116,19 @@ func checkBatch(t testing.TB, b *batch.Batch) {
 					t.Fatalf("%v: %q", f, c.Bytes(k))
 				}
 			}
+		case f.Type.Kind == batch.List:
+			off := batch.As[int32](c.Offsets)
+			if len(off) != b.Rows+1 || off[0] != 0 {
+				t.Fatalf("%v: offsets %v", f, off)
+			}
+			for k := range b.Rows {
+				if off[k] > off[k+1] || !c.Valid(k) && off[k] != off[k+1] {
+					t.Fatalf("%v: offsets %v", f, off)
+				}
+			}
+			items := batch.Batch{Schema: &batch.Schema{Fields: []batch.Field{{Name: f.Name, Type: f.Type.Items()}}}, Rows: c.ItemCount(b.Rows), Cols: []batch.Column{c.Items()}}
+			items.Records, items.Origin = make([]batch.Record, items.Rows), make([]int32, items.Rows)
+			checkBatch(t, &items)
 		case f.Type.Kind == batch.Bool:
 			if len(c.Values) != batch.BitmapLen(b.Rows) {
 				t.Fatalf("%v: %d bytes of %d rows", f, len(c.Values), b.Rows)
@@ -171,9 +184,25 @@ func rowOf(b *batch.Batch, i int) []any {
 			row[k] = uint64(batch.As[uint32](c.Values)[i])
 		case batch.Uint64:
 			row[k] = batch.As[uint64](c.Values)[i]
+		case batch.List:
+			items := batch.Batch{Schema: &batch.Schema{Fields: []batch.Field{{Type: t.Items()}}}, Cols: []batch.Column{c.Items()}}
+			var list []any
+			for lo, hi := c.Range(i); lo < hi; lo++ {
+				list = append(list, rowOf(&items, lo)[0])
+			}
+			row[k] = listText(list)
 		}
 	}
 	return row
+}
+
+// listText is a list as something that can be compared.
+func listText(items []any) string {
+	var text strings.Builder
+	for _, v := range items {
+		fmt.Fprintf(&text, "%T %#v, ", v, v)
+	}
+	return text.String()
 }
 
 func sameRow(a, b []any) bool {
@@ -309,6 +338,23 @@ func oracleValue(c schema.Column, x any) (any, batch.Reason) {
 		if t.Kind == batch.Bool {
 			return x, ""
 		}
+	case []any:
+		if t.Kind != batch.List {
+			break
+		}
+		c.Type = t.Items()
+		var list []any
+		for _, item := range x {
+			if item == nil {
+				return nil, batch.ReasonMissing
+			}
+			v, reason := oracleValue(c, item)
+			if reason != "" {
+				return nil, reason
+			}
+			list = append(list, v)
+		}
+		return listText(list), ""
 	case string:
 		switch t.Kind {
 		case batch.String:

@@ -6,12 +6,16 @@ import (
 )
 
 // textPerRow is the string bytes per row and column that slots are sized for, and what a decoder expects of a column
-// before it has seen any value.
-const textPerRow = 32
+// before it has seen any value. itemsPerRow is the same for the items of a list; strings in it are taken for short.
+const (
+	textPerRow  = 32
+	itemsPerRow = 16
+	textPerItem = 8
+)
 
-// SlotSize is the bytes of arena that hold a batch of the given rows with strings of up to 32 bytes on average, and
-// in any case a single record of maxRecord bytes. 0 for maxRecord is DefaultMaxRecord. Longer strings only make
-// batches shorter.
+// SlotSize is the bytes of arena that hold a batch of the given rows with strings of up to 32 bytes and lists of up to
+// 16 items on average, and in any case the strings of a single record of maxRecord bytes. 0 for maxRecord is
+// DefaultMaxRecord. Longer strings and lists only make batches shorter.
 func SlotSize(cols schema.Columns, rows, maxRecord int) int {
 	if maxRecord <= 0 {
 		maxRecord = DefaultMaxRecord
@@ -20,8 +24,14 @@ func SlotSize(cols schema.Columns, rows, maxRecord int) int {
 	size, texts := 0, 0
 	for i := range cols {
 		size += fixedSize(cols[i].Field, rows)
-		if cols[i].Type.Variable() {
+		switch t := cols[i].Type; {
+		case t.Variable():
 			texts++
+		case t.Kind == batch.List:
+			size += textSize(rows, itemBytesPerRow(t.Items())) + batch.Align
+			if t.Items().Variable() {
+				size += textSize(rows, itemsPerRow*textPerItem<<perRowShift) + batch.Align
+			}
 		}
 	}
 	if texts == 0 {
@@ -38,7 +48,7 @@ func fixedSize(f batch.Field, rows int) int {
 		size += aligned(batch.BitmapLen(rows))
 	}
 	switch {
-	case f.Type.Variable():
+	case f.Type.Variable(), f.Type.Kind == batch.List:
 		size += aligned(4 * (rows + 1))
 	case f.Type.Kind == batch.Bool:
 		size += aligned(batch.BitmapLen(rows))
@@ -46,6 +56,19 @@ func fixedSize(f batch.Field, rows int) int {
 		size += aligned(f.Type.Width() * rows)
 	}
 	return size
+}
+
+// itemBytesPerRow is what the items of a list take per row before any was seen, with perRowShift fraction bits: their
+// values, or the offsets of those that are strings.
+func itemBytesPerRow(t batch.Type) int {
+	switch {
+	case t.Kind == batch.Bool:
+		return itemsPerRow << perRowShift / 8
+	case t.Variable():
+		return itemsPerRow * 4 << perRowShift
+	default:
+		return itemsPerRow * t.Width() << perRowShift
+	}
 }
 
 // perRowShift is the fraction bits of estimates of string bytes per row.

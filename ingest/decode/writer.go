@@ -19,8 +19,9 @@ import (
 type writer struct {
 	schema *batch.Schema
 	cols   []column
-	texts  []*column // those of cols with strings
-	row    int
+	texts  []*column // those with strings: of cols, and of the items of its lists
+	lists  []*column // those of cols that are lists
+	row    int       // the row being written; while a list is read, the item
 
 	alone  bool   // one record shares the region
 	region []byte // what is left of it
@@ -43,7 +44,11 @@ type column struct {
 	bits     []byte
 	offsets  []int32
 	text     []byte // the region of strings
-	perRow   int    // estimate of string bytes per row, with perRowShift fraction bits
+	perRow   int    // estimate of string bytes per row, with perRowShift fraction bits; of a list, of bytes for its items
+
+	items  *column // of a list: its items, one after the other, as if each were a row
+	isItem bool    // these are items
+	room   int     // items: how many the buffers hold
 }
 
 func (w *writer) init(cols schema.Columns) {
@@ -52,8 +57,11 @@ func (w *writer) init(cols schema.Columns) {
 	for i := range cols {
 		c := &w.cols[i]
 		c.Field, c.index, c.perRow = cols[i].Field, i, textPerRow<<perRowShift
-		if c.Type.Variable() {
+		switch {
+		case c.Type.Variable():
 			w.texts = append(w.texts, c)
+		case c.Type.Kind == batch.List:
+			w.addList(c)
 		}
 	}
 	w.nulls = make([]*column, 0, len(cols))
@@ -62,7 +70,7 @@ func (w *writer) init(cols schema.Columns) {
 // layout takes buffers for up to n records from the arena and returns for how many there was room. Where that is not
 // even two it takes nothing: the next record is to be laid out alone.
 func (w *writer) layout(a *batch.Arena, n int) int {
-	spare := len(w.texts) * batch.Align
+	spare := (len(w.texts) + len(w.lists)) * batch.Align
 	for n > 1 {
 		need := w.size(n) + spare
 		if need <= a.Free() {
@@ -80,9 +88,15 @@ func (w *writer) layout(a *batch.Arena, n int) int {
 	for _, c := range w.texts {
 		total += c.perRow
 	}
+	for _, c := range w.lists {
+		total += c.perRow
+	}
 	free := int64(a.Free() - spare)
 	for _, c := range w.texts {
 		c.text = a.Alloc(int(min(free*int64(c.perRow)/int64(total), math.MaxInt32)))
+	}
+	for _, c := range w.lists {
+		c.items.view(a.Alloc(int(min(free*int64(c.perRow)/int64(total), math.MaxInt32))))
 	}
 	return n
 }
@@ -95,6 +109,7 @@ func (w *writer) layoutAlone(a *batch.Arena, need int) {
 	for _, c := range w.texts {
 		c.text = w.region[:0]
 	}
+	w.listsAlone(a)
 }
 
 // size is the arena bytes that n rows are expected to take.
@@ -103,8 +118,11 @@ func (w *writer) size(n int) int {
 	for i := range w.cols {
 		c := &w.cols[i]
 		size += fixedSize(c.Field, n)
-		if c.Type.Variable() {
+		if c.Type.Variable() || c.items != nil {
 			size += textSize(n, c.perRow)
+		}
+		if c.items != nil && c.items.Type.Variable() {
+			size += textSize(n, c.items.perRow)
 		}
 	}
 	return size
@@ -121,10 +139,14 @@ func (w *writer) fixed(a *batch.Arena, n int) {
 			batch.FillBits(c.validity, n)
 		}
 		switch width := c.Type.Width(); {
-		case c.Type.Variable():
+		case c.Type.Variable(), c.items != nil:
 			c.values = a.AllocOrHeap(4 * (n + 1))
 			c.offsets = batch.As[int32](c.values)
 			c.offsets[0] = 0
+			if c.items != nil {
+				c.items.view(nil)
+				c.items.text = nil
+			}
 		case c.Type.Kind == batch.Bool:
 			c.values = a.AllocOrHeap(batch.BitmapLen(n))
 			c.bits = c.values
@@ -148,7 +170,7 @@ func (w *writer) fixed(a *batch.Arena, n int) {
 // open returns the region of a text column and where in it the value of the current row starts. A value written
 // before for the same row is overwritten.
 func (w *writer) open(c *column) (dst []byte, at int) {
-	if w.alone {
+	if w.alone && !c.isItem {
 		c.text = w.region
 	}
 	return c.text, int(c.offsets[w.row])
@@ -157,7 +179,7 @@ func (w *writer) open(c *column) (dst []byte, at int) {
 // close ends the value of the current row at an index into the region.
 func (w *writer) close(c *column, end int) {
 	c.offsets[w.row+1] = int32(end)
-	if w.alone {
+	if w.alone && !c.isItem {
 		w.region = w.region[end:]
 	}
 }
@@ -188,7 +210,7 @@ func (w *writer) setNull(c *column) {
 	batch.ClearBit(c.validity, w.row)
 	c.nulls++
 	switch {
-	case c.Type.Variable():
+	case c.Type.Variable(), c.items != nil:
 		c.offsets[w.row+1] = c.offsets[w.row]
 	case c.Type.Kind == batch.Bool:
 		batch.ClearBit(c.bits, w.row)
@@ -228,6 +250,9 @@ func (w *writer) finish(b *batch.Batch) {
 			if n > 0 && !w.alone {
 				c.learn(used, n)
 			}
+		case c.items != nil:
+			out.Offsets = c.values[:4*(n+1)]
+			w.finishList(c, out, n)
 		case c.Type.Kind == batch.Bool:
 			out.Values = trimBits(c.bits, n)
 		default:

@@ -85,6 +85,10 @@ func New(fn string, arg *batch.Field) (*Aggregate, error) {
 			}
 		}
 	}
+	if arg != nil && arg.Type.Kind == batch.List {
+		return nil, fmt.Errorf("%s of %s: a list, %s, has many values: take one in a map step, such as %s[0], len(%s) or max(%s), or make a row of each with an operator",
+			fn, arg.Name, arg.Type, arg.Name, arg.Name, arg.Name)
+	}
 	var a *Aggregate
 	switch fn {
 	case "count":

@@ -24,6 +24,8 @@ func castable(from, to batch.Type) bool {
 	switch {
 	case from == to:
 		return true
+	case from.Kind == batch.List, to.Kind == batch.List:
+		return false
 	case to.Kind == batch.String:
 		return true
 	case from.Kind == batch.String:

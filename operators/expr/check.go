@@ -48,7 +48,8 @@ func position(n ast.Node) int {
 // snippet is a node's text for the messages of rows that fail.
 func snippet(n ast.Node) string { return clip(n.String(), 80) }
 
-func (c *checker) check(n ast.Node) node {
+// checkAny is the node of an expression, or a list column.
+func (c *checker) checkAny(n ast.Node) node {
 	if c.err != nil {
 		return nil
 	}
@@ -106,7 +107,7 @@ func (c *checker) check(n ast.Node) node {
 	case *ast.SequenceNode:
 		return c.fail(n, "write one expression", "; is not supported")
 	case *ast.PredicateNode, *ast.PointerNode:
-		return c.fail(n, "", "functions over lists are not supported")
+		return c.fail(n, "", "functions over lists with a condition are not supported")
 	default:
 		return c.fail(n, "", "%T is not supported", n)
 	}
@@ -141,6 +142,9 @@ func (c *checker) unknownColumn(n ast.Node, name string) node {
 
 // member is a column whose name has dots, or with $env["name"] any name.
 func (c *checker) member(n *ast.MemberNode) node {
+	if _, ok := n.Property.(*ast.StringNode); !ok {
+		return c.indexed(n)
+	}
 	name, base := "", ast.Node(n)
 	for {
 		m, ok := base.(*ast.MemberNode)
@@ -149,7 +153,7 @@ func (c *checker) member(n *ast.MemberNode) node {
 		}
 		p, ok := m.Property.(*ast.StringNode)
 		if !ok {
-			return c.fail(m, "columns have one value per row", "x[…] is not supported")
+			return c.fail(m, "columns have no fields", "fields of x[…] are not supported")
 		}
 		if m.Optional {
 			return c.fail(m, "a missing value is null; use ?? for another", "?. is not supported")

@@ -19,9 +19,15 @@ func (c *checker) binary(n *ast.BinaryNode) node {
 	case "^":
 		return c.fail(n, "use ** for a power", "^ is not supported")
 	}
-	l, r := c.check(n.Left), c.check(n.Right)
+	l, r := c.checkAny(n.Left), c.checkAny(n.Right)
 	if c.err != nil {
 		return nil
+	}
+	// A list can be compared with nil, and there is nothing else to do with it here.
+	for i, x := range [...]node{l, r} {
+		if other := [...]node{r, l}[i]; x.info().t.Kind == batch.List && !(isNullLiteral(other) && (n.Operator == "==" || n.Operator == "!=")) {
+			return c.failList([...]ast.Node{n.Left, n.Right}[i], x)
+		}
 	}
 	switch n.Operator {
 	case "&&", "and", "||", "or":
@@ -259,8 +265,17 @@ func (c *checker) membership(n *ast.BinaryNode) node {
 		return nil
 	}
 	list, ok := n.Right.(*ast.ArrayNode)
+	if _, column := n.Right.(*ast.IdentifierNode); column || !ok && isMember(n.Right) {
+		right := c.checkAny(n.Right)
+		if c.err != nil {
+			return nil
+		}
+		if l, ok := listArg(right); ok {
+			return c.inList(n, x, l, right.info().null)
+		}
+	}
 	if !ok {
-		return c.fail(n.Right, "use contains for a piece of a string", "in needs a list of literals: x in [1, 2]")
+		return c.fail(n.Right, "use contains for a piece of a string", "in needs a list of literals, x in [1, 2], or a list column")
 	}
 	t := wide(x.info().t)
 	if t.Kind == batch.Invalid || t.Kind == batch.Bool || t.Kind == duration {

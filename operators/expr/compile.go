@@ -95,6 +95,8 @@ func CompileCast(column int, to batch.Type, nullable bool, in *batch.Schema) (*P
 
 func castHint(from, to batch.Type) string {
 	switch {
+	case from.Kind == batch.List || to.Kind == batch.List:
+		return "a list stays what it is; an operator can make another one"
 	case to.Kind == batch.Bool && from.Numeric():
 		return "write the condition in a map step, for example x != 0"
 	case from.Float() && (to.Kind == batch.Timestamp || to.Kind == batch.Date32):
@@ -121,7 +123,7 @@ func (c *checker) compile() node {
 		c.err = c.syntaxError(err)
 		return nil
 	}
-	root := c.check(tree)
+	root := c.checkAny(tree) // a list column can be renamed by a map
 	if c.err == nil && reprOf(root.info().t) == reprNone {
 		c.fail(tree, "give it one, for example int(nil) or string(nil)", "nil has no type here")
 	}

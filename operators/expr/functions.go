@@ -73,12 +73,14 @@ func functions() []function {
 		fn("log(x)", "the natural logarithm; -Inf at zero, NaN below", 1, 1, ofFloat(math.Log)),
 		fn("log10(x)", "the decimal logarithm", 1, 1, ofFloat(math.Log10)),
 		fn("pow(x, y)", "x to the power of y, as x ** y", 2, 2, checkPow),
-		fn("min(a, b, …)", "the smallest; null if any is null", 2, -1, checkExtreme),
-		fn("max(a, b, …)", "the largest; null if any is null", 2, -1, checkExtreme),
+		fn("min(a, b, …)", "the smallest; null if any is null; of one list, its smallest item", 1, -1, checkExtreme),
+		fn("max(a, b, …)", "the largest; null if any is null; of one list, its largest item", 1, -1, checkExtreme),
+		fn("sum(xs)", "the sum of a list, 0 of an empty one; fails the row on integer overflow", 1, 1, checkFold),
+		fn("avg(xs)", "the mean of a list; null of an empty one", 1, 1, checkFold),
 		fn("isFinite(x)", "neither infinite nor NaN", 1, 1, predicate(func(v float64) bool { return v-v == 0 })),
 		fn("isNaN(x)", "not a number, such as 0 / 0", 1, 1, predicate(func(v float64) bool { return v != v })),
 
-		fn("len(s)", "characters of a string, bytes of a binary value", 1, 1, checkLen),
+		fn("len(s)", "characters of a string, bytes of a binary value, items of a list", 1, 1, checkLen),
 		fn("lower(s)", "in lower case", 1, 1, ofText(appendLower)),
 		fn("upper(s)", "in upper case", 1, 1, ofText(appendUpper)),
 		fn("trim(s)", "without white space at both ends", 1, 1, ofText(appendTrimmed)),
@@ -147,7 +149,7 @@ func (c *checker) call(at ast.Node, name string, where []ast.Node) node {
 	if f == nil {
 		hint := otherNames[strings.ToLower(name)]
 		if _, ok := listFunctions[name]; ok {
-			hint = "columns have one value per row, there are no lists"
+			hint = "of a list there are len, sum, avg, min, max, x in xs and xs[i]"
 		}
 		if hint == "" {
 			list := functions()
@@ -164,7 +166,11 @@ func (c *checker) call(at ast.Node, name string, where []ast.Node) node {
 	}
 	k := call{at: at, name: name, where: where, args: make([]node, len(where))}
 	for i, a := range where {
-		k.args[i] = c.check(a)
+		if takesList(name) {
+			k.args[i] = c.checkAny(a)
+		} else {
+			k.args[i] = c.check(a)
+		}
 		if c.err != nil {
 			return nil
 		}
@@ -272,6 +278,9 @@ func checkPow(c *checker, k call) node {
 }
 
 func checkExtreme(c *checker, k call) node {
+	if len(k.args) == 1 {
+		return checkFold(c, k)
+	}
 	meet := k.args[0]
 	for i, a := range k.args {
 		if t := a.info().t; !t.Numeric() && t.Kind != batch.Timestamp && t.Kind != batch.Date32 {
@@ -309,9 +318,12 @@ func predicate(f func(float64) bool) func(c *checker, k call) node {
 }
 
 func checkLen(c *checker, k call) node {
+	if l, ok := listArg(k.args[0]); ok {
+		return &listLen{shape: shape{t: intType, null: k.null()}, list: l}
+	}
 	t := k.args[0].info().t
 	if !t.Variable() {
-		return c.fail(k.where[0], "", "len needs a string, not %s", c.typeName(k.args[0]))
+		return c.fail(k.where[0], "", "len needs a string or a list, not %s", c.typeName(k.args[0]))
 	}
 	return c.fold(k.at, &textLen{shape: shape{t: intType, null: k.null()}, x: k.args[0], bytes: t.Kind == batch.Binary}, k.args[0])
 }

@@ -41,6 +41,7 @@ func (x *colNode) eval(e *Evaluator, d int) vec {
 	case x.t.Kind == batch.Bool:
 		v.bits = &e.reg(d).bits
 		v.bits.load(c.Values, e.start, e.n)
+	case x.t.Kind == batch.List:
 	case x.t.Variable():
 		v.off = batch.As[int32](c.Offsets)[e.start : e.start+e.n+1]
 		v.data = c.Values

@@ -11,6 +11,9 @@ import (
 
 // columnOf makes a column from Go values; nil is null. Integers and times may be given as int.
 func columnOf(t batch.Type, values ...any) batch.Column {
+	if t.Kind == batch.List {
+		return listColumnOf(t, values)
+	}
 	var c batch.Column
 	n := len(values)
 	validity := make([]byte, batch.BitmapLen(n))
@@ -74,6 +77,8 @@ func cell(t batch.Type, c *batch.Column, i int) string {
 	switch {
 	case !c.Valid(i):
 		return "null"
+	case t.Kind == batch.List:
+		return string(batch.AppendCellJSON(nil, t, c, i))
 	case t.Kind == batch.Bool:
 		return strconv.FormatBool(c.Bit(i))
 	case t.Kind == batch.Binary:
@@ -84,6 +89,27 @@ func cell(t batch.Type, c *batch.Column, i int) string {
 	b := batch.Batch{Rows: i + 1, Cols: []batch.Column{*c}}
 	v := (&colNode{shape: shape{t: t}}).eval(&Evaluator{b: &b, start: i / chunk * chunk, n: i%chunk + 1}, 0)
 	return string(appendNum(nil, t, v.num[i%chunk]))
+}
+
+// listColumnOf is columnOf for lists, each a []any or nil.
+func listColumnOf(t batch.Type, lists []any) batch.Column {
+	validity, off, nulls := make([]byte, batch.BitmapLen(len(lists))), []int32{0}, 0
+	var items []any
+	for i, l := range lists {
+		if l == nil {
+			nulls++
+		} else {
+			batch.SetBit(validity, i)
+			items = append(items, l.([]any)...)
+		}
+		off = append(off, int32(len(items)))
+	}
+	c := columnOf(t.Items(), items...)
+	c.ItemOffsets, c.Offsets, c.Nulls = c.Offsets, batch.Bytes(off), nulls
+	if nulls > 0 {
+		c.Validity = validity
+	}
+	return c
 }
 
 // sample is the row that EXPRESSIONS.md computes with.
@@ -111,6 +137,8 @@ func sample() *batch.Batch {
 		{"payload.temp", "float64", -1.5},
 		{"a column", "int64", 5},
 		{"ratio", "float32", 0.5},
+		{"readings", "list<float64>", []any{20.5, 21.5, 24.0}},
+		{"tags", "list<string>?", []any{"north", "roof"}},
 	} {
 		t, null := mustType(f.typ)
 		b.Schema.Fields = append(b.Schema.Fields, batch.Field{Name: f.name, Type: t, Nullable: null})

@@ -200,6 +200,7 @@ const (
 	reprUint       // uint64 in num
 	reprFloat      // float64 in num
 	reprText       // string and binary
+	reprList       // a list column, of which only the nulls are read
 )
 
 // duration is the type of a duration constant, in nanoseconds. It is no column type.
@@ -217,6 +218,8 @@ func reprOf(t batch.Type) repr {
 		return reprFloat
 	case t.Variable():
 		return reprText
+	case t.Kind == batch.List:
+		return reprList
 	default:
 		return reprNone
 	}

@@ -76,6 +76,12 @@ func (c *Config) Validate() error {
 	case len(c.Aggregate) == 0:
 		return errors.New("a window needs at least one aggregate")
 	}
+	for _, k := range c.Keys {
+		if f := c.In.Fields[k]; f.Type.Kind == batch.List {
+			return fmt.Errorf("group_by: %s is a list, %s, and a key has one value: take one in a map step, such as %s[0], or make a row of each with an operator",
+				f.Name, f.Type, f.Name)
+		}
+	}
 	return nil
 }
 

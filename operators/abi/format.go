@@ -10,6 +10,12 @@ import (
 // FormatStruct is the format string of a batch: a struct whose children are the columns.
 const FormatStruct = "+s"
 
+// FormatList is the format string of a list; the type of its items is that of its one child.
+const FormatList = "+l"
+
+// ListChild is the name that the host gives the child of a list. What a guest names it does not matter.
+const ListChild = "item"
+
 var formats = map[batch.Kind]string{
 	batch.Bool: "b",
 	batch.Int8: "c", batch.Int16: "s", batch.Int32: "i", batch.Int64: "l",
@@ -21,16 +27,19 @@ var formats = map[batch.Kind]string{
 
 const timestampUnits = "smun" // by batch.Unit
 
-// Format is the Arrow format string of a type.
+// Format is the Arrow format string of a type. That of a list does not tell of what.
 // Source: https://arrow.apache.org/docs/format/CDataInterface.html#data-type-description-format-strings.
 func Format(t batch.Type) string {
 	if t.Kind == batch.Timestamp {
 		return "ts" + timestampUnits[t.Unit&3:t.Unit&3+1] + ":UTC"
 	}
+	if t.Kind == batch.List {
+		return FormatList
+	}
 	return formats[t.Kind]
 }
 
-// ParseFormat reads a format string that a guest gave for a column.
+// ParseFormat reads a format string that a guest gave for a flat column, or for the items of a list.
 func ParseFormat(s string) (batch.Type, error) {
 	for k, f := range formats {
 		if s == f {
@@ -47,10 +56,11 @@ func ParseFormat(s string) (batch.Type, error) {
 			return batch.Type{}, fmt.Errorf("format %q: timestamps are in UTC here; leave the zone empty or write UTC", s)
 		}
 	}
-	return batch.Type{}, fmt.Errorf("format %q is not a type weir has: b c C s S i I l L f g u z tdD and tss:UTC tsm:UTC tsu:UTC tsn:UTC are", s)
+	return batch.Type{}, fmt.Errorf("format %q is not a type weir has: b c C s S i I l L f g u z tdD and tss:UTC tsm:UTC tsu:UTC tsn:UTC are, and +l of one of them", s)
 }
 
-// Buffers is the number of buffers in an array of the type: validity and values, with offsets between for strings.
+// Buffers is the number of buffers in an array of the type: validity and values, with offsets between for strings;
+// validity and offsets for a list, whose child has its own.
 func Buffers(t batch.Type) int {
 	if t.Variable() {
 		return 3

@@ -19,9 +19,15 @@ func WithRow(s *batch.Schema) *batch.Schema {
 
 // WriteSchema encodes a schema as it must lie at the address base, a multiple of 8. The root struct comes first.
 func WriteSchema(base uint32, s *batch.Schema) []byte {
-	n := len(s.Fields)
-	table := SchemaSize * (n + 1)
-	out := make([]byte, table+4*n)
+	n, lists := len(s.Fields), 0
+	for _, f := range s.Fields {
+		if f.Type.Kind == batch.List {
+			lists++
+		}
+	}
+	// The root, the columns, the items of lists; the table of the root's children, and for each list one of its own.
+	table := SchemaSize * (1 + n + lists)
+	out := make([]byte, (table+4*(n+lists)+7)&^7)
 	text := func(t string) uint32 {
 		at := base + uint32(len(out))
 		out = append(append(out, t...), 0)
@@ -36,6 +42,7 @@ func WriteSchema(base uint32, s *batch.Schema) []byte {
 	put(0, FormatStruct, "", 0)
 	binary.LittleEndian.PutUint64(out[SchemaNChildren:], uint64(n))
 	binary.LittleEndian.PutUint32(out[SchemaChildren:], base+uint32(table))
+	lists = 0
 	for i, f := range s.Fields {
 		at, flags := SchemaSize*(i+1), uint64(0)
 		if f.Nullable {
@@ -43,6 +50,14 @@ func WriteSchema(base uint32, s *batch.Schema) []byte {
 		}
 		put(at, Format(f.Type), f.Name, flags)
 		binary.LittleEndian.PutUint32(out[table+4*i:], base+uint32(at))
+		if f.Type.Kind == batch.List {
+			child, entry := SchemaSize*(1+n+lists), table+4*(n+lists)
+			put(child, Format(f.Type.Items()), ListChild, 0)
+			binary.LittleEndian.PutUint64(out[at+SchemaNChildren:], 1)
+			binary.LittleEndian.PutUint32(out[at+SchemaChildren:], base+uint32(entry))
+			binary.LittleEndian.PutUint32(out[entry:], base+uint32(child))
+			lists++
+		}
 	}
 	return out
 }
@@ -100,18 +115,53 @@ func readField(mem []byte, addr uint32) (batch.Field, error) {
 	if err != nil {
 		return batch.Field{}, fmt.Errorf("format of %q: %w", name, err)
 	}
-	t, err := ParseFormat(format)
+	t, err := readType(mem, b, format)
 	if err != nil {
 		return batch.Field{}, fmt.Errorf("%q: %w", name, err)
-	}
-	if binary.LittleEndian.Uint64(b[SchemaNChildren:]) != 0 || le32(b, SchemaDictionary) != 0 {
-		return batch.Field{}, fmt.Errorf("%q has children or a dictionary: columns are flat", name)
 	}
 	nullable := binary.LittleEndian.Uint64(b[SchemaFlags:])&FlagNullable != 0
 	if name == RowColumn && (t.Kind != batch.Int32 || nullable) {
 		return batch.Field{}, fmt.Errorf("%q must be int32 without nulls, not %s", name, t)
 	}
 	return batch.Field{Name: name, Type: t, Nullable: nullable}, nil
+}
+
+// readType reads the type of a column: flat, or a list of something flat.
+func readType(mem, b []byte, format string) (batch.Type, error) {
+	if le32(b, SchemaDictionary) != 0 {
+		return batch.Type{}, errors.New("it has a dictionary: columns have their values themselves")
+	}
+	children := binary.LittleEndian.Uint64(b[SchemaNChildren:])
+	if format != FormatList {
+		if children != 0 {
+			return batch.Type{}, fmt.Errorf("it has %d children: only a list (%s) has one, other columns are flat", children, FormatList)
+		}
+		return ParseFormat(format)
+	}
+	if children != 1 {
+		return batch.Type{}, fmt.Errorf("a list has one child, not %d", children)
+	}
+	table, err := span(mem, le32(b, SchemaChildren), 4, 4)
+	if err != nil {
+		return batch.Type{}, fmt.Errorf("children of a list: %w", err)
+	}
+	child, err := schemaAt(mem, le32(table, 0))
+	if err != nil {
+		return batch.Type{}, fmt.Errorf("items of a list: %w", err)
+	}
+	if binary.LittleEndian.Uint64(child[SchemaNChildren:]) != 0 || le32(child, SchemaDictionary) != 0 {
+		return batch.Type{}, errors.New("items of a list have children or a dictionary: they are flat")
+	}
+	item, err := cstring(mem, le32(child, SchemaFormat), 64)
+	if err != nil {
+		return batch.Type{}, fmt.Errorf("format of the items of a list: %w", err)
+	}
+	// A child may be flagged nullable, as libraries do by default: that no item is null is checked in every batch.
+	t, err := ParseFormat(item)
+	if err != nil {
+		return batch.Type{}, fmt.Errorf("items of a list: %w", err)
+	}
+	return batch.ListOf(t), nil
 }
 
 func schemaAt(mem []byte, addr uint32) ([]byte, error) {

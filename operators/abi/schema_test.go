@@ -17,7 +17,8 @@ func every(t testing.TB) *batch.Schema {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s.Fields = append(s.Fields, batch.Field{Name: name + q, Type: typ, Nullable: nullable})
+			s.Fields = append(s.Fields, batch.Field{Name: name + q, Type: typ, Nullable: nullable},
+				batch.Field{Name: "list<" + name + ">" + q, Type: batch.ListOf(typ), Nullable: nullable})
 		}
 	}
 	return WithRow(&s)
@@ -40,6 +41,7 @@ func TestReadSchemaRefuses(t *testing.T) {
 	const base = 64
 	valid := append(make([]byte, base), WriteSchema(base, every(t))...)
 	child := base + SchemaSize
+	list := child + SchemaSize
 	put := func(at int, v uint32) func([]byte) {
 		return func(m []byte) { binary.LittleEndian.PutUint32(m[at:], v) }
 	}
@@ -61,8 +63,24 @@ func TestReadSchemaRefuses(t *testing.T) {
 		{"name missing", "name: null pointer", base, put(child+SchemaName, 0)},
 		{"name without end", "outside the memory", base, put(child+SchemaName, 0xffffffff)},
 		{"unknown format", "is not a type weir has", base, func(m []byte) { copy(m[le32(m, child+SchemaFormat):], "Z") }},
-		{"nested", "columns are flat", base, put(child+SchemaNChildren, 1)},
-		{"dictionary", "columns are flat", base, put(child+SchemaDictionary, base)},
+		{"nested", "other columns are flat", base, put(child+SchemaNChildren, 1)},
+		{"dictionary", "it has a dictionary", base, put(child+SchemaDictionary, base)},
+		{"list without child", "a list has one child", base, put(list+SchemaNChildren, 0)},
+		{"list of two", "a list has one child", base, put(list+SchemaNChildren, 2)},
+		{"list, children outside", "children of a list", base, put(list+SchemaChildren, 0xfffffff0)},
+		{"list, child outside", "items of a list: ArrowSchema", base, func(m []byte) {
+			binary.LittleEndian.PutUint32(m[le32(m, list+SchemaChildren):], 0xfffffff0)
+		}},
+		{"list of itself", "items of a list have children", base, func(m []byte) {
+			binary.LittleEndian.PutUint32(m[le32(m, list+SchemaChildren):], uint32(list))
+		}},
+		{"list of what", "items of a list: format", base, func(m []byte) {
+			copy(m[le32(m, int(le32(m, int(le32(m, list+SchemaChildren))))+SchemaFormat):], "Z")
+		}},
+		{"list of list", "items of a list: format", base, func(m []byte) {
+			item := int(le32(m, int(le32(m, list+SchemaChildren))))
+			binary.LittleEndian.PutUint32(m[item+SchemaFormat:], le32(m, list+SchemaFormat))
+		}},
 		{"twice", "two columns", base, func(m []byte) {
 			binary.LittleEndian.PutUint32(m[child+SchemaSize+SchemaName:], le32(m, child+SchemaName))
 		}},

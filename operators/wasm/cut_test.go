@@ -108,7 +108,7 @@ func TestRejectsAreOfTheRow(t *testing.T) {
 			}
 			balance(t, b)
 			for i := range b.Rows {
-				out = append(out, fmt.Sprintf("%d %s", at+int(b.Origin[i]), rowJSON(b, i)))
+				out = append(out, fmt.Sprintf("%d %s", at+int(b.Origin[i]), b.RowJSON(i)))
 			}
 			for _, r := range b.Rejects {
 				out = append(out, fmt.Sprintf("%d rejected %s", at+int(r.Record), r.Detail))

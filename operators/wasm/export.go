@@ -10,24 +10,40 @@ import (
 // exporter writes the ArrowArray structs of a batch for a guest. The structs are built on the host and copied into the
 // guest's scratch area in one piece, since the guest can have written over those of the last call.
 type exporter struct {
-	// | root struct | structs of the columns | children table | root's buffers | buffers of the columns, 3 each |
+	// | root struct | structs of the columns | of the items of lists | children table | root's buffers | buffers, 3 each |
+	//
+	// The children of the root are the columns; behind them in the table, each list has its one child.
 	structs []byte
-	n       int // columns, the row column included
+	n       int   // columns, the row column included
+	all     int   // and the items of lists
+	items   []int // per column of a list: which of all its items are; otherwise 0
 	copied  int64
 }
 
-func arraysSize(n int) int { return abi.ArraySize*(n+1) + 4*n + 8 + 12*n }
+// arraysSize is the bytes of the structs of so many columns and items of lists.
+func arraysSize(all int) int { return abi.ArraySize*(all+1) + 4*all + 8 + 12*all }
 
-func (e *exporter) children() int          { return abi.ArraySize * (e.n + 1) }
-func (e *exporter) rootBuffers() int       { return e.children() + 4*e.n }
+// exported is how many structs below the root a batch of the schema has: its columns, the row column, the items of lists.
+func exported(in *batch.Schema) int {
+	all := len(in.Fields) + 1
+	for _, f := range in.Fields {
+		if f.Type.Kind == batch.List {
+			all++
+		}
+	}
+	return all
+}
+
+func (e *exporter) children() int          { return abi.ArraySize * (e.all + 1) }
+func (e *exporter) rootBuffers() int       { return e.children() + 4*e.all }
 func (e *exporter) buffers(i int) int      { return e.rootBuffers() + 8 + 12*i }
 func (e *exporter) array(i int) []byte     { return e.structs[abi.ArraySize*(i+1):][:abi.ArraySize] }
 func (e *exporter) put32(at int, v uint32) { binary.LittleEndian.PutUint32(e.structs[at:], v) }
 
 // newExporter prepares what is the same in every batch but for the guest's addresses.
 func newExporter(in *batch.Schema) exporter {
-	e := exporter{n: len(in.Fields) + 1}
-	e.structs = make([]byte, arraysSize(e.n))
+	e := exporter{n: len(in.Fields) + 1, all: exported(in)}
+	e.structs, e.items = make([]byte, arraysSize(e.all)), make([]int, e.n)
 	binary.LittleEndian.PutUint64(e.structs[abi.ArrayNBuffers:], 1)
 	binary.LittleEndian.PutUint64(e.structs[abi.ArrayNChildren:], uint64(e.n))
 	for i := range e.n {
@@ -36,6 +52,15 @@ func newExporter(in *batch.Schema) exporter {
 			nb = abi.Buffers(in.Fields[i].Type)
 		}
 		binary.LittleEndian.PutUint64(e.array(i)[abi.ArrayNBuffers:], uint64(nb))
+	}
+	next := e.n
+	for i, f := range in.Fields {
+		if f.Type.Kind == batch.List {
+			e.items[i] = next
+			binary.LittleEndian.PutUint64(e.array(i)[abi.ArrayNChildren:], 1)
+			binary.LittleEndian.PutUint64(e.array(next)[abi.ArrayNBuffers:], uint64(abi.Buffers(f.Type.Items())))
+			next++
+		}
 	}
 	return e
 }
@@ -64,6 +89,14 @@ func (o *operator) export(b *batch.Batch, slot *batch.Slot) (out, room uint32, o
 			g.offsets = p.place(c.Offsets)
 		}
 		g.values = p.place(c.Values)
+		if g.typ.Kind == batch.List {
+			g.offsets = p.place(c.Offsets)
+			if g.typ.Items().Variable() {
+				g.itemOffsets = p.place(c.ItemOffsets)
+			}
+			e.list(i, b.Rows, g, w.scratch)
+			continue
+		}
 		e.column(i, b.Rows, c.Nulls, g, w.scratch)
 	}
 	if p.failed {
@@ -101,8 +134,16 @@ func (e *exporter) column(i, rows, nulls int, g *given, base uint32) {
 	}
 }
 
+// list writes the structs of a list column and of its items.
+func (e *exporter) list(i, rows int, g *given, base uint32) {
+	e.column(i, rows, g.column.Nulls, &given{validity: g.validity, values: g.offsets}, base)
+	item := e.items[i]
+	binary.LittleEndian.PutUint32(e.array(i)[abi.ArrayChildren:], base+uint32(e.children()+4*item))
+	e.column(item, g.column.ItemCount(rows), 0, &given{typ: g.typ.Items(), offsets: g.itemOffsets, values: g.values}, base)
+}
+
 // maxBuffers is how many buffers a column has at most.
-const maxBuffers = 3
+const maxBuffers = 4
 
 // placer finds or makes an address for each input buffer. A buffer of a mapped pool has one already. Others are copied to
 // where the guest sees them, but not into the output slot: a row that comes by the heap has as much room for its output

@@ -111,6 +111,9 @@ func (c *chain) decode(t testing.TB, s *batch.Schema, rows [][]any) *batch.Batch
 
 // column builds a column from Go values; nil is null.
 func column(f batch.Field, vals []any, a *batch.Arena) batch.Column {
+	if f.Type.Kind == batch.List {
+		return listColumn(f, vals, a)
+	}
 	var c batch.Column
 	n := len(vals)
 	valid := make([]byte, batch.BitmapLen(n))
@@ -167,12 +170,30 @@ func column(f batch.Field, vals []any, a *batch.Arena) batch.Column {
 	return c
 }
 
+// listColumn is column for lists, each a []any.
+func listColumn(f batch.Field, vals []any, a *batch.Arena) batch.Column {
+	flags, offsets, items := make([]any, len(vals)), []int32{0}, []any{}
+	for i, v := range vals {
+		if v != nil {
+			flags[i] = true
+			items = append(items, v.([]any)...)
+		}
+		offsets = append(offsets, int32(len(items)))
+	}
+	c := column(batch.Field{Type: batch.Type{Kind: batch.Bool}}, flags, a)
+	of := column(batch.Field{Type: f.Type.Items()}, items, a)
+	c.ItemOffsets, c.Values = of.Offsets, of.Values
+	c.Offsets = a.AllocOrHeap(4 * len(offsets))
+	copy(c.Offsets, batch.Bytes(offsets))
+	return c
+}
+
 // render is a batch as text: one JSON object per row, then what became of the others.
 func render(b *batch.Batch) string {
 	var out strings.Builder
 	fmt.Fprintln(&out, b.Schema)
 	for i := range b.Rows {
-		row := string(rowJSON(b, i))
+		row := string(b.RowJSON(i))
 		if !json.Valid([]byte(row)) {
 			panic(row)
 		}

@@ -287,7 +287,7 @@ func TestHonest(t *testing.T) {
 				}
 				want := ch.decode(t, schema, rows)
 				for i := first; i < 37; i++ {
-					if line := string(rowJSON(want, i)) + fmt.Sprintf(" <- %d\n", i); !strings.Contains(got, line) {
+					if line := string(want.RowJSON(i)) + fmt.Sprintf(" <- %d\n", i); !strings.Contains(got, line) {
 						t.Fatalf("no %s in\n%s", line, got)
 					}
 				}

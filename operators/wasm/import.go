@@ -43,6 +43,7 @@ func (w *window) touches(addr uint32, n uint64) bool {
 // given is an input column as the guest saw it: the addresses of its buffers, and what the host knows it to be.
 type given struct {
 	validity, offsets, values uint32
+	itemOffsets               uint32 // of a list of strings; values are those of its items
 	typ                       batch.Type
 	column                    batch.Column
 }
@@ -78,6 +79,8 @@ type found struct {
 	validity place
 	offsets  place
 	values   place
+
+	list listFound // of a list
 }
 
 // place is where a buffer is: in a region, or in the guest's own memory where region is -1.
@@ -168,8 +171,11 @@ func (im *importer) locate(i int, addr uint32, rootOffset, rows int) *CallError 
 	if err != nil {
 		return err
 	}
-	nb := abi.Buffers(t)
-	a, err := readArray(b, rootOffset+rows, nb, 0)
+	nb, kids := abi.Buffers(t), 0
+	if t.Kind == batch.List {
+		kids = 1
+	}
+	a, err := readArray(b, rootOffset+rows, nb, kids)
 	if err != nil {
 		return err
 	}
@@ -189,9 +195,12 @@ func (im *importer) locate(i int, addr uint32, rootOffset, rows int) *CallError 
 		offsets = binary.LittleEndian.Uint32(ptrs[4:])
 	}
 	values := binary.LittleEndian.Uint32(ptrs[4*nb-4:])
+	if kids > 0 {
+		return im.locateList(i, a, rootOffset, rows, validity, values)
+	}
 	*f = found{input: -1, offset: rootOffset + a.offset}
 	if f.offset == 0 && rows == im.rowsIn {
-		if in := im.same(i, t, validity, offsets, values); in >= 0 {
+		if in := im.same(i, t, validity, offsets, 0, values); in >= 0 {
 			f.input = in
 			return nil
 		}
@@ -230,9 +239,9 @@ func (im *importer) locate(i int, addr uint32, rootOffset, rows int) *CallError 
 }
 
 // same finds the input column that has exactly these buffers and this type.
-func (im *importer) same(i int, t batch.Type, validity, offsets, values uint32) int {
+func (im *importer) same(i int, t batch.Type, validity, offsets, itemOffsets, values uint32) int {
 	is := func(g *given) bool {
-		return g.typ == t && g.values == values && g.validity == validity && g.offsets == offsets
+		return g.typ == t && g.values == values && g.validity == validity && g.offsets == offsets && g.itemOffsets == itemOffsets
 	}
 	if h := im.hint[i]; h >= 0 && h < len(im.inputs) && is(&im.inputs[h]) {
 		return h
@@ -341,9 +350,7 @@ func (im *importer) fetch(i, rows int) *CallError {
 	case f.input >= 0:
 		c = im.inputs[f.input].column
 	case rows == 0:
-		if field.Type.Variable() {
-			c.Offsets = zeroOffset
-		}
+		c = emptyColumn(field.Type)
 	default:
 		if f.validity.n > 0 {
 			c.Validity = im.bits(f.validity, f.offset, rows)
@@ -354,6 +361,10 @@ func (im *importer) fetch(i, rows int) *CallError {
 		switch t := field.Type; {
 		case t.Kind == batch.Bool:
 			c.Values = im.bits(f.values, f.offset, rows)
+		case t.Kind == batch.List:
+			if err := im.fetchList(f, t.Items(), &c); err != nil {
+				return err
+			}
 		case t.Variable():
 			c.Offsets = im.hold(f.offsets, 4*f.offset, 4)
 			c.Values = im.hold(f.values, 0, 1)
@@ -378,6 +389,17 @@ func (im *importer) fetch(i, rows int) *CallError {
 
 // zeroOffset is the offsets buffer of a column without rows.
 var zeroOffset = batch.Bytes(make([]int32, 1))
+
+// emptyColumn is a column without rows.
+func emptyColumn(t batch.Type) (c batch.Column) {
+	if t.Variable() || t.Kind == batch.List {
+		c.Offsets = zeroOffset
+	}
+	if t.Kind == batch.List && t.Items().Variable() {
+		c.ItemOffsets = zeroOffset
+	}
+	return c
+}
 
 // checkOffsets tells whether offsets never fall, and lie within n bytes of values.
 func checkOffsets(off []int32, n int) *CallError {

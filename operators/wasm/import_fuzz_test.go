@@ -20,8 +20,12 @@ type resultMemory struct {
 }
 
 const (
-	fuzzIn, fuzzInLen   = 4096, 4096
-	fuzzOut, fuzzOutLen = 8192, 4096
+	fuzzIn, fuzzInLen   = 1 << 10, 15 << 10
+	fuzzOut, fuzzOutLen = 16 << 10, 16 << 10
+	fuzzOwn, fuzzOwnLen = 32 << 10, 16 << 10
+	fuzzClosed          = 48 << 10
+	fuzzStructs         = 49 << 10
+	fuzzMem             = 64 << 10
 	fuzzRows            = 24
 )
 
@@ -31,15 +35,15 @@ func newResultMemory(t testing.TB) *resultMemory {
 	fields := append(abiEvery(t), batch.Field{Name: abi.RowColumn, Type: batch.Type{Kind: batch.Int32}})
 	inputs := fields[:len(fields)-1]
 	im := newImporter(fields, len(inputs)+1)
-	mem := make([]byte, 32<<10)
+	mem := make([]byte, fuzzMem)
 	host := make([]byte, fuzzInLen) // the input, as the host has it
 	im.mem, im.rowsIn, im.rowsMax = mem, fuzzRows, 4*fuzzRows
 	im.slot = make([]byte, fuzzOutLen)
 	im.shared = true
 	im.ownMax = uint64(len(mem))
-	im.closed = [3]window{{fuzzIn, fuzzInLen}, {fuzzOut, fuzzOutLen}, {24 << 10, 1 << 10}}
+	im.closed = [3]window{{fuzzIn, fuzzInLen}, {fuzzOut, fuzzOutLen}, {fuzzClosed, 1 << 10}}
 
-	inArena, outArena, own := batch.NewArena(host), batch.NewArena(im.slot[1024:]), batch.NewArena(mem[16<<10:])
+	inArena, outArena, own := batch.NewArena(host), batch.NewArena(im.slot[1024:]), batch.NewArena(mem[fuzzOwn:][:fuzzOwnLen])
 	regions := []region{}
 	place := func(kind int, b []byte) uint32 {
 		if b == nil {
@@ -57,17 +61,19 @@ func newResultMemory(t testing.TB) *resultMemory {
 			copy(outArena.Alloc(len(b)), b)
 			return at
 		default:
-			at := uint32(len(mem) - own.Free())
+			at := uint32(fuzzOwn + fuzzOwnLen - own.Free())
 			copy(own.Alloc(len(b)), b)
 			return at
 		}
 	}
 	var heap batch.Arena
-	const base = 1024
+	const base = fuzzStructs
+	all := exported(&batch.Schema{Fields: inputs})
 	children := base + abi.ArraySize
-	structs := children + 4*len(fields)
+	structs := children + 4*all
 	structs = (structs + 7) &^ 7
-	buffers := structs + abi.ArraySize*len(fields)
+	buffers := structs + abi.ArraySize*all
+	lists := len(fields)
 	put32 := func(at int, v uint32) { binary.LittleEndian.PutUint32(mem[at:], v) }
 	put64 := func(at int, v uint64) { binary.LittleEndian.PutUint64(mem[at:], v) }
 	for i, f := range fields {
@@ -75,6 +81,8 @@ func newResultMemory(t testing.TB) *resultMemory {
 		for r := range vals {
 			switch {
 			case f.Nullable && r%4 == 1:
+			case f.Type.Kind == batch.List:
+				vals[r] = fuzzList(f.Type.Items(), r)
 			case f.Name == abi.RowColumn:
 				vals[r] = r
 			case f.Type.Kind == batch.Bool:
@@ -89,11 +97,11 @@ func newResultMemory(t testing.TB) *resultMemory {
 		}
 		c := column(f, vals, &heap)
 		kind := i % 3
-		v, o, d := place(kind, c.Validity), place(kind, c.Offsets), place(kind, c.Values)
+		v, o, io, d := place(kind, c.Validity), place(kind, c.Offsets), place(kind, c.ItemOffsets), place(kind, c.Values)
 		if i < len(inputs) {
 			im.inputs[i] = given{} // of no type, and so of no use to the guest
 			if kind == 0 {
-				im.inputs[i] = given{validity: v, offsets: o, values: d, typ: f.Type, column: c}
+				im.inputs[i] = given{validity: v, offsets: o, itemOffsets: io, values: d, typ: f.Type, column: c}
 			}
 		}
 		at, bt := structs+abi.ArraySize*i, buffers+12*i
@@ -103,6 +111,22 @@ func newResultMemory(t testing.TB) *resultMemory {
 		put64(at+abi.ArrayNBuffers, uint64(abi.Buffers(f.Type)))
 		put32(at+abi.ArrayBuffers, uint32(bt))
 		put32(bt, v)
+		if f.Type.Kind == batch.List {
+			put32(bt+4, o)
+			put64(at+abi.ArrayNChildren, 1)
+			put32(at+abi.ArrayChildren, uint32(children+4*lists))
+			at, bt = structs+abi.ArraySize*lists, buffers+12*lists
+			put32(children+4*lists, uint32(at))
+			put64(at+abi.ArrayLength, uint64(c.ItemCount(fuzzRows)))
+			put64(at+abi.ArrayNBuffers, uint64(abi.Buffers(f.Type.Items())))
+			put32(at+abi.ArrayBuffers, uint32(bt))
+			if put32(bt+4, d); f.Type.Items().Variable() {
+				put32(bt+4, io)
+				put32(bt+8, d)
+			}
+			lists++
+			continue
+		}
 		if f.Type.Variable() {
 			put32(bt+4, o)
 			put32(bt+8, d)
@@ -113,12 +137,12 @@ func newResultMemory(t testing.TB) *resultMemory {
 	put64(base+abi.ArrayLength, fuzzRows)
 	put64(base+abi.ArrayNBuffers, 1)
 	put64(base+abi.ArrayNChildren, uint64(len(fields)))
-	put32(base+abi.ArrayBuffers, uint32(buffers+12*len(fields)))
+	put32(base+abi.ArrayBuffers, uint32(buffers+12*all))
 	put32(base+abi.ArrayChildren, uint32(children))
 	im.regions = append(regions, region{fuzzOut + 1024, im.slot[1024:]})
 	copy(mem[fuzzIn:], host)
 	copy(mem[fuzzOut:], im.slot)
-	return &resultMemory{im: im, root: base, size: buffers + 12*len(fields) + 8 - base}
+	return &resultMemory{im: im, root: base, size: buffers + 12*all + 8 - base}
 }
 
 func abiEvery(t testing.TB) []batch.Field {
@@ -129,10 +153,29 @@ func abiEvery(t testing.TB) []batch.Field {
 			if err != nil {
 				t.Fatal(err)
 			}
-			fields = append(fields, batch.Field{Name: name + q, Type: typ, Nullable: nullable})
+			fields = append(fields, batch.Field{Name: name + q, Type: typ, Nullable: nullable},
+				batch.Field{Name: "list<" + name + ">" + q, Type: batch.ListOf(typ), Nullable: nullable})
 		}
 	}
 	return fields
+}
+
+// fuzzList is the list in row r: none to three items.
+func fuzzList(t batch.Type, r int) []any {
+	list := make([]any, 0, 3)
+	for i := range r % 4 {
+		switch {
+		case t.Kind == batch.Bool:
+			list = append(list, (r+i)%3 == 0)
+		case t.Variable():
+			list = append(list, []string{"größer", "a", ""}[i])
+		case t.Float():
+			list = append(list, float64(r))
+		default:
+			list = append(list, r)
+		}
+	}
+	return list
 }
 
 // readAll reads every value of accepted columns, as any later stage may: out of bounds panics, and bad text is an error.
@@ -148,6 +191,15 @@ func readAll(t testing.TB, fields []batch.Field, cols []batch.Column, rows int) 
 				nulls++
 			}
 			switch {
+			case f.Type.Kind == batch.List:
+				lo, hi := c.Range(r)
+				items := c.Items()
+				for k := lo; k < hi; k++ {
+					sum += uint64(len(batch.AppendCellJSON(nil, f.Type.Items(), &items, k)))
+					if f.Type.Item == batch.String && !utf8.Valid(items.Bytes(k)) {
+						t.Fatalf("%s: item %d is %q", f.Name, k, items.Bytes(k))
+					}
+				}
 			case f.Type.Kind == batch.Bool:
 				if c.Bit(r) {
 					sum++
@@ -175,6 +227,18 @@ func readAll(t testing.TB, fields []batch.Field, cols []batch.Column, rows int) 
 		}
 		if nulls != c.Nulls || nulls > 0 && !f.Nullable {
 			t.Fatalf("%s: %d nulls, %d counted", f.Name, nulls, c.Nulls)
+		}
+		if f.Type.Kind == batch.List { // as when rows are taken out, and put together again
+			var heap batch.Arena
+			var to assembled
+			to.add(c, f.Type, 0, rows)
+			to.add(c, f.Type, rows, rows)
+			odd := make([]int32, 0, rows)
+			for r := 1; r < rows; r += 2 {
+				odd = append(odd, int32(r))
+			}
+			some := batch.Batch{Schema: &batch.Schema{Fields: fields[i : i+1]}, Rows: rows, Cols: []batch.Column{*c}}
+			some.Gather(odd, &heap)
 		}
 		if f.Type.Width() > 0 && len(c.Values) != rows*f.Type.Width() {
 			t.Fatalf("%s: %d bytes of values for %d rows", f.Name, len(c.Values), rows)

@@ -26,7 +26,7 @@ type operator struct {
 	fresh bool // the guest has not run yet
 	log   *journal
 	wins  windows
-	// rowMax is how many bytes of strings a row may have. A row with more is rejected.
+	// rowMax is how many bytes of strings and lists a row may have. A row with more is rejected.
 	rowMax int
 	call   exporter
 	im     importer
@@ -82,7 +82,7 @@ func (o *operator) plan() error {
 	if !o.fd {
 		in, out = spill, page(o.env.Range.SlotSize())
 	}
-	scratch, rows := page(arraysSize(len(o.step.in.Fields)+1)), page(len(o.step.rows))
+	scratch, rows := page(arraysSize(exported(o.step.in))), page(len(o.step.rows))
 	total := in + out + scratch + rows
 	if o.fd {
 		total += spill
@@ -129,7 +129,7 @@ func (o *operator) place(g *guest, returns *batch.Schema) error {
 	w.in = at
 	w.out = at + w.inLen
 	w.scratch = w.out + w.outLen
-	w.rows = w.scratch + uint32((arraysSize(len(o.step.in.Fields)+1)+abi.PageSize-1)&^(abi.PageSize-1))
+	w.rows = w.scratch + uint32((arraysSize(exported(o.step.in))+abi.PageSize-1)&^(abi.PageSize-1))
 	w.rowsFilled = 0
 	if w.spill = w.in; o.fd {
 		w.spill = at + uint32(w.total) - w.spillLen
@@ -348,9 +348,7 @@ func (o *operator) empty(b *batch.Batch) {
 	b.SetWidth(len(o.step.out.Fields))
 	clear(b.Cols)
 	for i, f := range o.step.out.Fields {
-		if f.Type.Variable() {
-			b.Cols[i].Offsets = zeroOffset
-		}
+		b.Cols[i] = emptyColumn(f.Type)
 	}
 }
 

@@ -2,7 +2,7 @@ package wasm
 
 import "github.com/weir-stream/weir/ingest/batch"
 
-// oversized tells whether a row of the batch has more bytes of strings than any row may. It looks at single rows only
+// oversized tells whether a row of the batch has more bytes of strings and lists than any row may. It looks at single rows only
 // where the batch as a whole has that much.
 func (o *operator) oversized(b *batch.Batch) bool {
 	if textBytes(b.Schema.Fields, b.Cols, 0, b.Rows) <= o.rowMax {
@@ -16,16 +16,34 @@ func (o *operator) oversized(b *batch.Batch) bool {
 	return false
 }
 
-// textBytes is how many bytes of strings rows lo to hi have, a column that is there twice counted twice.
+// textBytes is how many bytes of strings and lists rows lo to hi have, a column that is there twice counted twice.
 func textBytes(fields []batch.Field, cols []batch.Column, lo, hi int) int {
 	n := 0
 	for i := range fields {
-		if fields[i].Type.Variable() {
+		switch t := fields[i].Type; {
+		case t.Variable():
 			off := batch.As[int32](cols[i].Offsets)
 			n += int(off[hi]) - int(off[lo])
+		case t.Kind == batch.List:
+			n += listBytes(t, &cols[i], lo, hi)
 		}
 	}
 	return n
+}
+
+// listBytes is how many bytes the items of rows lo to hi of a list column have.
+func listBytes(t batch.Type, c *batch.Column, lo, hi int) int {
+	off := batch.As[int32](c.Offsets)
+	from, to := int(off[lo]), int(off[hi])
+	switch items := t.Items(); {
+	case items.Kind == batch.Bool:
+		return batch.BitmapLen(to - from)
+	case items.Variable():
+		text := batch.As[int32](c.ItemOffsets)
+		return 4*(to-from) + int(text[to]) - int(text[from])
+	default:
+		return items.Width() * (to - from)
+	}
 }
 
 // checkOutput tells whether a row became more bytes than the limit, its own strings and numbers and those of all rows it
@@ -49,7 +67,7 @@ func (o *operator) checkOutput(r result) *CallError {
 	return nil
 }
 
-// fixedWidth is the bytes of a row of these columns but for strings, the row column left out.
+// fixedWidth is the bytes of a row of these columns but for strings and items of lists, the row column left out.
 func fixedWidth(fields []batch.Field, row int) int {
 	n := 0
 	for i, f := range fields {

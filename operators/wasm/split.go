@@ -2,6 +2,7 @@ package wasm
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 
 	"github.com/weir-stream/weir/ingest/batch"
@@ -36,8 +37,8 @@ type assembly struct {
 
 // assembled is a column under construction.
 type assembled struct {
-	validity, offsets, values []byte
-	nulls                     int
+	validity, offsets, itemOffsets, values []byte
+	nulls                                  int
 }
 
 // divide handles rows lo to hi, which failed together.
@@ -87,7 +88,7 @@ func (a *assembly) slice(lo, hi int) *batch.Batch {
 func (a *assembly) reject(i int, why *CallError) {
 	a.b.Reject(i, a.o.step.cfg.Name, batch.ReasonOperator, why.detail())
 	if r := &a.b.Rejects[len(a.b.Rejects)-1]; r.Record < 0 {
-		r.Payload = rowJSON(a.b, i)
+		r.Payload = a.b.RowJSON(i)
 	}
 }
 
@@ -124,20 +125,49 @@ func (to *assembled) add(c *batch.Column, t batch.Type, have, n int) {
 	switch {
 	case t.Kind == batch.Bool:
 		to.values = addBits(to.values, have, n, c.Bit)
+	case t.Kind == batch.List:
+		off := batch.As[int32](c.Offsets)[:n+1]
+		lo, hi := int(off[0]), int(off[n])
+		have := 0
+		if len(to.offsets) > 0 {
+			have = int(binary.LittleEndian.Uint32(to.offsets[len(to.offsets)-4:]))
+		}
+		to.offsets = addOffsets(to.offsets, off, have)
+		to.addItems(c, t.Items(), have, lo, hi)
 	case t.Variable():
-		off := batch.As[int32](c.Offsets)
-		shift := int32(len(to.values)) - off[0]
-		if len(to.offsets) == 0 { // not have == 0: parts before it can have become no rows
-			to.offsets = append(to.offsets, zeroOffset...)
-		}
-		for _, o := range off[1 : n+1] {
-			o += shift
-			to.offsets = append(to.offsets, batch.Bytes([]int32{o})...)
-		}
+		off := batch.As[int32](c.Offsets)[:n+1]
+		to.offsets = addOffsets(to.offsets, off, len(to.values))
 		to.values = append(to.values, c.Values[off[0]:off[n]]...)
 	default:
 		to.values = append(to.values, c.Values[:n*t.Width()]...)
 	}
+}
+
+// addItems appends items lo to hi of a list column behind the first have ones.
+func (to *assembled) addItems(c *batch.Column, t batch.Type, have, lo, hi int) {
+	items := c.Items()
+	switch {
+	case t.Kind == batch.Bool:
+		to.values = addBits(to.values, have, hi-lo, func(i int) bool { return items.Bit(lo + i) })
+	case t.Variable():
+		off := batch.As[int32](c.ItemOffsets)[lo : hi+1]
+		to.itemOffsets = addOffsets(to.itemOffsets, off, len(to.values))
+		to.values = append(to.values, c.Values[off[0]:off[hi-lo]]...)
+	default:
+		to.values = append(to.values, c.Values[lo*t.Width():hi*t.Width()]...)
+	}
+}
+
+// addOffsets appends offsets, moved so that they go on from end.
+func addOffsets(to []byte, off []int32, end int) []byte {
+	if len(to) == 0 { // not where no row is there yet: parts before can have become no rows
+		to = append(to, zeroOffset...)
+	}
+	shift := int32(end) - off[0]
+	for _, o := range off[1:] {
+		to = binary.LittleEndian.AppendUint32(to, uint32(o+shift))
+	}
+	return to
 }
 
 func addBits(to []byte, have, n int, bit func(int) bool) []byte {
@@ -169,7 +199,7 @@ func (a *assembly) finish() {
 		if a.rows == 0 {
 			break
 		}
-		b.Cols[i] = batch.Column{Offsets: c.offsets, Values: c.values, Nulls: c.nulls}
+		b.Cols[i] = batch.Column{Offsets: c.offsets, ItemOffsets: c.itemOffsets, Values: c.values, Nulls: c.nulls}
 		if c.nulls > 0 {
 			b.Cols[i].Validity = c.validity
 		}

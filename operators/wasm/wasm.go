@@ -290,7 +290,7 @@ func (s *Step) Out() *batch.Schema { return s.out }
 func (s *Step) Digest() [32]byte { return s.module.digest }
 
 // RangeSize is the bytes that the output of a batch needs at most, where a batch has up to rowsMax rows whose strings
-// have inBytes bytes together, and the operator neither adds rows nor makes longer strings. An operator that does is
+// and lists have inBytes bytes together, and the operator neither adds rows nor makes longer ones. An operator that does is
 // called with fewer rows at once.
 func (s *Step) RangeSize(rowsMax, inBytes int) int {
 	size, text := 0, false
@@ -300,8 +300,8 @@ func (s *Step) RangeSize(rowsMax, inBytes int) int {
 		switch {
 		case f.Type.Kind == batch.Bool:
 			size += pad(batch.BitmapLen(rowsMax))
-		case f.Type.Variable():
-			size += pad(4*(rowsMax+1)) + batch.Align
+		case f.Type.Variable(), f.Type.Kind == batch.List:
+			size += pad(4*(rowsMax+1)) + 2*batch.Align
 			text = true
 		default:
 			size += pad(f.Type.Width() * rowsMax)

@@ -9,7 +9,7 @@ import (
 )
 
 // generate writes columns of made up rows into the arena, the same for the same seed: numbers from 0 to 100, strings
-// "item-0" to "item-999", times a second apart from the beginning of 2024. A column that may be null is so in one row of 20.
+// "item-0" to "item-999", times a second apart from the beginning of 2024, lists of up to 15 of these. A column that may be null is so in one row of 20.
 func generate(cols Columns, rows int, seed uint64, a *batch.Arena) []batch.Column {
 	rnd := rand.New(rand.NewPCG(seed, 1)) // reproducible rows, not secrets
 	out := make([]batch.Column, len(cols))
@@ -35,6 +35,15 @@ func generate(cols Columns, rows int, seed uint64, a *batch.Arena) []batch.Colum
 			}
 			c.Values = a.AllocOrHeap(len(text))
 			copy(c.Values, text)
+		case t.Kind == batch.List:
+			c.Offsets = a.AllocOrHeap(4 * (rows + 1))
+			offsets := batch.As[int32](c.Offsets)
+			offsets[0] = 0
+			for r := range rows {
+				offsets[r+1] = offsets[r] + rnd.Int32N(16)
+			}
+			items := generate(Columns{{Field: batch.Field{Type: t.Items()}}}, int(offsets[rows]), seed, a)
+			c.ItemOffsets, c.Values = items[0].Offsets, items[0].Values
 		default:
 			c.Values = a.AllocOrHeap(t.Width() * rows)
 			fill(c.Values, t, rnd)
@@ -116,7 +125,7 @@ func decodeRows(cols Columns, lines []string, rows int, a *batch.Arena) (columns
 func columnBytes(cols []batch.Column) int {
 	n := 0
 	for i := range cols {
-		n += len(cols[i].Validity) + len(cols[i].Offsets) + len(cols[i].Values)
+		n += len(cols[i].Validity) + len(cols[i].Offsets) + len(cols[i].ItemOffsets) + len(cols[i].Values)
 	}
 	return n
 }

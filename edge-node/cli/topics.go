@@ -44,7 +44,8 @@ together before anything starts.
 Text may refer to the environment: ${NAME}, ${NAME:-default}, ${file:/path}.
 
 Types     bool, int8 to int64, uint8 to uint64, float32, float64, string, binary,
-          date32, timestamp[s], timestamp[ms], timestamp[us], timestamp[ns]
+          date32, timestamp[s], timestamp[ms], timestamp[us], timestamp[ns],
+          list<one of these>
 Steps     filter, map, drop, rename, cast, wasm
 Functions count() count(x) sum(x) min(x) max(x) avg(x)
 

@@ -324,7 +324,7 @@ func columnTable() object[column] {
 		what: "a column",
 		fields: []field[column]{
 			{
-				key: "type", doc: "Arrow type of the column, with ? if it may be null.", required: true, schema: typeKind().schema,
+				key: "type", doc: "Arrow type of the column, with ? if it may be null; list<type> for a JSON array.", required: true, schema: typeKind().schema,
 				read: func(r *reader, v value, c *column) { typeKind().read(r, v, c) },
 			},
 			at("path", pathKind(), func(c *column) *[]string { return &c.path },
@@ -350,7 +350,7 @@ func columnTable() object[column] {
 			switch {
 			case c.meta && c.path != nil:
 				r.failf(v, "kafka and path exclude each other")
-			case c.hasEp && c.typ.Kind != batch.Timestamp:
+			case c.hasEp && c.typ.Kind != batch.Timestamp && c.typ.Item != batch.Timestamp:
 				r.failf(v, "epoch is for timestamps, and the column is %s", c.typ)
 			case c.hasEp && c.meta:
 				r.failf(v, "kafka and epoch exclude each other")
@@ -386,6 +386,9 @@ func typeKind() kind[column] {
 	for _, n := range batch.TypeNames() {
 		names = append(names, n, n+"?")
 	}
+	for _, n := range batch.TypeNames() {
+		names = append(names, "list<"+n+">", "list<"+n+">?")
+	}
 	return kind[column]{jsonSchema{"enum": names}, func(r *reader, v value, c *column) bool {
 		t, ok := r.text(v, "a type")
 		if !ok {
@@ -403,6 +406,9 @@ func typeKind() kind[column] {
 
 // typeHint names the type that was meant, also by the words of other systems.
 func typeHint(s string) string {
+	if hint := listHint(s); hint != "" {
+		return hint
+	}
 	bare, null := strings.CutSuffix(strings.ToLower(s), "?")
 	for _, known := range []struct{ words, name string }{
 		{"text varchar str utf8 char uuid", "string"},
@@ -427,7 +433,37 @@ func typeHint(s string) string {
 		}
 		return fmt.Sprintf("did you mean %q?", near)
 	}
-	return "use one of " + strings.Join(batch.TypeNames(), " ") + ", each with ? if it may be null"
+	return "use one of " + strings.Join(batch.TypeNames(), " ") + ", or list<one of them>, each with ? if it may be null"
+}
+
+// listHint is typeHint for what looks like a list.
+func listHint(s string) string {
+	t, null := strings.CutSuffix(strings.ToLower(s), "?")
+	mark := ""
+	if null {
+		mark = "?"
+	}
+	for _, form := range [][2]string{{"list<", ">"}, {"array<", ">"}, {"list[", "]"}, {"array[", "]"}, {"list(", ")"}, {"array(", ")"}, {"[]", ""}, {"", "[]"}} {
+		item, begins := strings.CutPrefix(t, form[0])
+		item, ends := strings.CutSuffix(item, form[1])
+		if !begins || !ends || form[0] == "" && item == "timestamp" {
+			continue
+		}
+		name, nullable := strings.CutSuffix(item, "?")
+		switch {
+		case strings.ContainsAny(name, "<>()") || strings.Contains(name, "[]") || name == "list" || name == "array":
+			return "lists of lists are not supported: flatten them in the producer"
+		case nullable:
+			return fmt.Sprintf("items of a list are never null; write %q where the list as a whole may be", "list<"+name+">?")
+		case slices.Contains(batch.TypeNames(), name):
+			return fmt.Sprintf("did you mean %q?", "list<"+name+">"+mark)
+		}
+		return "of the items: " + typeHint(name)
+	}
+	if t == "list" || t == "array" {
+		return "say of what, such as list<float64>" + mark
+	}
+	return ""
 }
 
 func pathKind() kind[[]string] {

@@ -224,7 +224,11 @@ func checkStep(r *reader, v value, s *Step) {
 
 func castKind() kind[Cast] {
 	types := typeKind()
-	return kind[Cast]{types.schema, func(r *reader, v value, to *Cast) bool {
+	var names []string // a list cannot be made by a cast
+	for _, n := range batch.TypeNames() {
+		names = append(names, n, n+"?")
+	}
+	return kind[Cast]{jsonSchema{"enum": names}, func(r *reader, v value, to *Cast) bool {
 		var c column
 		if !types.read(r, v, &c) {
 			return false

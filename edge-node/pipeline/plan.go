@@ -151,9 +151,15 @@ func (p *Plan) planWindow(in *batch.Schema) config.Errors {
 		}
 	}
 	for _, k := range spec.Window.GroupBy {
-		if i := column(k, "window.group_by"); i >= 0 {
-			w.Keys = append(w.Keys, i)
+		i := column(k, "window.group_by")
+		if i < 0 {
+			continue
 		}
+		if err := window.CheckKey(in.Fields[i]); err != nil {
+			errs = append(errs, spec.Errorf(k.Pos, "window.group_by: %v", err))
+			continue
+		}
+		w.Keys = append(w.Keys, i)
 	}
 	names := map[string]bool{}
 	for _, k := range spec.Window.GroupBy {

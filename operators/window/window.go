@@ -77,10 +77,18 @@ func (c *Config) Validate() error {
 		return errors.New("a window needs at least one aggregate")
 	}
 	for _, k := range c.Keys {
-		if f := c.In.Fields[k]; f.Type.Kind == batch.List {
-			return fmt.Errorf("group_by: %s is a list, %s, and a key has one value: take one in a map step, such as %s[0], or make a row of each with an operator",
-				f.Name, f.Type, f.Name)
+		if err := CheckKey(c.In.Fields[k]); err != nil {
+			return fmt.Errorf("group_by: %w", err)
 		}
+	}
+	return nil
+}
+
+// CheckKey tells why a column cannot be a key.
+func CheckKey(f batch.Field) error {
+	if f.Type.Kind == batch.List {
+		return fmt.Errorf("%s is a list, %s, and a key has one value: take one in a map step, such as %s[0], or make a row of each with an operator",
+			f.Name, f.Type, f.Name)
 	}
 	return nil
 }

@@ -34,7 +34,7 @@ func (p *Pipeline) Canonical(digests []string) []byte {
 		Fuel   int64           `json:",omitempty"`
 		// Which rows are rejected depends on these too: on the rows of a batch, since they decide how much fuel and how much
 		// room there is for a row.
-		Expansion, Output, BatchRows int64 `json:",omitempty"`
+		Stack, Expansion, Output, BatchRows int64 `json:",omitempty"`
 	}
 	spec := struct {
 		Format                                  int // of this form; a change of it makes a new revision of every pipeline
@@ -99,7 +99,7 @@ func (p *Pipeline) Canonical(digests []string) []byte {
 				out.Module, digests = digests[0], digests[1:]
 			}
 			out.Config, out.Memory, out.Fuel = sortedKeys(s.Wasm.Config), s.Wasm.Memory, s.Wasm.FuelPerRow
-			out.Expansion, out.Output, out.BatchRows = s.Wasm.Expansion, s.Wasm.Output, p.Batch.Rows
+			out.Stack, out.Expansion, out.Output, out.BatchRows = s.Wasm.Stack, s.Wasm.Expansion, s.Wasm.Output, p.Batch.Rows
 		}
 		spec.Steps = append(spec.Steps, out)
 	}

@@ -228,6 +228,7 @@ func TestCanonical(t *testing.T) {
 		{"temp: float32", "temp: float32?"},
 		{"offset: 0.4", "offset: 0.5"},
 		{"fuel_per_row: 20_000", "fuel_per_row: 20_001"},
+		{"fuel_per_row: 20_000", "fuel_per_row: 20_000, stack: 2MiB"},
 		{"memory: 64MiB", "memory: 65MiB"},
 		{"memory: 64MiB", "memory: 64MiB, expansion: 2"},
 		{"memory: 64MiB", "memory: 64MiB, output: 1MiB"},

@@ -86,6 +86,8 @@ type Wasm struct {
 	LogLines, LogRate int64
 	// Deadline is how long a call may take. Default 10 s.
 	Deadline time.Duration
+	// Stack is how many bytes the nested calls of the operator may take. Default 1 MiB.
+	Stack int64
 	// OnError says what happens to rows on which the operator fails. Default reject.
 	OnError OnError
 }
@@ -102,7 +104,7 @@ const (
 // defaultWasm is a wasm step of which nothing is said but the module.
 func defaultWasm() Wasm {
 	return Wasm{
-		Memory: 64 << 20, FuelPerRow: 50_000, ModuleSize: 8 << 20, Tables: 128 << 10, Expansion: 1024, Output: 16 << 20,
+		Memory: 64 << 20, FuelPerRow: 50_000, Stack: 1 << 20, ModuleSize: 8 << 20, Tables: 128 << 10, Expansion: 1024, Output: 16 << 20,
 		LogLines: 16, LogRate: 100, Deadline: 10 * time.Second, OnError: OnErrorReject, Config: json.RawMessage("{}"),
 	}
 }
@@ -163,6 +165,8 @@ func limitsTable() object[Wasm] {
 		at("log_rate", intKind(1, 100_000), func(w *Wasm) *int64 { return &w.LogRate }, "Most lines of an instance in the log in a second. Default 100."),
 		at("deadline", durationKind(10*time.Millisecond, 10*time.Minute), func(w *Wasm) *time.Duration { return &w.Deadline },
 			"Longest time of a call, behind fuel. One that takes longer stops the partition. Default 10s."),
+		at("stack", sizeKind(16<<10, 16<<20), func(w *Wasm) *int64 { return &w.Stack },
+			"Most stack of nested calls, about; at most 1900 calls nest whatever it is. Default 1MiB."),
 	}}
 }
 

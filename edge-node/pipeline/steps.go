@@ -102,7 +102,7 @@ func (p *Plan) planStep(ctx context.Context, name string, spec *config.Step, in 
 func (p *Plan) planWasm(ctx context.Context, name string, spec *config.Wasm, in *batch.Schema, opts Options) (operators.Step, error) {
 	cfg := wasm.Config{
 		Name: name + " " + spec.Name, Path: spec.File, Config: spec.Config, OnError: wasm.OnError(spec.OnError),
-		MemoryLimit: int(spec.Memory), FuelPerRow: spec.FuelPerRow, BatchRows: int(p.Spec.Batch.Rows), ModuleLimit: int(spec.ModuleSize),
+		MemoryLimit: int(spec.Memory), FuelPerRow: spec.FuelPerRow, Stack: int(spec.Stack), BatchRows: int(p.Spec.Batch.Rows), ModuleLimit: int(spec.ModuleSize),
 		TableLimit: int(spec.Tables), MaxExpansion: int(spec.Expansion), OutputLimit: int(spec.Output), LogLines: int(spec.LogLines),
 		LogRate: int(spec.LogRate), Deadline: spec.Deadline,
 		Interpreter: opts.Interpreter, Log: opts.Log,

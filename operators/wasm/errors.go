@@ -33,11 +33,12 @@ type Fault string
 
 // The faults.
 const (
-	FaultTrap   Fault = "trap"        // the guest trapped: out of bounds, unreachable, exit, stack overflow
-	FaultError  Fault = "error"       // the guest said it failed
-	FaultOutput Fault = "bad output"  // what the guest returned is not a valid batch of its schema
-	FaultFuel   Fault = "out of fuel" // the call did not end within its fuel
-	FaultRoom   Fault = "no room"     // the rows do not fit the instance's windows, even one at a time
+	FaultTrap   Fault = "trap"         // the guest trapped: out of bounds, unreachable, exit
+	FaultError  Fault = "error"        // the guest said it failed
+	FaultOutput Fault = "bad output"   // what the guest returned is not a valid batch of its schema
+	FaultFuel   Fault = "out of fuel"  // the call did not end within its fuel
+	FaultStack  Fault = "out of stack" // its functions called each other too deep
+	FaultRoom   Fault = "no room"      // the rows do not fit the instance's windows, even one at a time
 )
 
 // FaultDeadline is a call that did not end in time. It says something about the machine, not the rows: it fails the batch

@@ -36,6 +36,7 @@ const (
 
 var (
 	errFuel     = errors.New("out of fuel")
+	errStack    = errors.New("out of stack")
 	errDeadline = errors.New("the deadline has passed")
 )
 
@@ -52,13 +53,14 @@ func (c *Config) fuelFor(rows int, fresh bool) int64 {
 	}
 }
 
-// tank is the fuel of a guest, and its alarm clock. The guest's own goroutine uses it.
+// tank is the fuel of a guest, its stack, and its alarm clock. The guest's own goroutine uses it.
 type tank struct {
-	fuel, budget, stop api.MutableGlobal
-	filled             int64 // fuel of the current call
-	used               int64 // fuel of the calls since take
+	fuel, budget, stop, stack api.MutableGlobal
+	filled                    int64 // fuel of the current call
+	used                      int64 // fuel of the calls since take
 
 	deadline time.Duration
+	depth    uint64 // bytes of stack a call begins with
 	timer    *time.Timer
 	mu       sync.Mutex
 	running  bool // under mu: a call runs, so the timer may set stop
@@ -68,7 +70,7 @@ type tank struct {
 // connect finds the globals that meter added.
 func (t *tank) connect(mod api.Module) error {
 	for name, to := range map[string]*api.MutableGlobal{
-		meter.ExportFuel: &t.fuel, meter.ExportBudget: &t.budget, meter.ExportStop: &t.stop,
+		meter.ExportFuel: &t.fuel, meter.ExportBudget: &t.budget, meter.ExportStop: &t.stop, meter.ExportStack: &t.stack,
 	} {
 		g, ok := mod.ExportedGlobal(name).(api.MutableGlobal)
 		if !ok {
@@ -88,6 +90,7 @@ func (t *tank) fill(n int64) {
 	slice := min(n, meter.Slice)
 	t.fuel.Set(uint64(slice))
 	t.budget.Set(uint64(n - slice))
+	t.stack.Set(t.depth)
 	t.mu.Lock()
 	t.running = true
 	t.mu.Unlock()
@@ -115,7 +118,7 @@ func (t *tank) take() int64 {
 	return n
 }
 
-// drain ends a call and accounts for it. It returns errFuel or errDeadline where these may have ended it.
+// drain ends a call and accounts for it. It returns errFuel, errStack or errDeadline where these may have ended it.
 func (t *tank) drain() error {
 	if t.fuel == nil {
 		return nil
@@ -133,6 +136,9 @@ func (t *tank) drain() error {
 		return errFuel
 	}
 	t.used += min(t.filled, t.filled-left-int64(t.budget.Get()))
+	if int64(t.stack.Get()) < 0 {
+		return errStack
+	}
 	if late {
 		return errDeadline
 	}

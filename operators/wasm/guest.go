@@ -12,6 +12,7 @@ import (
 
 	"github.com/weir-stream/weir/ingest/batch"
 	"github.com/weir-stream/weir/operators/abi"
+	"github.com/weir-stream/weir/operators/wasm/meter"
 )
 
 // maxLastWords is how many bytes of a guest's standard output are kept, for the message when it traps.
@@ -46,7 +47,7 @@ func (s *Step) start(ctx context.Context, log *journal, extra int, mapped bool) 
 	if limit > 1<<32-abi.PageSize {
 		return nil, nil, fmt.Errorf("%s: a memory limit of %d MiB and windows of %d MiB are over the 4 GiB of a guest", s.cfg.Name, s.cfg.MemoryLimit>>20, extra>>20)
 	}
-	g := &guest{step: s.cfg.Name, log: log, tank: tank{deadline: s.cfg.Deadline}}
+	g := &guest{step: s.cfg.Name, log: log, tank: tank{deadline: s.cfg.Deadline, depth: uint64(s.cfg.Stack)}}
 	g.ctx = context.WithValue(context.Background(), guestKey{}, g)
 	if mapped {
 		var err error
@@ -136,7 +137,7 @@ func (g *guest) instantiate(m *module) (err error) {
 }
 
 // call runs a function that returns at most one i32, on the fuel for all but weir_process. An error is a trap, or errFuel,
-// or errDeadline.
+// errStack or errDeadline.
 func (g *guest) call(f api.Function, params ...uint64) (uint32, error) {
 	clear(g.stack[:])
 	copy(g.stack[:], params)
@@ -153,9 +154,16 @@ func (g *guest) call(f api.Function, params ...uint64) (uint32, error) {
 		return 0, g.trap(err)
 	case errFuel:
 		return 0, fmt.Errorf("%w: it took more than %d instructions", errFuel, fuelToStart)
+	case errStack:
+		return 0, fmt.Errorf("%w: %s", errStack, g.tooDeep())
 	default:
 		return 0, fmt.Errorf("%w: it took more than %v", errDeadline, g.tank.deadline)
 	}
+}
+
+// tooDeep says what it means to be out of stack.
+func (g *guest) tooDeep() string {
+	return fmt.Sprintf("calls took more than %d bytes, or were nested more than %d deep; limits.stack may allow more bytes", g.tank.depth, meter.MaxDepth)
 }
 
 // trap adds to a trap what the guest said before.
@@ -198,6 +206,8 @@ func (g *guest) run(array, out, room uint32, fuel int64) (uint32, *CallError) {
 			return 0, &CallError{Fault: FaultTrap, Err: g.trap(err)}
 		case errFuel:
 			return 0, &CallError{Fault: FaultFuel, Err: fmt.Errorf("it took more than %d instructions; limits.fuel_per_row may allow more", fuel)}
+		case errStack:
+			return 0, &CallError{Fault: FaultStack, Err: errors.New(g.tooDeep())}
 		default:
 			return 0, &CallError{Fault: FaultDeadline, Err: fmt.Errorf("it took more than %v: the machine is overloaded, or limits.fuel_per_row allows too much", g.tank.deadline)}
 		}

@@ -57,7 +57,7 @@ func compile(ctx context.Context, cfg *Config) (*module, error) {
 	if !cfg.unmetered {
 		// What the rewriter lets pass is what the runtime decodes: lists longer than the module, above all, would have it
 		// reserve their memory.
-		if a.module, err = meter.Rewrite(a.module, meteredSize*cfg.ModuleLimit); err != nil {
+		if a.module, err = meter.Rewrite(a.module, meter.Limits{Size: meteredSize * cfg.ModuleLimit, Stack: cfg.Stack}); err != nil {
 			return nil, fail(err.Error(), nil, "")
 		}
 	}

@@ -210,7 +210,7 @@ func (o *operator) attempt(ctx context.Context, b *batch.Batch) (result, error) 
 		if !failed && (b.Rows > 1 || !errors.Is(err, errFull)) {
 			return result{}, err // a guest that asks for fewer rows is well
 		}
-		if failed && (ce.Fault == FaultTrap || ce.Fault == FaultFuel || ce.Fault == FaultDeadline) {
+		if failed && (ce.Fault == FaultTrap || ce.Fault == FaultFuel || ce.Fault == FaultStack || ce.Fault == FaultDeadline) {
 			o.traps.Add(1)
 		}
 		o.discard()

@@ -14,6 +14,7 @@ import (
 	"github.com/weir-stream/weir/ingest/batch"
 	"github.com/weir-stream/weir/operators"
 	"github.com/weir-stream/weir/operators/abi"
+	"github.com/weir-stream/weir/operators/wasm/meter"
 )
 
 // Transport is how batches reach a guest.
@@ -45,6 +46,7 @@ const (
 	DefaultTableLimit   = 128 << 10
 	DefaultLogLines     = 16
 	DefaultLogRate      = 100
+	DefaultStack        = meter.DefaultStack
 	DefaultFuelPerRow   = 50_000
 	DefaultDeadline     = 10 * time.Second
 )
@@ -70,6 +72,9 @@ type Config struct {
 	MaxRows      int     // rows given to the guest at once, larger batches are cut; default 65536
 	MaxExpansion int     // output rows per input row at most; default 1024
 	OutputLimit  int     // bytes per input row at most, of all columns of all rows it becomes; default 16 MiB
+	// Stack is how many bytes, about, the nested calls of a guest may take of the runtime's stack; default 1 MiB. At most 1900
+	// calls may be nested, whatever it is. What a language keeps in linear memory as its stack is not counted.
+	Stack int
 
 	// FuelPerRow is how many instructions, about, a row may take on average; default 50,000. A call has that for each of its
 	// rows, 10 million at least; when it runs out, its rows are tried in smaller parts. A row by itself may take what a
@@ -122,6 +127,7 @@ func (c Config) withDefaults() Config {
 	def(&c.TableLimit, DefaultTableLimit)
 	def(&c.LogLines, DefaultLogLines)
 	def(&c.LogRate, DefaultLogRate)
+	def(&c.Stack, DefaultStack)
 	if c.FuelPerRow == 0 {
 		c.FuelPerRow = DefaultFuelPerRow
 	}
@@ -170,6 +176,7 @@ func (c *Config) Validate() error {
 	return errors.Join(err,
 		within("limits.memory", c.MemoryLimit, abi.PageSize, 2<<30),
 		within("limits.module", c.ModuleLimit, 8, 256<<20),
+		within("limits.stack", c.Stack, meter.MinStack, meter.MaxStack),
 		within("max_rows", c.MaxRows, 1, 1<<20),
 		within("batch.rows", c.BatchRows, 1, 1<<20),
 		within("limits.expansion", c.MaxExpansion, 1, 1<<20),

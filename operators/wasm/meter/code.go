@@ -38,6 +38,7 @@ type insertion uint8
 const (
 	insertCharge insertion = iota // f -= cost, and the check
 	insertFlush                   // fuel = f
+	insertCall                    // fuel = f, stack = s
 	insertLoad                    // f = fuel
 	insertBulk                    // the charge of a bulk operation
 	insertLoop                    // a loop with a check, around the loop that is here
@@ -48,9 +49,10 @@ const (
 // frame is an open block, loop or if.
 type frame struct {
 	op     byte
-	before int  // the piece that runs into it
-	around bool // a loop that has another around it
-	loops  int  // of the frames up to this one, those that have
+	before int   // the piece that runs into it
+	around bool  // a loop that has another around it
+	loops  int   // of the frames up to this one, those that have
+	sets   int64 // instructions inside that set a local
 }
 
 // coder rewrites function bodies. Its slices are reused.
@@ -63,8 +65,11 @@ type coder struct {
 	here    int    // the current piece
 	calls   bool   // the function calls others
 	entries uint32 // in the list of its locals
-	local   uint32 // the index of f
-	out     []byte
+	local   uint32 // the index of f; s is behind it
+	// What the compiler may have to keep in the frame at most: the values of instructions and of locals where control comes
+	// together, and the arguments and results of the call that has most.
+	values, arguments int64
+	out               []byte
 }
 
 // rewriteCode rewrites the code section.
@@ -75,12 +80,12 @@ func (w *rewriter) rewriteCode(s *section, r *reader) ([]byte, error) {
 		if r.err != nil {
 			return nil, s.damaged(r)
 		}
-		first := w.scan(&b, w.params[w.typeOf[i]])
+		first := w.scan(&b, w.params[w.typeOf[w.imported+i]])
 		if b.err != nil {
 			return nil, fmt.Errorf("damaged: function %d, %w", w.imported+i, b.err)
 		}
 		body := w.charge(b.b, first)
-		if len(out)+len(body) > w.maxSize {
+		if len(out)+len(body) > w.limits.Size {
 			return nil, w.tooLarge()
 		}
 		out = binary.AppendUvarint(out, uint64(len(body)))
@@ -116,7 +121,7 @@ func (w *rewriter) scan(r *reader, params uint32) (first int) {
 		at := r.at
 		in := w.instruction(r)
 		if r.err == nil {
-			c.step(in, at, r)
+			w.step(in, at, r)
 		}
 	}
 	if r.err == nil && r.more() {
@@ -145,10 +150,15 @@ func (c *coder) join(at, before int) {
 }
 
 // step follows an instruction that begins at offset at.
-func (c *coder) step(in instruction, at int, r *reader) {
+func (w *rewriter) step(in instruction, at int, r *reader) {
+	c := &w.code
 	if int(in.label) >= len(c.frames) {
 		r.fail("label %d of %d", in.label, len(c.frames))
 		return
+	}
+	c.values++
+	if in.op == opLocalSet || in.op == opLocalTee {
+		c.frames[len(c.frames)-1].sets++
 	}
 	// What is out of reach needs no charge, and must not look as if it could be reached.
 	if live := c.here != none; live {
@@ -159,7 +169,8 @@ func (c *coder) step(in instruction, at int, r *reader) {
 			c.insert(at, insertFlush)
 		case in.op == opCall, in.op == opCallIndirect:
 			c.calls = true
-			c.insert(at, insertFlush)
+			c.arguments = max(c.arguments, int64(w.arity[in.index]))
+			c.insert(at, insertCall)
 			c.insert(r.at, insertLoad)
 		case in.bulk():
 			c.insert(at, insertBulk)
@@ -195,6 +206,10 @@ func (c *coder) step(in instruction, at int, r *reader) {
 	case opEnd:
 		f := c.frames[len(c.frames)-1]
 		c.frames = c.frames[:len(c.frames)-1]
+		c.values += min(f.sets, int64(c.local))
+		if len(c.frames) > 0 {
+			c.frames[len(c.frames)-1].sets += f.sets
+		}
 		if f.around {
 			c.around--
 			c.insert(r.at, insertEnd)
@@ -255,14 +270,18 @@ func (c *coder) fold() {
 func (w *rewriter) charge(body []byte, first int) []byte {
 	c := &w.code
 	c.fold()
+	bytes, charged := w.frame()
 	out := binary.AppendUvarint(c.out, uint64(c.entries)+1)
 	from := first
 	for i, e := range c.edits {
 		if i == 0 { // the entry: before the first instruction
 			out = append(out, body[from:e.at]...)
-			out = append(out, 1, 0x7e)
-			out = appendIndex(out, opGlobalGet, w.fuelGlobal())
-			out = appendIndex(out, opLocalSet, c.local)
+			if charged {
+				out = w.appendEnter(append(out, 2, 0x7e), bytes)
+			} else {
+				out = append(out, 1, 0x7e)
+			}
+			out = w.appendLoad(out)
 		} else {
 			out = append(out, body[from:e.at]...)
 		}
@@ -274,6 +293,8 @@ func (w *rewriter) charge(body []byte, first int) []byte {
 			}
 		case insertFlush:
 			out = w.appendFlush(out)
+		case insertCall:
+			out = w.appendStack(w.appendFlush(out))
 		case insertLoad:
 			out = w.appendLoad(out)
 		case insertBulk:

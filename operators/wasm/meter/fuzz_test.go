@@ -46,7 +46,7 @@ func FuzzRewrite(f *testing.F) {
 
 // sameVerdict tells whether the module was accepted.
 func sameVerdict(t *testing.T, module []byte) bool {
-	out, err := meter.Rewrite(module, maxSize)
+	out, err := meter.Rewrite(module, limits)
 	if err != nil {
 		return false
 	}
@@ -58,7 +58,7 @@ func sameVerdict(t *testing.T, module []byte) bool {
 	if (before == nil) != (after == nil) {
 		t.Fatalf("before: %v\nafter:  %v\n%x", before, after, module)
 	}
-	if _, err := meter.Rewrite(out, maxSize); err == nil {
+	if _, err := meter.Rewrite(out, limits); err == nil {
 		t.Fatal("a metered module is accepted again")
 	}
 	return before == nil

@@ -76,6 +76,7 @@ type instruction struct {
 	op    byte
 	sub   uint32 // after a prefix
 	label uint32 // the outermost that it branches to
+	index uint32 // the type of the function that it calls
 }
 
 // bulk says that the last operand is a number of bytes or table entries to work on.
@@ -127,10 +128,14 @@ func (w *rewriter) instruction(r *reader) instruction {
 			in.label = max(in.label, r.u32())
 		}
 		in.label = max(in.label, r.u32())
-	case op == opCall, op == opRefFunc:
+	case op == opCall:
+		if f := r.below(w.functions, "function"); r.err == nil {
+			in.index = w.typeOf[f]
+		}
+	case op == opRefFunc:
 		r.below(w.functions, "function")
 	case op == opCallIndirect:
-		r.below(w.types, "type")
+		in.index = r.below(w.types, "type")
 		r.below(w.tables, "table")
 	case op == opSelectType:
 		if r.u32() != 1 {

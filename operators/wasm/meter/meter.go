@@ -10,6 +10,17 @@
 // always runs before it in the same round of the same loop, so a short loop is charged once per round, and what is
 // charged but not run is bounded (foldLimit). Bulk operations cost, besides, a sixteenth of what they move.
 //
+// # What is limited
+//
+// Calls are limited by a stack of our own, since those of the engines end at depths that depend on the engine, and take much memory until then. A function that calls others takes from it what its frame
+// may take: 8 bytes for each parameter and local and 64 more, a part of the compiler's worst case if that is more, and always so much that not more than MaxDepth
+// calls fit. A function that calls none is free, unless its frame may be large.
+//
+//	entry:        s = stack - frame; if s < 0 { stack = s; unreachable }
+//	call:         stack = s; call
+//
+// Nothing is given back at the end of a function, since the caller sets the stack before its next call.
+//
 // Whether there is fuel left is checked at every loop head, at the entry of every function that calls another, and at
 // bulk operations: there is no way to go on for ever without passing one. Between two checks there is less than the
 // function is long.
@@ -36,8 +47,8 @@
 //
 //	types      () -> (), (i32) -> (i32)
 //	functions  slow, bulk                           // bulk charges for n bytes or entries and returns n
-//	locals     f i64, in every function
-//	globals    fuel i64, budget i64, stop i32       // exported for the host as ExportFuel, ExportBudget, ExportStop
+//	locals     f i64, in every function; s i64, where a function takes of the stack
+//	globals    fuel i64, budget i64, stop i32, stack i64   // exported for the host as ExportFuel, ...
 //
 // They are the last of their index spaces, and of each function's locals, so nothing else changes its index. A module that names an index beyond
 // its own anywhere, or has an export with [Prefix], is refused, and so is every section and opcode this package
@@ -63,6 +74,9 @@ const (
 	ExportBudget = Prefix + "budget"
 	// ExportStop (i32) ends the guest with a trap soon after it is set to another value than 0.
 	ExportStop = Prefix + "stop"
+	// ExportStack (i64) is what of Limits.Stack is left, in bytes. It must be set before each call. It is below 0 after a trap because the
+	// stack was full, and not otherwise.
+	ExportStack = Prefix + "stack"
 )
 
 // Spent is the value of ExportFuel, as i64, after a trap because the fuel ran out.
@@ -74,13 +88,27 @@ const Slice = 200_000
 // maxLocals is how many locals a function may have, as in browsers. The compiler would reserve memory for 4 billion.
 const maxLocals = 50_000
 
-// Rewrite returns the module with every path metered. It refuses a result of more than maxSize bytes. The module must
-// have a memory. The error says what is wrong with the module, as the end of a sentence that begins with its name.
-func Rewrite(module []byte, maxSize int) ([]byte, error) {
+// maxArity is how many parameters, and how many results, a function may have, as in browsers.
+const maxArity = 1000
+
+// Limits are what a module may have at most.
+type Limits struct {
+	Size  int // bytes of the result
+	Stack int // bytes of its stack, from MinStack to MaxStack; 0 means DefaultStack
+}
+
+// Rewrite returns the module with every path metered, and its stack limited. The module must have a memory. The error says what is wrong with the module, as the end of a sentence that begins with its name.
+func Rewrite(module []byte, limits Limits) ([]byte, error) {
 	if len(module) < 8 || string(module[:8]) != "\x00asm\x01\x00\x00\x00" {
 		return nil, errors.New("not a Wasm module of version 1")
 	}
-	w := rewriter{maxSize: maxSize}
+	if limits.Stack == 0 {
+		limits.Stack = DefaultStack
+	}
+	if limits.Stack < MinStack || limits.Stack > MaxStack {
+		return nil, fmt.Errorf("given a stack of %d bytes: it must be from %d to %d", limits.Stack, MinStack, MaxStack)
+	}
+	w := rewriter{limits: limits}
 	if err := w.split(module[8:]); err != nil {
 		return nil, err
 	}
@@ -103,7 +131,7 @@ func Rewrite(module []byte, maxSize int) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(out)+len(body) > maxSize {
+		if len(out)+len(body) > limits.Size {
 			return nil, w.tooLarge()
 		}
 		out = append(out, s.id)
@@ -115,20 +143,20 @@ func Rewrite(module []byte, maxSize int) ([]byte, error) {
 
 // rewriter is one run of Rewrite.
 type rewriter struct {
-	maxSize  int
+	limits   Limits
 	sections []section
 
 	// Sizes of the index spaces of the module as it was given.
 	types, functions, globals, tables, memories uint32
 	imported, defined, bodies                   uint32 // functions
 	elements, data                              uint32
-	params                                      []uint32 // by type
-	typeOf                                      []uint32 // by defined function
+	params, arity                               []uint32 // by type: parameters, and these and results together
+	typeOf                                      []uint32 // by function
 	code                                        coder
 }
 
 func (w *rewriter) tooLarge() error {
-	return fmt.Errorf("over %d bytes with its fuel checks: it has unusually many loops and branches", w.maxSize)
+	return fmt.Errorf("over %d bytes with its fuel checks: it has unusually many loops and branches", w.limits.Size)
 }
 
 // Indices of what is appended.
@@ -137,3 +165,4 @@ func (w *rewriter) bulkFunc() uint32     { return w.functions + 1 }
 func (w *rewriter) fuelGlobal() uint32   { return w.globals }
 func (w *rewriter) budgetGlobal() uint32 { return w.globals + 1 }
 func (w *rewriter) stopGlobal() uint32   { return w.globals + 2 }
+func (w *rewriter) stackGlobal() uint32  { return w.globals + 3 }

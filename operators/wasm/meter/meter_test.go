@@ -84,13 +84,13 @@ func TestRefused(t *testing.T) {
 		}), "4294967296 locals"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := meter.Rewrite(c.module, maxSize)
+			_, err := meter.Rewrite(c.module, limits)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Fatalf("error %v, want one with %q", err, c.want)
 			}
 		})
 	}
-	if _, err := meter.Rewrite(good.module(), maxSize); err != nil {
+	if _, err := meter.Rewrite(good.module(), limits); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -98,10 +98,10 @@ func TestRefused(t *testing.T) {
 // TestTooLarge: a result over the limit is refused while it is made.
 func TestTooLarge(t *testing.T) {
 	m := function(append(bytes.Repeat([]byte{0x03, 0x40, 0x0b}, 100_000), 0x20, 0)...).module()
-	if _, err := meter.Rewrite(m, 2*len(m)); err == nil || !strings.Contains(err.Error(), "with its fuel checks") {
+	if _, err := meter.Rewrite(m, meter.Limits{Size: 2 * len(m), Stack: meter.DefaultStack}); err == nil || !strings.Contains(err.Error(), "with its fuel checks") {
 		t.Fatal(err)
 	}
-	if out, err := meter.Rewrite(m, maxSize); err != nil || len(out) > 20*len(m) {
+	if out, err := meter.Rewrite(m, limits); err != nil || len(out) > 20*len(m) {
 		t.Fatalf("%d bytes became %d, error %v", len(m), len(out), err)
 	}
 }

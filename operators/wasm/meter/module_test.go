@@ -12,7 +12,7 @@ import (
 	"github.com/weir-stream/weir/operators/wasm/meter"
 )
 
-const maxSize = 64 << 20
+var limits = meter.Limits{Size: 64 << 20, Stack: meter.DefaultStack}
 
 // source is a module to be assembled. Sections that are nil are left out.
 type source struct {
@@ -93,12 +93,12 @@ func newRuntime(t testing.TB, engine string) wazero.Runtime {
 // metered is an instance of a rewritten module.
 type metered struct {
 	api.Module
-	fuel, budget, stop api.MutableGlobal
+	fuel, budget, stop, stack api.MutableGlobal
 }
 
 func rewrite(t testing.TB, module []byte) []byte {
 	t.Helper()
-	out, err := meter.Rewrite(module, maxSize)
+	out, err := meter.Rewrite(module, limits)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,18 +107,25 @@ func rewrite(t testing.TB, module []byte) []byte {
 
 func instantiate(t testing.TB, rt wazero.Runtime, module []byte) metered {
 	t.Helper()
-	mod, err := rt.InstantiateWithConfig(context.Background(), rewrite(t, module), wazero.NewModuleConfig().WithName(""))
+	return connect(t, rt, rewrite(t, module))
+}
+
+// connect makes an instance of a module that was rewritten.
+func connect(t testing.TB, rt wazero.Runtime, rewritten []byte) metered {
+	t.Helper()
+	mod, err := rt.InstantiateWithConfig(context.Background(), rewritten, wazero.NewModuleConfig().WithName(""))
 	if err != nil {
 		t.Fatal(err)
 	}
 	global := func(name string) api.MutableGlobal { return mod.ExportedGlobal(name).(api.MutableGlobal) }
-	return metered{mod, global(meter.ExportFuel), global(meter.ExportBudget), global(meter.ExportStop)}
+	return metered{mod, global(meter.ExportFuel), global(meter.ExportBudget), global(meter.ExportStop), global(meter.ExportStack)}
 }
 
 // call runs the function f with so much fuel and tells how much it took.
 func (m metered) call(fuel int64, args ...uint64) (results []uint64, used int64, err error) {
 	m.fuel.Set(0)
 	m.budget.Set(uint64(fuel))
+	m.stack.Set(meter.DefaultStack)
 	results, err = m.ExportedFunction("f").Call(context.Background(), args...)
 	return results, fuel - int64(m.fuel.Get()) - int64(m.budget.Get()), err
 }

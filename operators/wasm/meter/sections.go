@@ -102,8 +102,15 @@ func (w *rewriter) count(s *section) error {
 			}
 			for i := range 2 {
 				n := r.count(1)
+				if n > maxArity {
+					r.fail("a type of %d parameters or results: at most %d are allowed", n, maxArity)
+					break
+				}
 				if i == 0 {
 					w.params = append(w.params, n)
+					w.arity = append(w.arity, n)
+				} else {
+					w.arity[len(w.arity)-1] += n
 				}
 				for ; n > 0; n-- {
 					r.valueType()
@@ -120,7 +127,7 @@ func (w *rewriter) count(s *section) error {
 			r.take(uint64(r.u32()))
 			switch kind := r.byte(); kind {
 			case 0:
-				r.below(w.types, "type")
+				w.typeOf = append(w.typeOf, r.below(w.types, "type"))
 				w.imported++
 			case 1:
 				r.valueType()
@@ -212,16 +219,17 @@ func (w *rewriter) rewrite(s *section) ([]byte, error) {
 			}
 			w.constExpr(&r)
 		}
-		add = []byte{0x7e, 1, opI64Const, 0, opEnd, 0x7e, 1, opI64Const, 0, opEnd, 0x7f, 1, opI32Const, 0, opEnd}
-		return s.with(add, 3), s.ended(&r)
+		add = []byte{0x7e, 1, opI64Const, 0, opEnd, 0x7e, 1, opI64Const, 0, opEnd, 0x7f, 1, opI32Const, 0, opEnd, 0x7e, 1}
+		add = append(appendI64(add, int64(w.limits.Stack)), opEnd)
+		return s.with(add, 4), s.ended(&r)
 	case sectionExport:
 		w.exports(&r, s.n)
-		for i, name := range []string{ExportFuel, ExportBudget, ExportStop} {
+		for i, name := range []string{ExportFuel, ExportBudget, ExportStop, ExportStack} {
 			add = binary.AppendUvarint(add, uint64(len(name)))
 			add = append(append(add, name...), 3)
 			add = binary.AppendUvarint(add, uint64(w.fuelGlobal())+uint64(i))
 		}
-		return s.with(add, 3), s.ended(&r)
+		return s.with(add, 4), s.ended(&r)
 	case sectionStart:
 		r.below(w.functions, "function")
 		return s.body, s.ended(&r)

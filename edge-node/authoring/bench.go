@@ -57,7 +57,7 @@ func Bench(ctx context.Context, module []byte, label string, opt BenchOptions) (
 	if opt.Rows < 1 || opt.Rows > MaxBenchRows {
 		return nil, fmt.Errorf("%d rows: a batch has from 1 to %d", opt.Rows, MaxBenchRows)
 	}
-	cache := wasm.NewCache()
+	cache := wasm.NewCache().KeepUnused()
 	defer func() { err = errors.Join(err, cache.Close()) }()
 	cfg := wasm.Config{Path: label, Module: module, Config: opt.Config, OnError: wasm.Stop, Cache: cache, BatchRows: opt.Rows}
 	shared, err := newBenchChain(ctx, cfg, opt)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/weir-stream/weir/ingest/batch"
 	"github.com/weir-stream/weir/ingest/decode"
@@ -31,6 +32,9 @@ var ways = []way{
 	{name: "interpreter, one row per batch", interpreter: true, single: true},
 }
 
+// patience is how long a call may take here, where the machine may be busy compiling: fuel is what ends a call.
+const patience = 2 * time.Minute
+
 // Suite runs golden files over one module. It must be closed.
 type Suite struct {
 	module []byte
@@ -40,7 +44,7 @@ type Suite struct {
 
 // NewSuite prepares a module; label is how messages call it.
 func NewSuite(module []byte, label string) *Suite {
-	return &Suite{module: module, label: label, cache: wasm.NewCache()}
+	return &Suite{module: module, label: label, cache: wasm.NewCache().KeepUnused()}
 }
 
 // Close frees the compiled code.
@@ -79,7 +83,7 @@ func (s *Suite) Run(ctx context.Context, g *Golden) (Outcome, error) {
 }
 
 func (s *Suite) run(ctx context.Context, g *Golden, w way) (_ Outcome, err error) {
-	cfg := wasm.Config{Name: "operator", Path: s.label, Module: s.module, Config: g.Config, Interpreter: w.interpreter, Cache: s.cache}
+	cfg := wasm.Config{Name: "operator", Path: s.label, Module: s.module, Config: g.Config, Interpreter: w.interpreter, Cache: s.cache, Deadline: patience}
 	if w.copied {
 		cfg.Transport = wasm.Copy
 	}

@@ -90,7 +90,7 @@ func (a *app) audit(ctx context.Context, o *audit, args []string) error {
 		return err
 	}
 	log := a.logger(n.Log)
-	plans, err := a.planFiles(ctx, files, n, noServers, log)
+	plans, err := a.planFiles(ctx, files, n, noServers, pipeline.Options{Log: log})
 	if err == nil {
 		err = a.auditPlans(ctx, o, plans, log)
 	}

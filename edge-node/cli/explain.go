@@ -59,7 +59,7 @@ the same everywhere.`,
 			if err != nil {
 				return err
 			}
-			p, err := a.planFile(cmd.Context(), args[0], n, noServers, a.logger(n.Log))
+			p, err := a.planFile(cmd.Context(), args[0], n, noServers, pipeline.Options{Log: a.logger(n.Log)})
 			if err != nil {
 				return err
 			}

@@ -14,6 +14,7 @@ import (
 type nodeFlags struct {
 	file                                  string
 	site, node, listen, kafka, clickhouse string
+	wasmCache                             string
 }
 
 func (f *nodeFlags) add(cmd *cobra.Command, names ...string) {
@@ -31,6 +32,8 @@ func (f *nodeFlags) add(cmd *cobra.Command, names ...string) {
 			fs.StringVar(&f.kafka, "kafka", "", "brokers of pipelines that name none, host:port,... (or WEIR_KAFKA)")
 		case "clickhouse":
 			fs.StringVar(&f.clickhouse, "clickhouse", "", "ClickHouse URL of pipelines that name none (or WEIR_CLICKHOUSE)")
+		case "wasm-cache":
+			fs.StringVar(&f.wasmCache, "wasm-cache", "", "folder that keeps compiled operators from one start to the next (or WEIR_WASM_CACHE)")
 		default:
 			panic("cli: no node flag " + name)
 		}
@@ -59,6 +62,7 @@ func (f *nodeFlags) load(a *app) (config.Node, error) {
 		{"--listen", f.listen, n.SetListen},
 		{"--kafka", f.kafka, n.SetKafka},
 		{"--clickhouse", f.clickhouse, n.SetClickHouse},
+		{"--wasm-cache", f.wasmCache, n.SetWasmCache},
 		{"--log-level", a.logLevel, n.SetLogLevel},
 		{"--log-format", a.logFormat, n.SetLogFormat},
 	} {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -70,7 +69,7 @@ const (
 )
 
 // planFile reads and plans one file.
-func (a *app) planFile(ctx context.Context, file string, node config.Node, want servers, log *slog.Logger) (*pipeline.Plan, error) {
+func (a *app) planFile(ctx context.Context, file string, node config.Node, want servers, opts pipeline.Options) (*pipeline.Plan, error) {
 	spec, err := a.loadPipeline(file)
 	if err != nil {
 		return nil, err
@@ -78,16 +77,16 @@ func (a *app) planFile(ctx context.Context, file string, node config.Node, want 
 	if err := spec.Use(node); err != nil && want == withServers {
 		return nil, err
 	}
-	return pipeline.New(ctx, spec, node, pipeline.Options{Log: log})
+	return pipeline.New(ctx, spec, node, opts)
 }
 
 // planFiles plans all files, and fails with the errors of all that have some.
-func (a *app) planFiles(ctx context.Context, files []string, node config.Node, want servers, log *slog.Logger) ([]*pipeline.Plan, error) {
+func (a *app) planFiles(ctx context.Context, files []string, node config.Node, want servers, opts pipeline.Options) ([]*pipeline.Plan, error) {
 	var plans []*pipeline.Plan
 	var invalid config.Errors
 	names := map[string]string{}
 	for _, file := range files {
-		p, err := a.planFile(ctx, file, node, want, log)
+		p, err := a.planFile(ctx, file, node, want, opts)
 		var es config.Errors
 		switch {
 		case errors.As(err, &es):

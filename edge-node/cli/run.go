@@ -48,14 +48,18 @@ way, and after a crash, the next run goes on with exact totals.`,
 				return err
 			}
 			opts.Log = a.logger(n.Log)
-			plans, err := a.planFiles(cmd.Context(), files, n, withServers, opts.Log)
-			if err == nil {
-				err = runPlans(cmd.Context(), plans, n, opts)
+			modules, err := pipeline.OpenModules(n, opts.Log)
+			if err != nil {
+				return err
 			}
-			return closePlans(plans, err)
+			plans, err := a.planFiles(cmd.Context(), files, n, withServers, pipeline.Options{Modules: modules, Log: opts.Log})
+			if err == nil {
+				err = runPlans(cmd.Context(), plans, modules, n, opts)
+			}
+			return errors.Join(closePlans(plans, err), modules.Close())
 		},
 	}
-	node.add(cmd, "site", "node", "listen", "kafka", "clickhouse")
+	node.add(cmd, "site", "node", "listen", "kafka", "clickhouse", "wasm-cache")
 	cmd.Flags().BoolVar(&opts.StopAtEnd, "stop-at-end", false, "stop when everything that was there at the start has been read")
 	cmd.Flags().IntVar(&opts.Chains, "cores", 0, "most cores a pipeline uses at a time; 0 is all")
 	return cmd
@@ -63,7 +67,7 @@ way, and after a crash, the next run goes on with exact totals.`,
 
 // runPlans runs pipelines side by side. One that fails leaves the others running; the first failure is the error in the
 // end.
-func runPlans(ctx context.Context, plans []*pipeline.Plan, node config.Node, opts pipeline.RunOptions) (err error) {
+func runPlans(ctx context.Context, plans []*pipeline.Plan, modules *pipeline.Modules, node config.Node, opts pipeline.RunOptions) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	log := opts.Log
@@ -81,7 +85,7 @@ func runPlans(ctx context.Context, plans []*pipeline.Plan, node config.Node, opt
 		}
 		runners, watched = append(runners, r), append(watched, r)
 	}
-	server, err := web.New(node.Listen, buildVersion().Version, watched, log)
+	server, err := web.New(node.Listen, buildVersion().Version, watched, modules, log)
 	if err != nil {
 		return err
 	}

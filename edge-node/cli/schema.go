@@ -39,7 +39,7 @@ func (a *app) schemaPrint() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			p, err := a.planFile(cmd.Context(), args[0], n, noServers, a.logger(n.Log))
+			p, err := a.planFile(cmd.Context(), args[0], n, noServers, pipeline.Options{Log: a.logger(n.Log)})
 			if err != nil {
 				return err
 			}
@@ -80,7 +80,7 @@ never changed; what cannot be mended without losing data is an error.`,
 				return err
 			}
 			log := a.logger(n.Log)
-			plans, err := a.planFiles(cmd.Context(), files, n, withServers, log)
+			plans, err := a.planFiles(cmd.Context(), files, n, withServers, pipeline.Options{Log: log})
 			for i := 0; err == nil && i < len(plans); i++ {
 				err = a.applySchema(cmd, plans[i], log)
 			}

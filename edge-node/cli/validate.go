@@ -129,7 +129,7 @@ func (a *app) validate(ctx context.Context, args []string, node config.Node, asJ
 // validateFile plans one file. The error is about reading it; what is wrong in it is in the answer.
 func (a *app) validateFile(ctx context.Context, file string, node config.Node) (validated, error) {
 	v := validated{File: file}
-	p, err := a.planFile(ctx, file, node, noServers, a.logger(node.Log))
+	p, err := a.planFile(ctx, file, node, noServers, pipeline.Options{Log: a.logger(node.Log)})
 	if errors.As(err, &v.Errors) {
 		return v, nil
 	}

@@ -25,6 +25,8 @@ type Node struct {
 	ClickHouse NodeClickHouse
 	// UsageEvery is how often what the steps of pipelines use is stored in ClickHouse. 0 is never. Default 1 minute.
 	UsageEvery time.Duration
+	// WasmCache is the folder that keeps compiled Wasm modules from one start to the next. Empty means memory alone.
+	WasmCache string
 	// Limits bound what the node uses.
 	Limits NodeLimits
 }
@@ -148,6 +150,8 @@ func nodeTable() object[Node] {
 			}}.kind(), func(n *Node) *NodeClickHouse { return &n.ClickHouse }, "ClickHouse of pipelines that name none."),
 			at("usage_every", usageKind(), func(n *Node) *time.Duration { return &n.UsageEvery },
 				"How often what the steps of pipelines use is stored in weir_usage; 0 for never. Default 1m. WEIR_USAGE_EVERY."),
+			at("wasm_cache", fileKind("a folder"), func(n *Node) *string { return &n.WasmCache },
+				"Folder that keeps compiled operators from one start to the next; this user's alone, checked before use. Default: none. WEIR_WASM_CACHE."),
 			at("limits", object[NodeLimits]{what: "limits", fields: []field[NodeLimits]{
 				at("state", nodeLimitKind(), func(l *NodeLimits) *int64 { return &l.State },
 					"Most window state of a pipeline, over all its partitions. One that needs more stops. Default 256MiB. WEIR_STATE."),
@@ -217,6 +221,7 @@ func (n *Node) FromEnv(env Env) error {
 		{"WEIR_LOG_LEVEL", func(s string) error { return setWord(logLevelKind(), s, &n.Log.Level) }},
 		{"WEIR_LOG_FORMAT", func(s string) error { return setWord(logFormatKind(), s, &n.Log.Format) }},
 		{"WEIR_USAGE_EVERY", func(s string) error { return setWord(usageKind(), s, &n.UsageEvery) }},
+		{"WEIR_WASM_CACHE", func(s string) error { return setWord(fileKind("a folder"), s, &n.WasmCache) }},
 		{"WEIR_STATE", func(s string) error { return setWord(nodeLimitKind(), s, &n.Limits.State) }},
 		{"WEIR_QUEUE", func(s string) error { return setWord(nodeLimitKind(), s, &n.Limits.Queue) }},
 	} {
@@ -246,6 +251,9 @@ func (n *Node) SetKafka(s string) error { return setWord(brokersKind(), s, &n.Ka
 
 // SetClickHouse sets the ClickHouse URL.
 func (n *Node) SetClickHouse(s string) error { return setWord(clickhouseURL(), s, &n.ClickHouse.URL) }
+
+// SetWasmCache sets the folder that keeps compiled Wasm modules.
+func (n *Node) SetWasmCache(s string) error { return setWord(fileKind("a folder"), s, &n.WasmCache) }
 
 // SetLogLevel sets the lowest level that is logged.
 func (n *Node) SetLogLevel(s string) error { return setWord(logLevelKind(), s, &n.Log.Level) }

@@ -185,25 +185,27 @@ func saslTable() object[SASL] {
 	}
 }
 
+// fileKind is the path of a file or folder, relative to the file it stands in.
+func fileKind(what string) kind[string] {
+	k := textKind(what)
+	return kind[string]{k.schema, func(r *reader, v value, to *string) bool {
+		if !k.read(r, v, to) {
+			return false
+		}
+		if !filepath.IsAbs(*to) {
+			*to = filepath.Join(r.dir, *to)
+		}
+		return true
+	}}
+}
+
 func tlsTable() object[TLS] {
-	file := func(what string) kind[string] {
-		k := textKind(what)
-		return kind[string]{k.schema, func(r *reader, v value, to *string) bool {
-			if !k.read(r, v, to) {
-				return false
-			}
-			if !filepath.IsAbs(*to) {
-				*to = filepath.Join(r.dir, *to)
-			}
-			return true
-		}}
-	}
 	return object[TLS]{
 		what: "tls",
 		fields: []field[TLS]{
-			at("ca", file("a PEM file"), func(t *TLS) *string { return &t.CA }, "PEM file with the authorities to trust. Default: the system's."),
-			at("cert", file("a PEM file"), func(t *TLS) *string { return &t.Cert }, "PEM file with the client's certificate."),
-			at("key", file("a PEM file"), func(t *TLS) *string { return &t.Key }, "PEM file with the client's key."),
+			at("ca", fileKind("a PEM file"), func(t *TLS) *string { return &t.CA }, "PEM file with the authorities to trust. Default: the system's."),
+			at("cert", fileKind("a PEM file"), func(t *TLS) *string { return &t.Cert }, "PEM file with the client's certificate."),
+			at("key", fileKind("a PEM file"), func(t *TLS) *string { return &t.Key }, "PEM file with the client's key."),
 			at("server_name", textKind("a host name"), func(t *TLS) *string { return &t.ServerName }, "Name the server's certificate must have. Default: the host's."),
 			at("insecure_skip_verify", boolKind(), func(t *TLS) *bool { return &t.InsecureSkipVerify }, "Accept any certificate: for tests alone."),
 		},

@@ -62,7 +62,10 @@ type Options struct {
 	CopyTransport bool
 	// Interpreter runs Wasm operators in the interpreter: for verification.
 	Interpreter bool
-	Log         *slog.Logger // for what operators log while they are planned
+	// Modules keeps compiled Wasm operators, for all plans of a process. It must be closed after them. Without it each step
+	// keeps its own.
+	Modules *Modules
+	Log     *slog.Logger // for what operators log while they are planned
 }
 
 // New plans a pipeline. What does not fit is config.Errors with file, line and column. The URL of ClickHouse and the

@@ -107,6 +107,9 @@ func (p *Plan) planWasm(ctx context.Context, name string, spec *config.Wasm, in 
 		LogRate: int(spec.LogRate), Deadline: spec.Deadline,
 		Interpreter: opts.Interpreter, Log: opts.Log,
 	}
+	if opts.Modules != nil {
+		cfg.Cache = opts.Modules.cache
+	}
 	if opts.CopyTransport {
 		cfg.Transport = wasm.Copy
 	}

@@ -16,6 +16,7 @@ import (
 // collector reads the counters of the pipelines when Prometheus asks: nothing is counted twice on the hot path.
 type collector struct {
 	pipelines []Pipeline
+	modules   *pipeline.Modules // may be nil
 	version   string
 }
 
@@ -108,6 +109,14 @@ var operatorMetrics = []metric[engine.StepStatus]{
 	{desc("operator_traps_total", "Calls of an operator that ended in a trap.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.Usage.Traps) }},
 }
 
+var moduleMetrics = []metric[pipeline.ModulesStatus]{
+	{desc("wasm_modules", "Wasm modules whose compiled code is in memory."), gauge, func(s pipeline.ModulesStatus) float64 { return float64(s.Modules) }},
+	{desc("wasm_compiled_total", "Wasm modules that were compiled."), counter, func(s pipeline.ModulesStatus) float64 { return float64(s.Compiled) }},
+	{desc("wasm_cache_hits_total", "Steps whose module was compiled already, for another step."), counter, func(s pipeline.ModulesStatus) float64 { return float64(s.Hits) }},
+	{desc("wasm_cache_disk_hits_total", "Wasm modules whose code came from wasm_cache."), counter, func(s pipeline.ModulesStatus) float64 { return float64(s.DiskHits) }},
+	{desc("wasm_cache_damaged_total", "Files of wasm_cache that this node did not write so; they were set aside, not run."), counter, func(s pipeline.ModulesStatus) float64 { return float64(s.Damaged) }},
+}
+
 func truth(b bool) float64 {
 	if b {
 		return 1
@@ -124,6 +133,12 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(d, kind, v, labels...)
 	}
 	send(buildInfo, gauge, 1, c.version, runtime.Version())
+	if c.modules != nil {
+		s := c.modules.Status()
+		for _, m := range moduleMetrics {
+			send(m.desc, m.kind, m.value(s))
+		}
+	}
 	for _, p := range c.pipelines {
 		s := p.Status()
 		name := s.Pipeline

@@ -125,7 +125,7 @@ func (g *guest) instantiate(m *module) (err error) {
 	// No name, so that there can be many; no start functions. The source of randomness is never read, since the stubs have
 	// their own, but seeding the runtime's takes a tenth of a start.
 	cfg := wazero.NewModuleConfig().WithName("").WithStartFunctions().WithRandSource(strings.NewReader(""))
-	if g.mod, err = m.runtime.InstantiateModule(ctx, m.compiled, cfg); err != nil {
+	if g.mod, err = m.code.runtime.InstantiateModule(ctx, m.code.compiled, cfg); err != nil {
 		return err
 	}
 	g.allocate = g.mod.ExportedFunction(abi.ExportAlloc)

@@ -16,7 +16,7 @@ import (
 )
 
 // compiled is the code of the modules that tests use again and again.
-var compiled = NewCache()
+var compiled = NewCache().KeepUnused()
 
 func TestMain(m *testing.M) {
 	code := m.Run()

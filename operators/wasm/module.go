@@ -3,11 +3,11 @@ package wasm
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
-	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 
 	"github.com/weir-stream/weir/operators/abi"
@@ -16,23 +16,14 @@ import (
 
 // module is a compiled operator: what all instances of a step share.
 type module struct {
-	runtime  wazero.Runtime
-	compiled wazero.CompiledModule
+	code     *entry
+	cache    *Cache
+	own      bool     // the cache is this module's alone
 	digest   [32]byte // SHA-256 of the module as it was given
 	memBytes int      // memory it starts with
 
 	unmetered bool
 }
-
-// Cache keeps compiled code in memory, so that steps that use the same module compile it once. It must be closed after
-// every step that used it.
-type Cache struct{ c wazero.CompilationCache }
-
-// NewCache makes an empty cache.
-func NewCache() *Cache { return &Cache{c: wazero.NewCompilationCache()} }
-
-// Close frees the code.
-func (c *Cache) Close() error { return c.c.Close(context.Background()) }
 
 // meteredSize is how many times its limit a module may have once it is metered.
 const meteredSize = 4
@@ -61,31 +52,23 @@ func compile(ctx context.Context, cfg *Config) (*module, error) {
 			return nil, fail(err.Error(), nil, "")
 		}
 	}
-	rc := wazero.NewRuntimeConfig()
-	if cfg.Interpreter {
-		rc = wazero.NewRuntimeConfigInterpreter()
-	}
-	// The core features of version 2 leave out threads, tail calls and exceptions: such code is refused as invalid.
-	rc = rc.WithCoreFeatures(api.CoreFeaturesV2).WithDebugInfoEnabled(false)
-	if cfg.Cache != nil {
-		rc = rc.WithCompilationCache(cfg.Cache.c)
-	}
 	m := &module{
-		runtime: wazero.NewRuntimeWithConfig(ctx, rc), digest: sha256.Sum256(cfg.Module),
-		memBytes: int(a.memPages) * abi.PageSize, unmetered: cfg.unmetered,
+		cache: cfg.Cache, digest: sha256.Sum256(cfg.Module), memBytes: int(a.memPages) * abi.PageSize, unmetered: cfg.unmetered,
 	}
-	m.compiled, err = m.runtime.CompileModule(ctx, a.module)
-	if err != nil {
+	if m.cache == nil {
+		m.cache, m.own = NewCache(), true
+	}
+	if m.code, err = m.cache.get(ctx, a.module, cfg.Interpreter); err != nil {
+		m.code = nil
 		_ = m.close()
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("compile %s: %w", cfg.label(), context.Cause(ctx))
+		}
 		return nil, fail("not a valid Wasm module", err, "")
 	}
 	if problem, hint := m.check(); problem != "" {
 		_ = m.close()
 		return nil, fail(problem, nil, hint)
-	}
-	if err := offer(ctx, m.runtime); err != nil {
-		_ = m.close()
-		return nil, err
 	}
 	return m, nil
 }
@@ -106,10 +89,10 @@ var exports = []struct {
 // check holds a compiled module against the contract and says what is missing.
 func (m *module) check() (problem, hint string) {
 	const seeABI = "see operators/abi/ABI.md"
-	if _, ok := m.compiled.ExportedMemories()[abi.ExportMemory]; !ok {
+	if _, ok := m.code.compiled.ExportedMemories()[abi.ExportMemory]; !ok {
 		return "does not export its memory as " + abi.ExportMemory, seeABI
 	}
-	have := m.compiled.ExportedFunctions()
+	have := m.code.compiled.ExportedFunctions()
 	var missing []string
 	for _, e := range exports {
 		f, ok := have[e.name]
@@ -128,7 +111,7 @@ func (m *module) check() (problem, hint string) {
 		}
 		return "does not export " + strings.Join(missing, ", "), hint
 	}
-	for _, f := range m.compiled.ImportedFunctions() {
+	for _, f := range m.code.compiled.ImportedFunctions() {
 		mod, name, _ := f.Import()
 		funcs := offered()[mod]
 		i := slices.IndexFunc(funcs, func(h hostFunc) bool { return h.name == name })
@@ -168,4 +151,15 @@ func describe(params, results []api.ValueType) string {
 	return list(params) + " -> " + list(results)
 }
 
-func (m *module) close() error { return m.runtime.Close(context.Background()) }
+// close gives the code back. Closing twice is fine.
+func (m *module) close() error {
+	var err error
+	if m.code != nil {
+		err = m.cache.put(m.code)
+		m.code = nil
+	}
+	if m.own {
+		err = errors.Join(err, m.cache.Close())
+	}
+	return err
+}

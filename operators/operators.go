@@ -119,6 +119,8 @@ type Usage struct {
 	Retries     int64 // calls that were made once more, in a fresh sandbox
 	Fuel        int64 // what guests ran, in Wasm instructions or about
 	LogDropped  int64 // lines of guests that were not logged because they were too many
+	Verified    int64 // batches that were run again in the interpreter
+	Differed    int64 // of these, those that became something else there
 	Nulled      int64 // values that became null because the new type could not hold them
 }
 

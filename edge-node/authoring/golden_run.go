@@ -22,11 +22,13 @@ type way struct {
 	interpreter bool
 	single      bool // one row per batch
 	copied      bool
+	twice       bool // all rows once before, through the same instance
 }
 
 var ways = []way{
 	{name: "compiler, one batch"},
 	{name: "compiler, one row per batch", single: true},
+	{name: "compiler, all rows a second time", twice: true},
 	{name: "compiler, copied memory", copied: true},
 	{name: "interpreter, one batch", interpreter: true},
 	{name: "interpreter, one row per batch", interpreter: true, single: true},
@@ -109,37 +111,48 @@ func (s *Suite) run(ctx context.Context, g *Golden, w way) (_ Outcome, err error
 	}
 	defer func() { err = errors.Join(err, c.close()) }()
 	out := Outcome{Columns: columnLines(c.step.Out())}
-	records := make([]batch.Record, len(g.Input))
+	all := make([]batch.Record, len(g.Input))
 	for i, line := range g.Input {
-		records[i] = batch.Record{Offset: int64(i), Value: []byte(line)}
+		all[i] = batch.Record{Offset: int64(i), Value: []byte(line)}
 	}
 	var rejects []reject
-	for len(records) > 0 {
-		b := &c.batch
-		b.Begin(g.Columns.Schema(), batch.Partition{Topic: "golden"}, records)
-		slot, err := c.pool.Range(0).Acquire()
-		if err != nil {
-			return Outcome{}, err
-		}
-		b.Hold(slot)
-		arena := batch.NewArena(slot.Mem())
-		decoder.Decode(b, &arena)
-		if len(b.Rejects) > 0 {
-			r := b.Rejects[0]
-			return Outcome{}, fmt.Errorf("%s: input line %d does not fit the schema: %s: %s", g.File, b.Records[r.Record].Offset+1, r.Reason, r.Detail)
-		}
-		records = records[len(b.Records):]
-		if err := c.op.Process(ctx, b); err != nil {
-			if refused := refusal(err); refused != "" {
-				return Outcome{Error: refused}, nil
+	passes := 1
+	if w.twice {
+		passes = 2
+	}
+	for range passes {
+		out.Output, rejects = nil, nil // what came before was only to see whether it leaves something behind
+		for records := all; len(records) > 0; {
+			b := &c.batch
+			b.Begin(g.Columns.Schema(), batch.Partition{Topic: "golden"}, records)
+			slot, err := c.pool.Range(0).Acquire()
+			if err != nil {
+				return Outcome{}, err
 			}
-			return Outcome{}, err
-		}
-		for i := range b.Rows {
-			out.Output = append(out.Output, string(b.RowJSON(i)))
-		}
-		for _, r := range b.Rejects {
-			rejects = append(rejects, newReject(b, r))
+			b.Hold(slot)
+			arena := batch.NewArena(slot.Mem())
+			decoder.Decode(b, &arena)
+			if len(b.Rejects) > 0 {
+				r := b.Rejects[0]
+				return Outcome{}, fmt.Errorf("%s: input line %d does not fit the schema: %s: %s", g.File, b.Records[r.Record].Offset+1, r.Reason, r.Detail)
+			}
+			records = records[len(b.Records):]
+			if err := c.op.Process(ctx, b); err != nil {
+				var differ *wasm.DifferError
+				if errors.As(err, &differ) {
+					return Outcome{Error: differ.Error()}, nil
+				}
+				if refused := refusal(err); refused != "" {
+					return Outcome{Error: refused}, nil
+				}
+				return Outcome{}, err
+			}
+			for i := range b.Rows {
+				out.Output = append(out.Output, string(b.RowJSON(i)))
+			}
+			for _, r := range b.Rejects {
+				rejects = append(rejects, newReject(b, r))
+			}
 		}
 	}
 	slices.SortStableFunc(rejects, func(a, b reject) int { return cmp.Compare(a.Line, b.Line) })

@@ -151,6 +151,7 @@ func TestGoldenHostile(t *testing.T) {
 		{"3", "-- rejects --\n{\"line\":1,\"detail\":\"trap: wasm error: unreachable\"}\n{\"line\":2,\"detail\":\"trap: wasm error: unreachable\"}\n" +
 			"{\"line\":3,\"detail\":\"trap: wasm error: unreachable\"}\n", ""},
 		{"43", "", "compiler, one batch (-) and compiler, one row per batch (+) give different results"},
+		{"49", "", "compiler, one batch (-) and compiler, one row per batch (+) give different results"},
 	} {
 		text := "-- config --\n{\"mode\": " + c.mode + "}\n-- schema --\nid: int64\nname: string\nv: float64?\n-- input --\n" +
 			"{\"id\":12,\"name\":\"a\",\"v\":1}\n{\"id\":13,\"name\":\"b\",\"v\":2}\n{\"id\":14,\"name\":\"c\",\"v\":null}\n"
@@ -166,11 +167,28 @@ func TestGoldenHostile(t *testing.T) {
 			}
 			continue
 		}
-		if err != nil {
+		var disagree *DisagreeError
+		if errors.As(err, &disagree) {
+			t.Errorf("mode %s: %v\n%s", c.mode, err, disagree.Diff)
+		} else if err != nil {
 			t.Errorf("mode %s: %v", c.mode, err)
 		} else if d := g.Diff(got); d != "" {
 			t.Errorf("mode %s:\n%s", c.mode, d)
 		}
+	}
+}
+
+// TestGoldenTwice: what an operator remembers shows although there is one batch, and one row in it.
+func TestGoldenTwice(t *testing.T) {
+	s := newSuite(t, guest(t, "hostile"))
+	g, err := ParseGolden("g", []byte("-- config --\n{\"mode\": 49}\n-- schema --\nid: int64\nname: string\nv: float64?\n-- input --\n{\"id\":12,\"name\":\"a\",\"v\":1}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var disagree *DisagreeError
+	if _, err := s.Run(t.Context(), g); !errors.As(err, &disagree) || disagree.Other != "compiler, all rows a second time" ||
+		!strings.Contains(disagree.Diff, "in a fresh instance: row 0 (offset 0), column id: 14 here, 13 there") {
+		t.Fatalf("%v\n%s", err, disagree.Diff)
 	}
 }
 

@@ -200,6 +200,7 @@ func TestCanonical(t *testing.T) {
 		{"host:9000", "elsewhere:9000"},
 		{"ttl: 90d", "ttl: 1d, flush_every: 1s, table: t, schema: apply"},
 		{"tags:", "late: {to: drop}\ntags:"},
+		{"module: calibrate.wasm,", "module: calibrate.wasm, verify: 1/10,"},
 		{"fuel_per_row: 20_000", "fuel_per_row: 20_000, deadline: 20s, log_lines: 1, log_rate: 1, tables: 10, module: 1MiB"},
 		{"format: json", "# a comment\n  format: json"},
 		{"b: 1, a: 2", "a: 2, b: 1"},
@@ -316,6 +317,11 @@ func TestWasmLimits(t *testing.T) {
 			t.Fatal(err)
 		}
 		return p.Steps[len(p.Steps)-1].Wasm
+	}
+	for in, want := range map[string]int64{"1/1000": 1000, "1": 1, "1/1": 1, "0": 0, "off": 0, "false": 0, `"1/20"`: 20} {
+		if got := parse("verify: " + in).Verify; got != want {
+			t.Errorf("verify: %s gives %d", in, got)
+		}
 	}
 	def := parse("name: d")
 	if def.Memory != 64<<20 || def.FuelPerRow != 50_000 || def.ModuleSize != 8<<20 || def.Tables != 131072 || def.Expansion != 1024 ||

@@ -154,6 +154,35 @@ func intKind(lowest, highest int64) kind[int64] {
 	}}
 }
 
+// fractionKind is a part of all things, kept as one in so many: 1/1000 is 1000, 1 all, and off or 0 none, which is 0.
+func fractionKind() kind[int64] {
+	const most = 1_000_000_000
+	s := typed("string")
+	s["pattern"] = `^(off|0|1|1/[1-9][0-9]{0,9})$|\$\{`
+	return kind[int64]{jsonSchema{"anyOf": []any{s, jsonSchema{"enum": []any{0, 1}}, jsonSchema{"const": false}}}, func(r *reader, v value, to *int64) bool {
+		t, ok := r.text(v, "a part such as 1/1000, 1 or off")
+		if !ok {
+			return false
+		}
+		switch t.Value {
+		case "off", "false", "0":
+			*to = 0
+			return true
+		case "1":
+			*to = 1
+			return true
+		}
+		of, one := strings.CutPrefix(t.Value, "1/")
+		n, err := strconv.ParseInt(of, 10, 64)
+		if !one || err != nil || n < 1 || n > most || of[0] < '1' || of[0] > '9' {
+			r.failf(v, "want one in so many, such as 1/1000, or 1 for all, or off, not %s", quote(t.Value))
+			return false
+		}
+		*to = n
+		return true
+	}}
+}
+
 // durationKind is a span of time in a range; highest 0 means no limit.
 func durationKind(lowest, highest time.Duration) kind[time.Duration] {
 	s := typed("string")

@@ -88,6 +88,8 @@ type Wasm struct {
 	Deadline time.Duration
 	// Stack is how many bytes the nested calls of the operator may take. Default 1 MiB.
 	Stack int64
+	// Verify has one batch in so many run again in the interpreter. 0 is none, the default.
+	Verify int64
 	// OnError says what happens to rows on which the operator fails. Default reject.
 	OnError OnError
 }
@@ -144,6 +146,8 @@ func wasmTable() object[Wasm] {
 				key: "limits", doc: "What an instance may use.", schema: limitsTable().jsonSchema(),
 				read: func(r *reader, v value, w *Wasm) { limitsTable().read(r, v, w) },
 			},
+			at("verify", fractionKind(), func(w *Wasm) *int64 { return &w.Verify },
+				"Run a part of the batches again in the interpreter, 1/1000 of them for example, and stop the partition when one becomes something else. 1 is all, off none. Default off."),
 			at("on_error", enum("a way to handle errors", []OnError{OnErrorReject, OnErrorStop}), func(w *Wasm) *OnError { return &w.OnError },
 				"Rows the operator fails on: reject them to dead letters, or stop the partition. Default reject."),
 		},

@@ -28,6 +28,7 @@ type stepCount struct {
 	copied, fuel, nulled   atomic.Int64
 	instances, ended       atomic.Int64
 	traps, retries, unsaid atomic.Int64
+	verified, differed     atomic.Int64
 }
 
 // volume is how much went into a stage, or came out.
@@ -57,6 +58,8 @@ func (c *stepCount) use(now, was operators.Usage) {
 	c.traps.Add(now.Traps - was.Traps)
 	c.retries.Add(now.Retries - was.Retries)
 	c.unsaid.Add(now.LogDropped - was.LogDropped)
+	c.verified.Add(now.Verified - was.Verified)
+	c.differed.Add(now.Differed - was.Differed)
 }
 
 // StepStatus is what a stage has done since the engine was made, records that were read again included.
@@ -81,6 +84,7 @@ func (c *stepCount) status(name string) StepStatus {
 			BytesCopied: c.copied.Load(), Fuel: c.fuel.Load(), Nulled: c.nulled.Load(),
 			Instances: c.instances.Load(), Ended: c.ended.Load(),
 			Traps: c.traps.Load(), Retries: c.retries.Load(), LogDropped: c.unsaid.Load(),
+			Verified: c.verified.Load(), Differed: c.differed.Load(),
 		},
 	}
 }

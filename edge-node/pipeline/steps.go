@@ -104,7 +104,7 @@ func (p *Plan) planWasm(ctx context.Context, name string, spec *config.Wasm, in 
 		Name: name + " " + spec.Name, Path: spec.File, Config: spec.Config, OnError: wasm.OnError(spec.OnError),
 		MemoryLimit: int(spec.Memory), FuelPerRow: spec.FuelPerRow, Stack: int(spec.Stack), BatchRows: int(p.Spec.Batch.Rows), ModuleLimit: int(spec.ModuleSize),
 		TableLimit: int(spec.Tables), MaxExpansion: int(spec.Expansion), OutputLimit: int(spec.Output), LogLines: int(spec.LogLines),
-		LogRate: int(spec.LogRate), Deadline: spec.Deadline,
+		LogRate: int(spec.LogRate), Deadline: spec.Deadline, Verify: int(spec.Verify),
 		Interpreter: opts.Interpreter, Log: opts.Log,
 	}
 	if opts.Modules != nil {

@@ -105,6 +105,8 @@ var operatorMetrics = []metric[engine.StepStatus]{
 	{desc("operator_fuel_total", "What the operator's sandboxes ran, in WebAssembly instructions or about.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.Usage.Fuel) }},
 	{desc("operator_instances", "Sandboxes that live.", byStep...), gauge, func(s engine.StepStatus) float64 { return float64(s.Usage.Instances - s.Usage.Ended) }},
 	{desc("operator_retries_total", "Calls of an operator that were made once more, in a fresh sandbox.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.Usage.Retries) }},
+	{desc("operator_verify_checked_total", "Batches of an operator that were run again in the interpreter (verify).", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.Usage.Verified) }},
+	{desc("operator_verify_differed_total", "Batches of an operator that became something else in the interpreter.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.Usage.Differed) }},
 	{desc("operator_log_lines_dropped_total", "Lines of an operator that were not logged because they were too many.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.Usage.LogDropped) }},
 	{desc("operator_traps_total", "Calls of an operator that ended in a trap.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.Usage.Traps) }},
 }

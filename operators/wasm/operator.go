@@ -30,6 +30,7 @@ type operator struct {
 	rowMax int
 	call   exporter
 	im     importer
+	checks checks
 
 	bytesCopied, instances, ended, traps, retries, fuel, logDropped atomic.Int64
 }
@@ -51,18 +52,22 @@ type windows struct {
 // Open makes an instance. See [operators.Step].
 func (s *Step) Open(ctx context.Context, env operators.Env) (operators.Operator, error) {
 	_, shared := env.Pool.FD()
-	o := &operator{step: s, env: env, fd: shared && s.cfg.Transport == Auto}
-	o.log = s.journal(env.Log)
-	if err := o.plan(); err != nil {
-		return nil, err
-	}
-	o.call = newExporter(s.in)
-	o.im = newImporter(s.fields, len(s.in.Fields)+1)
-	o.im.ownMax = uint64(s.cfg.MemoryLimit)
-	if err := o.ensure(ctx); err != nil {
+	o := &operator{step: s, env: env, fd: shared && s.cfg.Transport == Auto, log: s.journal(env.Log)}
+	if err := o.open(ctx); err != nil {
 		return nil, err
 	}
 	return o, nil
+}
+
+// open plans the windows and starts the first guest.
+func (o *operator) open(ctx context.Context) error {
+	if err := o.plan(); err != nil {
+		return err
+	}
+	o.call = newExporter(o.step.in)
+	o.im = newImporter(o.step.fields, len(o.step.in.Fields)+1)
+	o.im.ownMax = uint64(o.step.cfg.MemoryLimit)
+	return o.ensure(ctx)
 }
 
 // maxRowBytes bounds what a row may have for strings, whatever the pool has room for.
@@ -73,10 +78,12 @@ func (o *operator) plan() error {
 	page := func(n int) int { return (n + abi.PageSize - 1) &^ (abi.PageSize - 1) }
 	// A batch has buffers in one slot of each range at most. So much one row may have, wherever it is: how records were cut
 	// into batches decides whether it is in the pool or on the heap.
-	for i := range o.env.Pool.Ranges() {
-		o.rowMax += o.env.Pool.Range(i).SlotSize()
+	if o.rowMax == 0 { // not a twin, whose pool is another
+		for i := range o.env.Pool.Ranges() {
+			o.rowMax += o.env.Pool.Range(i).SlotSize()
+		}
+		o.rowMax = min(o.rowMax, maxRowBytes)
 	}
-	o.rowMax = min(o.rowMax, maxRowBytes)
 	spill := page(o.rowMax + maxBuffers*batch.Align*len(o.step.in.Fields))
 	in, out := page(o.env.Pool.Size()), page(o.env.Range.Len)
 	if !o.fd {
@@ -143,10 +150,10 @@ func (o *operator) place(g *guest, returns *batch.Schema) error {
 	return err
 }
 
-// Process runs the batch through the guest. See [operators.Operator].
-func (o *operator) Process(ctx context.Context, b *batch.Batch) error {
+// process runs the batch through the guest, once.
+func (o *operator) process(ctx context.Context, b *batch.Batch) error {
 	if !b.Schema.Equal(o.step.in) {
-		return fmt.Errorf("%s: the batch has the schema %s, not %s", o.step.cfg.Name, b.Schema, o.step.in)
+		return fmt.Errorf("the batch has the schema %s, not %s", b.Schema, o.step.in)
 	}
 	if b.Rows == 0 {
 		o.empty(b)
@@ -160,10 +167,7 @@ func (o *operator) Process(ctx context.Context, b *batch.Batch) error {
 	if o.splits(err) {
 		err = o.split(ctx, b, err)
 	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", o.step.cfg.Name, err)
-	}
-	return nil
+	return err
 }
 
 // splits tells whether a failure is answered by trying fewer rows. Where failures stop the pipeline, only those do that
@@ -364,11 +368,13 @@ func (o *operator) Usage() operators.Usage {
 	return operators.Usage{
 		BytesCopied: o.bytesCopied.Load(), Instances: o.instances.Load(), Ended: o.ended.Load(), Traps: o.traps.Load(),
 		Retries: o.retries.Load(), Fuel: o.fuel.Load(), LogDropped: o.logDropped.Load(),
+		Verified: o.checks.verified.Load(), Differed: o.checks.differed.Load(),
 	}
 }
 
 // Close frees the guest. Closing twice is fine.
 func (o *operator) Close() error {
+	o.checks.close()
 	if o.g != nil {
 		o.discard()
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/weir-stream/weir/ingest/batch"
@@ -90,10 +91,15 @@ type Config struct {
 	LogLines int // lines of the guest in the log per call; default 16
 	LogRate  int // lines of an instance in the log per second; default 100
 
+	// Verify has one batch in so many run again in the interpreter; a batch that becomes something else there fails. 0 is none,
+	// 1 all.
+	Verify int
+
 	Interpreter bool      // run in the interpreter: slow, for verification
 	Transport   Transport // default Auto
 	Cache       *Cache    // shared compiled code; nil keeps it in the step
 
+	unchecked bool // for tests of guests that remember: no batch is run again in a fresh one
 	unmetered bool // for benchmarks: nothing limits the guest's time
 
 	Log *slog.Logger // for what the guest logs while the step is planned; nil discards
@@ -183,7 +189,8 @@ func (c *Config) Validate() error {
 		within("limits.output", c.OutputLimit, 64, 1<<30),
 		within("limits.tables", c.TableLimit, 1, 16<<20),
 		within("limits.log_lines", c.LogLines, 1, 1<<20),
-		within("limits.log_rate", c.LogRate, 1, 1<<20))
+		within("limits.log_rate", c.LogRate, 1, 1<<20),
+		within("verify", c.Verify, 1, 1<<30))
 }
 
 // Step is a compiled operator whose schemas are known. See [operators.Step].
@@ -195,6 +202,10 @@ type Step struct {
 	row     int           // index of the row column in fields, or -1
 	width   int           // bytes of a row of fields but for strings and the row column
 	rows    []byte        // 0, 1, 2, ... MaxRows-1: the row column of every batch
+
+	source []byte     // the module, where batches are verified
+	mu     sync.Mutex // guards slow
+	slow   *Step      // this step in the interpreter, once it is needed
 }
 
 var _ operators.Step = (*Step)(nil)
@@ -219,8 +230,12 @@ func New(ctx context.Context, cfg Config, in *batch.Schema) (*Step, error) {
 	if err != nil {
 		return nil, err
 	}
+	s := &Step{module: m, in: in, row: -1, rows: iota32(cfg.MaxRows)}
+	if cfg.Verify > 0 {
+		s.source = cfg.Module
+	}
 	cfg.Module = nil // compiled; not needed any more
-	s := &Step{cfg: cfg, module: m, in: in, row: -1, rows: iota32(cfg.MaxRows)}
+	s.cfg = cfg
 	g, returns, err := s.start(ctx, s.journal(cfg.Log), 0, false)
 	if err != nil {
 		_ = m.close()
@@ -321,4 +336,12 @@ func (s *Step) RangeSize(rowsMax, inBytes int) int {
 }
 
 // Close frees the compiled code.
-func (s *Step) Close() error { return s.module.close() }
+func (s *Step) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var err error
+	if s.slow != nil {
+		err = s.slow.Close()
+	}
+	return errors.Join(err, s.module.close())
+}

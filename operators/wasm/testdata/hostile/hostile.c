@@ -142,6 +142,17 @@ EXPORT("weir_process") void *weir_process(array *a, char *out, uint32_t room) {
   case 46: columns[ID].offset = INT64_MAX; break;
   case 47: root.offset = INT64_MAX - 4; break;
   case 48: for (uint32_t i = 0; i < room; i++) out[i] = 0x7f; break; /* fills its window, returns the input */
+  case 49: /* counts its calls, and says nothing of it */
+    for (int i = 0; i < n; i++) numbers[i] = ((int64_t *)buffers[ID][1])[i] + calls;
+    buffers[ID][1] = (char *)numbers;
+    break;
+  case 50: /* the same from the sixth call on */
+    for (int i = 0; i < n; i++) numbers[i] = ((int64_t *)buffers[ID][1])[i] + (calls > 5);
+    buffers[ID][1] = (char *)numbers;
+    break;
+  case 51: /* fails on row 13, and from the third call on also on row 14 */
+    for (int i = 0; i < n; i++) if (((int64_t *)buffers[ID][1])[i] == 13 || (calls > 2 && ((int64_t *)buffers[ID][1])[i] == 14)) return say("a row");
+    break;
   }
   return &root;
 }

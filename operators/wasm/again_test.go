@@ -1,6 +1,7 @@
 package wasm
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"math"
@@ -169,10 +170,10 @@ func TestVerifies(t *testing.T) {
 
 // TestDiffer changes one thing at a time.
 func TestDiffer(t *testing.T) {
-	schema := schemaOf(t, "i: int64?", "f: float64?", "g: float32?", "s: string?", "b: bool?", "w: uint16?")
+	schema := schemaOf(t, "i: int64?", "f: float64?", "g: float32?", "s: string?", "b: bool?", "w: uint16?", "l: list<float64>?", "m: list<string>", "n: list<bool>?")
 	ch := newChain(t, schema, 64<<10)
 	make1 := func(change func(rows [][]any), after func(b *batch.Batch)) *batch.Batch {
-		rows := [][]any{{1, 1.5, 2.5, "a", true, 7}, {nil, nil, nil, nil, nil, nil}, {3, math.NaN(), math.NaN(), "c", false, 9}}
+		rows := [][]any{{1, 1.5, 2.5, "a", true, 7, []any{1.5, math.NaN()}, []any{"x", "yy"}, []any{true, false, true}}, {nil, nil, nil, nil, nil, nil, nil, []any{}, nil}, {3, math.NaN(), math.NaN(), "c", false, 9, []any{2.5}, []any{"", "z"}, []any{false}}}
 		change(rows)
 		b := ch.decode(t, schema, rows)
 		b.Rejects = []batch.Reject{{Record: 2, Detail: "trap: here"}}
@@ -181,7 +182,7 @@ func TestDiffer(t *testing.T) {
 		kept.Cols = append([]batch.Column(nil), b.Cols...)
 		for i := range kept.Cols {
 			c := &kept.Cols[i]
-			c.Validity, c.Offsets, c.Values = append([]byte(nil), c.Validity...), append([]byte(nil), c.Offsets...), append([]byte(nil), c.Values...)
+			c.Validity, c.Offsets, c.Values, c.ItemOffsets = bytes.Clone(c.Validity), bytes.Clone(c.Offsets), bytes.Clone(c.Values), bytes.Clone(c.ItemOffsets)
 		}
 		kept.Origin, kept.Rejects = append([]int32(nil), b.Origin...), append([]batch.Reject(nil), b.Rejects...)
 		return &kept
@@ -205,6 +206,10 @@ func TestDiffer(t *testing.T) {
 		{"row 2 (offset 0), column s: \"c\" here, \"cc\" there", func(r [][]any) { r[2][3] = "cc" }, none},
 		{"row 2 (offset 0), column b: false here, true there", func(r [][]any) { r[2][4] = true }, none},
 		{"row 2 (offset 0), column w: 9 here, 10 there", func(r [][]any) { r[2][5] = 10 }, none},
+		{"row 0 (offset 0), column l: [1.5,\"NaN\"] here, [1.5] there", func(r [][]any) { r[0][6] = []any{1.5} }, none},
+		{"row 2 (offset 0), column l: [2.5] here, [2] there", func(r [][]any) { r[2][6] = []any{2.0} }, none},
+		{"row 2 (offset 0), column m: [\"\",\"z\"] here, [\"z\",\"\"] there", func(r [][]any) { r[2][7] = []any{"z", ""} }, none},
+		{"row 0 (offset 0), column n: [true,false,true] here, [true,true,true] there", func(r [][]any) { r[0][8] = []any{true, true, true} }, none},
 		{"row 1 is from record 1 here, 2 there", same, func(b *batch.Batch) { b.Origin[1] = 2 }},
 		{"3 rows here, 2 there", same, func(b *batch.Batch) { b.Rows-- }},
 		{"1 rows dropped and 0 added here, 0 and 0 there", same, func(b *batch.Batch) { b.Filtered = -1 }},

@@ -76,7 +76,7 @@ func differ(b, again *batch.Batch, since counted) string {
 // differs is the first row in which two columns do, or -1.
 func differs(t batch.Type, x, y *batch.Column, rows int) int {
 	same := func(a, b []byte) bool { return len(a) == len(b) && unsafe.SliceData(a) == unsafe.SliceData(b) }
-	if rows == 0 || same(x.Values, y.Values) && same(x.Offsets, y.Offsets) && same(x.Validity, y.Validity) {
+	if rows == 0 || same(x.Values, y.Values) && same(x.Offsets, y.Offsets) && same(x.Validity, y.Validity) && same(x.ItemOffsets, y.ItemOffsets) {
 		return -1 // passed through
 	}
 	w := t.Width()
@@ -97,6 +97,8 @@ func equalAt(t batch.Type, x, y *batch.Column, i int) bool {
 		return x.Bit(i) == y.Bit(i)
 	case t.Variable():
 		return bytes.Equal(x.Bytes(i), y.Bytes(i))
+	case t.Kind == batch.List:
+		return equalItems(t.Items(), x, y, i)
 	}
 	w := t.Width()
 	if bytes.Equal(x.Values[i*w:(i+1)*w], y.Values[i*w:(i+1)*w]) {
@@ -111,6 +113,33 @@ func equalAt(t batch.Type, x, y *batch.Column, i int) bool {
 	default:
 		return false
 	}
+}
+
+// equalItems compares the lists in row i. Items are never null.
+func equalItems(items batch.Type, x, y *batch.Column, i int) bool {
+	a, b := batch.As[int32](x.Offsets)[i:i+2], batch.As[int32](y.Offsets)[i:i+2]
+	if a[1]-a[0] != b[1]-b[0] {
+		return false
+	}
+	one := func(c *batch.Column, k int32) (batch.Column, bool) { // item k as a column of one row
+		switch {
+		case items.Kind == batch.Bool:
+			return batch.Column{}, c.Bit(int(k))
+		case items.Variable():
+			return batch.Column{Offsets: c.ItemOffsets[4*k : 4*k+8], Values: c.Values}, false
+		default:
+			w := int32(items.Width())
+			return batch.Column{Values: c.Values[w*k : w*k+w]}, false
+		}
+	}
+	for k := range a[1] - a[0] {
+		p, bit := one(x, a[0]+k)
+		q, other := one(y, b[0]+k)
+		if bit != other || items.Kind != batch.Bool && !equalAt(items, &p, &q, 0) {
+			return false
+		}
+	}
+	return true
 }
 
 // rejectText is what a reject says but for its message: traces differ from engine to engine.
@@ -129,7 +158,7 @@ func rejectText(b *batch.Batch, r *batch.Reject) string {
 const maxShown = 80
 
 func valueText(t batch.Type, c *batch.Column, i int) string {
-	return shorten(string(appendValue(nil, t, c, i)), maxShown)
+	return shorten(string(batch.AppendCellJSON(nil, t, c, i)), maxShown)
 }
 
 func offsetText(b *batch.Batch, row int) string {

@@ -205,7 +205,7 @@ func (s *Step) interpreted(ctx context.Context) (*Step, error) {
 		return s.slow, nil
 	}
 	cfg := s.cfg
-	cfg.Module, cfg.Interpreter, cfg.Transport, cfg.Cache = s.source, true, Copy, nil
+	cfg.Module, cfg.Interpreter, cfg.Transport = s.source, true, Copy
 	cfg.Deadline = min(cfg.Deadline, time.Hour/interpreterSlower) * interpreterSlower
 	m, err := compile(ctx, &cfg)
 	if err != nil {

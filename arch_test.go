@@ -38,7 +38,7 @@ var imports = map[string][]string{
 	"operators/aggregate":  {"ingest/batch"},
 	"operators/expr":       {"ingest/batch"},
 	"operators/builtin":    {"ingest/batch", "operators", "operators/expr"},
-	"operators/wasm":       {"ingest/batch", "operators", "operators/abi", "operators/wasm/meter"},
+	"operators/wasm":       {"ingest/batch", "operators", "operators/abi", "operators/aggregate", "operators/wasm/meter"},
 	"operators/wasm/meter": {},
 	"operators/window":     {"ingest/batch", "operators", "operators/aggregate"},
 	// What runs inside the sandbox knows nothing of what is outside.

@@ -48,8 +48,9 @@ type Operator interface {
 // Window is the event-time state of one partition. One goroutine uses it.
 type Window interface {
 	// Add takes the rows of a batch; offset is that of the batch's first record. Rows it cannot take become rejects
-	// of the batch. What it does is a function of the rows in order, not of how they were cut into batches.
-	Add(b *batch.Batch, offset int64) Counts
+	// of the batch. What it does is a function of the rows in order, not of how they were cut into batches. An error
+	// comes from an aggregate of the user's that cannot go on; the window is undefined then.
+	Add(ctx context.Context, b *batch.Batch, offset int64) (Counts, error)
 	// Cut takes out what changed since the last cut and closes the windows that are final; next is the offset after
 	// the last record.
 	Cut(next int64) Cut

@@ -117,14 +117,22 @@ func (t *Table) Schema() *batch.Schema {
 
 // Aggregate is one answer column: the states shipped for it and how a reader finishes them.
 type Aggregate struct {
-	Name   string
-	Type   batch.Type // of the finished value
-	States []State
-	Finish Finish
+	Name     string
+	Type     batch.Type // of the finished value
+	Nullable bool       // whether the finished value may be null where its states are not
+	States   []State
+	Finish   Finish
+
+	// Function is the aggregate function of the destination whose states these are, with its parameters, and Args are what
+	// it is a function of: for FinishFunction.
+	Function string
+	Args     []batch.Field
+	// Sample is a state to try whether the destination can read it; or nil.
+	Sample []byte
 }
 
 // State is one shipped column of an aggregate. It is named like its aggregate, or <aggregate>__<part> where there is
-// more than one.
+// more than one, or where it is not a value but bytes.
 type State struct {
 	batch.Field
 	Merge Merge
@@ -138,6 +146,7 @@ const (
 	MergeSum Merge = iota
 	MergeMin
 	MergeMax
+	MergeOpaque // bytes that only Finish knows how to merge
 )
 
 // Finish tells how merged states become the answer.
@@ -145,8 +154,10 @@ type Finish uint8
 
 // The finishes.
 const (
-	FinishFirst Finish = iota // the first state is the answer
-	FinishRatio               // the first state divided by the second, null where that is 0
+	FinishFirst    Finish = iota // the first state is the answer
+	FinishRatio                  // the first state divided by the second, null where that is 0
+	FinishFunction               // Aggregate.Function of the destination merges and finishes the one state
+	FinishNone                   // the destination cannot: a reader is given the states
 )
 
 // Class tells what to do about an error.

@@ -11,7 +11,8 @@ import (
 // is written: the planner hashes it to the pipeline's revision. Two specs with equal bytes give equal rows for equal
 // records.
 //
-// digests are the content hashes of the Wasm modules, in the order of the wasm steps; a path means nothing.
+// digests are the content hashes of the Wasm modules, in the order of the wasm steps and then of the aggregates; a path
+// means nothing.
 //
 // Not in it: brokers, group, start, credentials, URL, table, flush interval, TTL, tags, batch size where no step is an operator's, what happens to late
 // rows and on operator errors. They change where rows go or whether the pipeline goes on, not what a row says.
@@ -36,6 +37,15 @@ func (p *Pipeline) Canonical(digests []string) []byte {
 		// room there is for a row.
 		Stack, Expansion, Output, BatchRows int64 `json:",omitempty"`
 	}
+	type program struct {
+		Name, Module string
+		Args         []string
+		Config       json.RawMessage `json:",omitempty"`
+		Memory, Fuel int64
+		Stack        int64
+		State        int64
+		BatchRows    int64
+	}
 	spec := struct {
 		Format                                  int // of this form; a change of it makes a new revision of every pipeline
 		Pipeline                                string
@@ -49,6 +59,7 @@ func (p *Pipeline) Canonical(digests []string) []byte {
 		Tumbling                                int64
 		GroupBy                                 []string
 		Aggregates                              [][2]string
+		Programs                                []program `json:",omitempty"`
 	}{
 		Format: 1, Pipeline: p.Name, MaxRecord: p.Source.Kafka.MaxRecord, Source: p.Source.Format,
 		Time: p.Time.Column.Name, MaxOutOfOrder: int64(p.Time.MaxOutOfOrder),
@@ -107,6 +118,18 @@ func (p *Pipeline) Canonical(digests []string) []byte {
 		spec.GroupBy = append(spec.GroupBy, k.Name)
 	}
 	for _, a := range p.Window.Aggregates {
+		if w := a.Wasm; w != nil {
+			out := program{Name: a.Name, Config: sortedKeys(w.Config), Memory: w.Memory, Fuel: w.FuelPerRow, State: w.State, Stack: w.Stack, BatchRows: p.Batch.Rows}
+			if len(digests) > 0 {
+				out.Module, digests = digests[0], digests[1:]
+			}
+			for _, arg := range w.Args {
+				out.Args = append(out.Args, arg.Name)
+			}
+			spec.Programs = append(spec.Programs, out)
+			spec.Aggregates = append(spec.Aggregates, [2]string{a.Name, "wasm"})
+			continue
+		}
 		spec.Aggregates = append(spec.Aggregates, [2]string{a.Name, string(a.Func) + "(" + a.Arg.Name + ")"})
 	}
 	b, err := json.Marshal(spec)

@@ -180,10 +180,18 @@ func (p *Pipeline) fill() {
 	}
 	for i := range p.Steps {
 		if w := p.Steps[i].Wasm; w != nil && w.Name == "" {
-			w.Name = strings.TrimSuffix(filepath.Base(w.Module), ".wasm")
+			w.Name = moduleName(w.Module)
+		}
+	}
+	for i := range p.Window.Aggregates {
+		if w := p.Window.Aggregates[i].Wasm; w != nil {
+			w.Name = moduleName(w.Module)
 		}
 	}
 }
+
+// moduleName is how messages call a module of which nothing else is said.
+func moduleName(path string) string { return strings.TrimSuffix(filepath.Base(path), ".wasm") }
 
 // Use takes from node.yaml what the pipeline left open: brokers and the ClickHouse URL. An error says what is still missing.
 func (p *Pipeline) Use(n Node) error {

@@ -117,16 +117,7 @@ func wasmTable() object[Wasm] {
 		fields: []field[Wasm]{
 			{
 				key: "module", doc: "Path of the .wasm file, relative to this file.", required: true, schema: typed("string"),
-				read: func(r *reader, v value, w *Wasm) {
-					var t Text
-					if !located("the path of a .wasm file").read(r, v, &t) {
-						return
-					}
-					w.Module, w.File, w.ModulePos = t.Value, t.Value, t.Pos
-					if !filepath.IsAbs(w.File) {
-						w.File = filepath.Join(r.dir, w.File)
-					}
-				},
+				read: func(r *reader, v value, w *Wasm) { readModule(r, v, &w.Module, &w.File, &w.ModulePos) },
 			},
 			at("name", matching("a name", `^[A-Za-z0-9._-]{1,63}$`, func(s string) error {
 				if len(s) > 63 || s == "" || strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") != "" {
@@ -151,6 +142,18 @@ func wasmTable() object[Wasm] {
 			at("on_error", enum("a way to handle errors", []OnError{OnErrorReject, OnErrorStop}), func(w *Wasm) *OnError { return &w.OnError },
 				"Rows the operator fails on: reject them to dead letters, or stop the partition. Default reject."),
 		},
+	}
+}
+
+// readModule reads the path of a module as it is written, and makes of it one from the working directory.
+func readModule(r *reader, v value, module, file *string, pos *Pos) {
+	var t Text
+	if !located("the path of a .wasm file").read(r, v, &t) {
+		return
+	}
+	*module, *file, *pos = t.Value, t.Value, t.Pos
+	if !filepath.IsAbs(*file) {
+		*file = filepath.Join(r.dir, *file)
 	}
 }
 

@@ -29,13 +29,15 @@ type Window struct {
 	Aggregates []Aggregate
 }
 
-// Aggregate is one answer: a function over a column.
+// Aggregate is one answer: a function over a column, or over several where the function is the user's.
 type Aggregate struct {
 	Name string
 	Pos  Pos // of the name
 	Func AggFunc
 	Expr Text  // as written: "avg(temp)"
 	Arg  Ident // the column; empty for count()
+	// Wasm is a function of the user's; the fields from Func on are empty then.
+	Wasm *WasmAggregate
 }
 
 // AggFunc is an aggregate function.
@@ -79,11 +81,11 @@ func windowTable() object[Window] {
 			at("tumbling", windowLength(), func(w *Window) *time.Duration { return &w.Tumbling },
 				"Length of the windows; they begin at multiples of it since 1970 in UTC.").must(),
 			at("group_by", groupByKind(), func(w *Window) *[]Ident { return &w.GroupBy }, "Columns that make the key."),
-			at("aggregates", named("a mapping of names to aggregates", aggregateKind(), func(name string, pos Pos, a Aggregate) Aggregate {
+			at("aggregates", named("a mapping of names to aggregates", answerKind(), func(name string, pos Pos, a Aggregate) Aggregate {
 				a.Name, a.Pos = name, pos
 				return a
 			}), func(w *Window) *[]Aggregate { return &w.Aggregates },
-				"The answers: name: function(column), with count sum min max avg.").must(),
+				"The answers: name: function(column), with count sum min max avg; or name: {wasm: …} for a function of yours.").must(),
 			later[Window]("hopping", "supported: tumbling"), later[Window]("session", "supported: tumbling"),
 			later[Window]("count", "supported: tumbling"), later[Window]("global", "supported: tumbling"),
 		},

@@ -135,12 +135,12 @@ func (c *chain) run(ctx context.Context, p batch.Partition, records []batch.Reco
 }
 
 // aggregate adds the batch that run gave to a window.
-func (c *chain) aggregate(w operators.Window, count *stepCount) operators.Counts {
+func (c *chain) aggregate(ctx context.Context, w operators.Window, count *stepCount) (operators.Counts, error) {
 	b := &c.batch
 	rejected := len(b.Rejects)
-	counts := w.Add(b, b.Records[0].Offset)
+	counts, err := w.Add(ctx, b, b.Records[0].Offset)
 	count.add(c.ended, time.Now(), c.gave, volume{}, len(b.Rejects)-rejected)
-	return counts
+	return counts, err
 }
 
 // cut takes what changed out of a window.

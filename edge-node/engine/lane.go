@@ -281,8 +281,11 @@ func (l *lane) process(records []batch.Record, replay bool) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	n := len(b.Records)
-	counts := c.aggregate(l.window, &l.gen.counts.window)
+	first, n := b.Records[0].Offset, len(b.Records)
+	counts, err := c.aggregate(l.ctx, l.window, &l.gen.counts.window)
+	if err != nil {
+		return 0, fmt.Errorf("window, %s offsets %d to %d: %w", l.partition, first, b.Records[n-1].Offset, err)
+	}
 	last := b.Records[n-1].Offset + 1
 	if replay {
 		l.stats.replayed.Add(int64(n))

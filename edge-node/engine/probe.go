@@ -38,7 +38,10 @@ func (p *Probe) Run(ctx context.Context, records []batch.Record) error {
 		if err != nil {
 			return err
 		}
-		counts := p.chain.aggregate(p.window, &p.counts.window)
+		counts, err := p.chain.aggregate(ctx, p.window, &p.counts.window)
+		if err != nil {
+			return err
+		}
 		p.aggregated.Aggregated += counts.Aggregated
 		p.aggregated.Late += counts.Late
 		for i := range b.Rejects {

@@ -262,6 +262,10 @@ func (p *Plan) describeWindow() []string {
 	}
 	does := []string{fmt.Sprintf("windows of %s by %s, in the time of %s", config.FormatDuration(w.Tumbling), by, t.Column.Name)}
 	for _, a := range w.Aggregates {
+		if a.Wasm != nil {
+			does = append(does, a.Name+" = "+describeProgram(&a))
+			continue
+		}
 		does = append(does, a.Name+" = "+oneLine(a.Expr.Value))
 	}
 	does = append(does, fmt.Sprintf("the watermark trails the newest row of a partition by %s; windows take rows %s longer; %s",

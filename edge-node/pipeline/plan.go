@@ -18,6 +18,7 @@ import (
 	"github.com/weir-stream/weir/ingest/decode"
 	"github.com/weir-stream/weir/operators"
 	"github.com/weir-stream/weir/operators/aggregate"
+	"github.com/weir-stream/weir/operators/wasm"
 	"github.com/weir-stream/weir/operators/window"
 	"github.com/weir-stream/weir/sink"
 	"github.com/weir-stream/weir/sink/clickhouse"
@@ -33,6 +34,8 @@ type Plan struct {
 	Table    sink.Table
 	Revision uint64 // names everything that decides what the results are
 	Modules  []Module
+	// Programs are the aggregates of the user's, by their name.
+	Programs map[string]*wasm.Aggregate
 
 	decoder    func() (ingest.Decoder, error)
 	slotSize   int
@@ -84,11 +87,11 @@ func New(ctx context.Context, spec *config.Pipeline, node config.Node, opts Opti
 	if err != nil {
 		return nil, errors.Join(asErrors(spec, err), p.Close())
 	}
-	errs = append(errs, p.planWindow(schema)...)
+	errs = append(errs, p.planWindow(ctx, schema, opts)...)
 	if err := errs.Err(); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
-	p.planSink()
+	p.planSink(ctx)
 	p.revise()
 	return p, nil
 }
@@ -99,7 +102,10 @@ func (p *Plan) Close() error {
 	for _, s := range p.Steps {
 		errs = append(errs, s.Close())
 	}
-	p.Steps = nil
+	for _, a := range p.Programs {
+		errs = append(errs, a.Close())
+	}
+	p.Steps, p.Programs = nil, nil
 	return errors.Join(errs...)
 }
 
@@ -131,7 +137,7 @@ func (p *Plan) planSource() (*batch.Schema, error) {
 }
 
 // planWindow plans the window over the last step's columns.
-func (p *Plan) planWindow(in *batch.Schema) config.Errors {
+func (p *Plan) planWindow(ctx context.Context, in *batch.Schema, opts Options) config.Errors {
 	spec := p.Spec
 	var errs config.Errors
 	column := func(id config.Ident, what string) int {
@@ -173,6 +179,14 @@ func (p *Plan) planWindow(in *batch.Schema) config.Errors {
 			errs = append(errs, spec.Errorf(a.Pos, "aggregate %q has the name of a group_by column", a.Name).WithHint("give it another name"))
 			continue
 		}
+		if a.Wasm != nil {
+			planned, problems := p.planProgram(ctx, &a, in, column, opts)
+			errs = append(errs, problems...)
+			if planned != nil {
+				w.Aggregate = append(w.Aggregate, *planned)
+			}
+			continue
+		}
 		planned := window.Aggregate{Name: a.Name, Arg: -1}
 		var arg *batch.Field
 		if a.Arg.Name != "" {
@@ -212,7 +226,7 @@ func columnsHint(name string, in *batch.Schema) string {
 }
 
 // planSink describes the table that follows from the window.
-func (p *Plan) planSink() {
+func (p *Plan) planSink(ctx context.Context) {
 	t := sink.Table{Site: p.Node.Site, Node: p.Node.Node, Pipeline: p.Spec.Name, Window: p.Window.Size}
 	for _, k := range p.Window.Keys {
 		t.Keys = append(t.Keys, p.Window.In.Fields[k])
@@ -226,6 +240,9 @@ func (p *Plan) planSink() {
 			})
 		}
 		out.Finish = finishes[a.Finish]
+		if program := p.Programs[a.Name]; program != nil {
+			p.planFinish(ctx, &out, program)
+		}
 		t.Aggregates = append(t.Aggregates, out)
 	}
 	p.Table = t
@@ -235,8 +252,12 @@ func (p *Plan) planSink() {
 
 // The window and the sink do not know each other: each names merges and finishes in its own terms.
 var (
-	merges   = map[aggregate.Merge]sink.Merge{aggregate.Sum: sink.MergeSum, aggregate.Min: sink.MergeMin, aggregate.Max: sink.MergeMax}
-	finishes = map[aggregate.Finish]sink.Finish{aggregate.First: sink.FinishFirst, aggregate.Ratio: sink.FinishRatio}
+	merges = map[aggregate.Merge]sink.Merge{
+		aggregate.Sum: sink.MergeSum, aggregate.Min: sink.MergeMin, aggregate.Max: sink.MergeMax, aggregate.Opaque: sink.MergeOpaque,
+	}
+	finishes = map[aggregate.Finish]sink.Finish{
+		aggregate.First: sink.FinishFirst, aggregate.Ratio: sink.FinishRatio, aggregate.Outside: sink.FinishNone,
+	}
 )
 
 // revise computes the revision from the spec and the operators' digests.

@@ -100,8 +100,18 @@ func (p *Plan) planStep(ctx context.Context, name string, spec *config.Step, in 
 }
 
 func (p *Plan) planWasm(ctx context.Context, name string, spec *config.Wasm, in *batch.Schema, opts Options) (operators.Step, error) {
+	s, err := wasm.New(ctx, p.wasmConfig(name+" "+spec.Name, spec, opts), in)
+	if err != nil {
+		return nil, p.Spec.Errorf(spec.ModulePos, "%v", err)
+	}
+	p.Modules = append(p.Modules, Module{Step: s.Name(), File: spec.File, Digest: digestText(s.Digest())})
+	return s, nil
+}
+
+// wasmConfig is how a module is used, as the pipeline's file has it.
+func (p *Plan) wasmConfig(name string, spec *config.Wasm, opts Options) wasm.Config {
 	cfg := wasm.Config{
-		Name: name + " " + spec.Name, Path: spec.File, Config: spec.Config, OnError: wasm.OnError(spec.OnError),
+		Name: name, Path: spec.File, Config: spec.Config, OnError: wasm.OnError(spec.OnError),
 		MemoryLimit: int(spec.Memory), FuelPerRow: spec.FuelPerRow, Stack: int(spec.Stack), BatchRows: int(p.Spec.Batch.Rows), ModuleLimit: int(spec.ModuleSize),
 		TableLimit: int(spec.Tables), MaxExpansion: int(spec.Expansion), OutputLimit: int(spec.Output), LogLines: int(spec.LogLines),
 		LogRate: int(spec.LogRate), Deadline: spec.Deadline, Verify: int(spec.Verify),
@@ -113,12 +123,7 @@ func (p *Plan) planWasm(ctx context.Context, name string, spec *config.Wasm, in 
 	if opts.CopyTransport {
 		cfg.Transport = wasm.Copy
 	}
-	s, err := wasm.New(ctx, cfg, in)
-	if err != nil {
-		return nil, p.Spec.Errorf(spec.ModulePos, "%v", err)
-	}
-	p.Modules = append(p.Modules, Module{Step: s.Name(), File: spec.File, Digest: digestText(s.Digest())})
-	return s, nil
+	return cfg
 }
 
 // stepError places what a built-in step complains about; place finds a key of the step, and its scalar if it has one.

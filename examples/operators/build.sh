@@ -95,6 +95,7 @@ guests=$root/operators/sdk/conformance/guests
 if ! missing c "clang and lld, or set CLANG and WASM_LD"; then
 	build c "$examples/calibrate/calibrate.c" "$examples/calibrate/calibrate.wasm"
 	build c "$examples/severity/severity.c" "$examples/severity/severity.wasm"
+	build c "$examples/weighted-mean/weighted-mean.c" "$examples/weighted-mean/weighted-mean.wasm"
 	build c "$guests/c/conformance.c" "$guests/c/conformance.wasm"
 	for name in hostile filter thresholds; do
 		build c "$root/operators/wasm/testdata/$name/$name.c" "$root/operators/wasm/testdata/$name/$name.wasm"

@@ -22,6 +22,21 @@ const (
 	ExportSnapshot   = "weir_snapshot" // optional, reserved: not called by this version of weir
 )
 
+// The exports of an aggregate, in place of ExportWindows and ExportProcess. The addresses are those of ArrowArrays; 0 is
+// failure, and Full is "fewer rows".
+const (
+	ExportAccumulate = "weir_accumulate" // (rows, states, out, out_cap i32) -> i32 states
+	ExportMerge      = "weir_merge"      // (states, states, out, out_cap i32) -> i32 states
+	ExportFinish     = "weir_finish"     // (states, out, out_cap i32) -> i32 values
+)
+
+// GroupColumn is the name of the hidden column of an aggregate: the number of each row's group, int32. It is the last
+// column of every schema and array of rows that an aggregate is given; groups count from 0 and never fall.
+const GroupColumn = "_group"
+
+// StateColumn is the name of the one column of an array of states: binary, and null where a group has none yet.
+const StateColumn = "state"
+
 // The imports that weir offers under the module name ImportModule. None is required.
 const (
 	ImportModule = "weir"

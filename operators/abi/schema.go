@@ -17,6 +17,13 @@ func WithRow(s *batch.Schema) *batch.Schema {
 	return &batch.Schema{Fields: append(fields, batch.Field{Name: RowColumn, Type: batch.Type{Kind: batch.Int32}})}
 }
 
+// WithGroup is the schema of an aggregate's arguments with the hidden group column behind them.
+func WithGroup(s *batch.Schema) *batch.Schema {
+	fields := make([]batch.Field, 0, len(s.Fields)+1)
+	fields = append(fields, s.Fields...)
+	return &batch.Schema{Fields: append(fields, batch.Field{Name: GroupColumn, Type: batch.Type{Kind: batch.Int32}})}
+}
+
 // WriteSchema encodes a schema as it must lie at the address base, a multiple of 8. The root struct comes first.
 func WriteSchema(base uint32, s *batch.Schema) []byte {
 	n, lists := len(s.Fields), 0

@@ -5,7 +5,7 @@
 // allocates nothing. States are mergeable: those of several partitions, sites and segments become one answer by a sum,
 // a minimum or a maximum ([Merge]), and a [Finish].
 //
-// Each aggregate is one file here and one case in New.
+// Each aggregate is one file here and one case in New. Those whose code is the user's are [External].
 package aggregate
 
 import (
@@ -26,6 +26,7 @@ const (
 	Sum Merge = iota
 	Min
 	Max
+	Opaque // only the program that made them can merge them
 )
 
 // Finish tells how merged states become the answer.
@@ -33,8 +34,9 @@ type Finish uint8
 
 // The finishes.
 const (
-	First Finish = iota // the first state is the answer
-	Ratio               // the first state divided by the second, null where that is 0
+	First   Finish = iota // the first state is the answer
+	Ratio                 // the first state divided by the second, null where that is 0
+	Outside               // the program that made the state has to be asked
 )
 
 // State is one column of an aggregate's state. Its name is empty for an aggregate of one state, and otherwise what

@@ -207,11 +207,11 @@ func (s *Step) interpreted(ctx context.Context) (*Step, error) {
 	cfg := s.cfg
 	cfg.Module, cfg.Interpreter, cfg.Transport = s.source, true, Copy
 	cfg.Deadline = min(cfg.Deadline, time.Hour/interpreterSlower) * interpreterSlower
-	m, err := compile(ctx, &cfg)
+	m, err := compile(ctx, &cfg, rowwise)
 	if err != nil {
 		return nil, err
 	}
 	cfg.Module = nil
-	s.slow = &Step{cfg: cfg, module: m, in: s.in, out: s.out, fields: s.fields, row: s.row, width: s.width, rows: s.rows}
+	s.slow = &Step{cfg: cfg, module: m, in: s.in, out: s.out, shown: s.shown, fields: s.fields, row: s.row, width: s.width, rows: s.rows}
 	return s.slow, nil
 }

@@ -41,7 +41,7 @@ type guest struct {
 // start makes a guest and opens it: everything up to its output schema. Its memory may grow to the step's limit and
 // extra bytes more, and is mapped where windows will be.
 func (s *Step) start(ctx context.Context, log *journal, extra int, mapped bool) (*guest, *batch.Schema, error) {
-	schema := abi.WriteSchema(0, abi.WithRow(s.in))
+	schema := abi.WriteSchema(0, s.shown)
 	block := roundUp(len(s.cfg.Config)+8) + roundUp(len(schema))
 	limit := s.cfg.MemoryLimit + block + extra
 	if limit > 1<<32-abi.PageSize {
@@ -95,7 +95,7 @@ func (s *Step) open(g *guest, schema []byte, block int) (*batch.Schema, error) {
 	schemaAt := at + uint32(roundUp(len(s.cfg.Config)+8))
 	mem := g.mem.bytes()
 	copy(mem[at:], s.cfg.Config)
-	copy(mem[schemaAt:], abi.WriteSchema(schemaAt, abi.WithRow(s.in)))
+	copy(mem[schemaAt:], abi.WriteSchema(schemaAt, s.shown))
 	out, err := g.call(g.mod.ExportedFunction(abi.ExportOpen), uint64(at), uint64(len(s.cfg.Config)), uint64(schemaAt))
 	if err != nil {
 		return nil, fail("fails in "+abi.ExportOpen, err)
@@ -196,10 +196,15 @@ func (g *guest) alloc(n int) (uint32, error) {
 // run is one call of weir_process on so much fuel: the address of the result, or what went wrong.
 func (g *guest) run(array, out, room uint32, fuel int64) (uint32, *CallError) {
 	g.stack[0], g.stack[1], g.stack[2] = uint64(array), uint64(out), uint64(room)
+	return g.invoke(g.process, fuel)
+}
+
+// invoke calls a function of the contract with what is in the stack.
+func (g *guest) invoke(f api.Function, fuel int64) (uint32, *CallError) {
 	g.message, g.lastWords = "", g.lastWords[:0]
 	g.log.begin()
 	g.tank.fill(fuel)
-	err := g.process.CallWithStack(g.ctx, g.stack[:])
+	err := f.CallWithStack(g.ctx, g.stack[:])
 	if ended := g.tank.drain(); err != nil {
 		switch ended {
 		case nil:

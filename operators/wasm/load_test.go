@@ -239,7 +239,7 @@ func FuzzAdmit(f *testing.F) {
 		if err != nil || a.memPages > 16 || len(b) > 32<<10 {
 			return
 		}
-		m, err := compile(context.Background(), &Config{Module: b, ModuleLimit: 1 << 20, MemoryLimit: 1 << 20, Interpreter: true})
+		m, err := compile(context.Background(), &Config{Module: b, ModuleLimit: 1 << 20, MemoryLimit: 1 << 20, Interpreter: true}, rowwise)
 		if err != nil {
 			return
 		}

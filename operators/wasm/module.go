@@ -29,7 +29,7 @@ type module struct {
 const meteredSize = 4
 
 // compile checks a module and compiles it. The error is a *ModuleError.
-func compile(ctx context.Context, cfg *Config) (*module, error) {
+func compile(ctx context.Context, cfg *Config, k kind) (*module, error) {
 	fail := func(problem string, err error, hint string) error {
 		return &ModuleError{Module: cfg.label(), Problem: problem, Err: err, Hint: hint}
 	}
@@ -66,28 +66,39 @@ func compile(ctx context.Context, cfg *Config) (*module, error) {
 		}
 		return nil, fail("not a valid Wasm module", err, "")
 	}
-	if problem, hint := m.check(); problem != "" {
+	if problem, hint := m.check(k); problem != "" {
 		_ = m.close()
 		return nil, fail(problem, nil, hint)
 	}
 	return m, nil
 }
 
-// exports are the functions of the contract, with their signatures as in hostFunc.
+// exports are the functions of the contract, with their signatures as in hostFunc, and the kinds that must have them.
 var exports = []struct {
 	name, params, results string
-	optional              bool
+	needed                []kind
 }{
-	{abi.ExportABI, "", "i", false},
-	{abi.ExportAlloc, "i", "i", false},
-	{abi.ExportOpen, "iii", "i", false},
-	{abi.ExportWindows, "iiii", "", false},
-	{abi.ExportProcess, "iii", "i", false},
-	{abi.ExportInitialize, "", "", true},
+	{abi.ExportABI, "", "i", []kind{rowwise, aggregating}},
+	{abi.ExportAlloc, "i", "i", []kind{rowwise, aggregating}},
+	{abi.ExportOpen, "iii", "i", []kind{rowwise, aggregating}},
+	{abi.ExportWindows, "iiii", "", []kind{rowwise}},
+	{abi.ExportProcess, "iii", "i", []kind{rowwise}},
+	{abi.ExportAccumulate, "iiii", "i", []kind{aggregating}},
+	{abi.ExportMerge, "iiii", "i", []kind{aggregating}},
+	{abi.ExportFinish, "iii", "i", []kind{aggregating}},
+	{abi.ExportInitialize, "", "", nil},
 }
 
+// kind is what a module is used as.
+type kind uint8
+
+const (
+	rowwise     kind = iota // a step
+	aggregating             // an aggregate of a window
+)
+
 // check holds a compiled module against the contract and says what is missing.
-func (m *module) check() (problem, hint string) {
+func (m *module) check(k kind) (problem, hint string) {
 	const seeABI = "see operators/abi/ABI.md"
 	if _, ok := m.code.compiled.ExportedMemories()[abi.ExportMemory]; !ok {
 		return "does not export its memory as " + abi.ExportMemory, seeABI
@@ -97,7 +108,7 @@ func (m *module) check() (problem, hint string) {
 	for _, e := range exports {
 		f, ok := have[e.name]
 		switch {
-		case !ok && !e.optional:
+		case !ok && slices.Contains(e.needed, k):
 			missing = append(missing, e.name)
 		case ok && !same(f, e.params, e.results):
 			return fmt.Sprintf("exports %s as %s, which must be %s", e.name,
@@ -106,6 +117,12 @@ func (m *module) check() (problem, hint string) {
 	}
 	if missing != nil {
 		hint := seeABI
+		if _, aggregate := have[abi.ExportAccumulate]; aggregate && k == rowwise {
+			hint = "it is an aggregate: name it in window.aggregates"
+		}
+		if _, process := have[abi.ExportProcess]; process && k == aggregating {
+			hint = "it is an operator of rows: name it in steps"
+		}
 		if _, command := have["_start"]; command {
 			hint = "it is built as a program: build it as a library (C: -nostartfiles -Wl,--no-entry; Go: -buildmode=c-shared)"
 		}

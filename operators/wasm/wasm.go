@@ -49,6 +49,7 @@ const (
 	DefaultLogRate      = 100
 	DefaultStack        = meter.DefaultStack
 	DefaultFuelPerRow   = 50_000
+	DefaultStateLimit   = 64 << 10
 	DefaultDeadline     = 10 * time.Second
 )
 
@@ -57,6 +58,9 @@ const (
 	MinFuelPerRow = 1
 	MaxFuelPerRow = 1_000_000_000
 )
+
+// MaxStateLimit is the largest Config.StateLimit.
+const MaxStateLimit = 1 << 20
 
 // Config is a use of a module as a step.
 type Config struct {
@@ -81,6 +85,8 @@ type Config struct {
 	// rows, 10 million at least; when it runs out, its rows are tried in smaller parts. A row by itself may take what a
 	// batch of BatchRows rows may, so that whether it is rejected does not depend on the rows around it.
 	FuelPerRow int64
+	// StateLimit is how many bytes the state of a group may have; default 64 KiB. For aggregates alone.
+	StateLimit int
 	// BatchRows is how many rows the batches of the pipeline have at most; default 8192. It only decides what a row by
 	// itself may take. It is not MaxRows, since a step can get batches that one before it made longer.
 	BatchRows int
@@ -134,6 +140,7 @@ func (c Config) withDefaults() Config {
 	def(&c.LogLines, DefaultLogLines)
 	def(&c.LogRate, DefaultLogRate)
 	def(&c.Stack, DefaultStack)
+	def(&c.StateLimit, DefaultStateLimit)
 	if c.FuelPerRow == 0 {
 		c.FuelPerRow = DefaultFuelPerRow
 	}
@@ -183,6 +190,7 @@ func (c *Config) Validate() error {
 		within("limits.memory", c.MemoryLimit, abi.PageSize, 2<<30),
 		within("limits.module", c.ModuleLimit, 8, 256<<20),
 		within("limits.stack", c.Stack, meter.MinStack, meter.MaxStack),
+		within("limits.state", c.StateLimit, 1, MaxStateLimit),
 		within("max_rows", c.MaxRows, 1, 1<<20),
 		within("batch.rows", c.BatchRows, 1, 1<<20),
 		within("limits.expansion", c.MaxExpansion, 1, 1<<20),
@@ -198,6 +206,7 @@ type Step struct {
 	cfg     Config
 	module  *module
 	in, out *batch.Schema
+	shown   *batch.Schema // what the guest is told: in, and the hidden column
 	fields  []batch.Field // what the guest returns: out, and the row column where the guest returns it
 	row     int           // index of the row column in fields, or -1
 	width   int           // bytes of a row of fields but for strings and the row column
@@ -213,35 +222,11 @@ var _ operators.Step = (*Step)(nil)
 // New reads and compiles a module, checks it against the contract, and starts it once to learn its output schema. What is
 // wrong with the module or its use is a *[ModuleError].
 func New(ctx context.Context, cfg Config, in *batch.Schema) (*Step, error) {
-	if err := cfg.Validate(); err != nil {
-		return nil, fmt.Errorf("wasm step: %w", err)
-	}
-	cfg = cfg.withDefaults()
-	if err := checkInput(in); err != nil {
-		return nil, &ModuleError{Module: cfg.label(), Problem: err.Error()}
-	}
-	if cfg.Module == nil {
-		var err error
-		if cfg.Module, err = readModule(cfg.Path, cfg.ModuleLimit); err != nil {
-			return nil, &ModuleError{Module: cfg.Path, Problem: "cannot be read", Err: err, Hint: "check limits and path: it is relative to the pipeline's file"}
-		}
-	}
-	m, err := compile(ctx, &cfg)
+	s, returns, err := load(ctx, cfg, in, rowwise)
 	if err != nil {
 		return nil, err
 	}
-	s := &Step{module: m, in: in, row: -1, rows: iota32(cfg.MaxRows)}
-	if cfg.Verify > 0 {
-		s.source = cfg.Module
-	}
-	cfg.Module = nil // compiled; not needed any more
-	s.cfg = cfg
-	g, returns, err := s.start(ctx, s.journal(cfg.Log), 0, false)
-	if err != nil {
-		_ = m.close()
-		return nil, err
-	}
-	g.close()
+	s.rows = iota32(s.cfg.MaxRows)
 	s.fields = returns.Fields
 	s.row = returns.Index(abi.RowColumn)
 	s.width = fixedWidth(s.fields, s.row)
@@ -255,10 +240,47 @@ func New(ctx context.Context, cfg Config, in *batch.Schema) (*Step, error) {
 		}
 	}
 	if len(s.out.Fields) == 0 {
-		_ = m.close()
-		return nil, &ModuleError{Module: cfg.label(), Problem: "returns no columns"}
+		_ = s.Close()
+		return nil, &ModuleError{Module: s.cfg.label(), Problem: "returns no columns"}
 	}
 	return s, nil
+}
+
+// load reads, compiles and checks a module, and starts it once. It returns the schema that the guest returns, too.
+func load(ctx context.Context, cfg Config, in *batch.Schema, k kind) (*Step, *batch.Schema, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, nil, fmt.Errorf("wasm step: %w", err)
+	}
+	cfg = cfg.withDefaults()
+	if err := checkInput(in); err != nil {
+		return nil, nil, &ModuleError{Module: cfg.label(), Problem: err.Error()}
+	}
+	if cfg.Module == nil {
+		var err error
+		if cfg.Module, err = readModule(cfg.Path, cfg.ModuleLimit); err != nil {
+			return nil, nil, &ModuleError{Module: cfg.Path, Problem: "cannot be read", Err: err, Hint: "check limits and path: it is relative to the pipeline's file"}
+		}
+	}
+	m, err := compile(ctx, &cfg, k)
+	if err != nil {
+		return nil, nil, err
+	}
+	s := &Step{module: m, in: in, row: -1, shown: abi.WithRow(in)}
+	if cfg.Verify > 0 {
+		s.source = cfg.Module
+	}
+	cfg.Module = nil // compiled; not needed any more
+	s.cfg = cfg
+	if k == aggregating {
+		s.shown = abi.WithGroup(in)
+	}
+	g, returns, err := s.start(ctx, s.journal(cfg.Log), 0, false)
+	if err != nil {
+		_ = m.close()
+		return nil, nil, err
+	}
+	g.close()
+	return s, returns, nil
 }
 
 func checkInput(in *batch.Schema) error {
@@ -266,8 +288,8 @@ func checkInput(in *batch.Schema) error {
 		return fmt.Errorf("gets %d columns: at most %d are possible; drop some before it", len(in.Fields), abi.MaxColumns-1)
 	}
 	for _, f := range in.Fields {
-		if f.Name == abi.RowColumn {
-			return fmt.Errorf("gets a column named %s, which is reserved: rename it before this step", abi.RowColumn)
+		if f.Name == abi.RowColumn || f.Name == abi.GroupColumn {
+			return fmt.Errorf("gets a column named %s, which is reserved: rename it before this step", f.Name)
 		}
 		if len(f.Name) > abi.MaxNameLen || strings.ContainsRune(f.Name, 0) {
 			return fmt.Errorf("gets a column named %q: a name has at most %d bytes and no zero byte", shorten(f.Name, 64), abi.MaxNameLen)

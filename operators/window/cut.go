@@ -9,7 +9,7 @@ import (
 func (w *Tumbling) Cut(next int64) operators.Cut {
 	n := 0
 	for _, p := range w.open {
-		n += len(p.dirty)
+		n += w.shippable(p)
 	}
 	cut := operators.Cut{ReplayFrom: next, Replay: w.clock}
 	if n > 0 {
@@ -74,6 +74,7 @@ func (w *Tumbling) close(p *pane) {
 		w.cur = nil
 	}
 	w.groups.freed = append(w.groups.freed, p.members...)
+	w.external.release(&w.groups, p.members)
 	p.members = p.members[:0]
 	if len(w.free) < maxSpare && len(p.index.slots) <= maxSpareSlots {
 		clear(p.index.slots)

@@ -55,7 +55,13 @@ func (gs *groups) memorySize() int64 {
 			perGroup += 8
 		}
 	}
-	return int64(cap(gs.hashes))*perGroup + gs.keyMem
+	n := int64(cap(gs.hashes))*perGroup + gs.keyMem
+	for _, a := range gs.acc {
+		if e, ok := a.(*aggregate.External); ok {
+			n += e.MemorySize()
+		}
+	}
+	return n
 }
 
 // hash computes the hash of the keys of every row, column after column.

@@ -15,6 +15,7 @@
 package window
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -58,6 +59,11 @@ type Aggregate struct {
 	*aggregate.Aggregate
 	Name string
 	Arg  int // column, or -1
+
+	// Args are the columns of an aggregate that a program of the user's computes (aggregate.External); Arg is -1 then.
+	Args []int
+	// Stop makes a row on which the program fails an error, instead of a reject.
+	Stop bool
 }
 
 // Validate finds what no window can be made of.
@@ -137,6 +143,8 @@ type Tumbling struct {
 	times  []int64
 	rowOf  []uint32 // group per row, or aggregate.Skip
 	free   []*pane
+
+	external externals // aggregates of the user's
 }
 
 // pane is one open window: which of the groups belong to it.
@@ -158,6 +166,7 @@ func New(cfg *Config) *Tumbling {
 		clock: operators.Clock{Max: operators.Unset}, settled: operators.Unset,
 	}
 	w.groups.init(cfg)
+	w.external.init(cfg)
 	return w
 }
 
@@ -218,11 +227,12 @@ func (w *Tumbling) Dirty() int {
 	return n
 }
 
-// Add implements operators.Window. Rows that are late, have no time, or jump ahead become rejects of the batch.
-func (w *Tumbling) Add(b *batch.Batch, offset int64) operators.Counts {
+// Add implements operators.Window. Rows that are late, have no time, or jump ahead become rejects of the batch, and so do
+// those on which an aggregate of the user's fails.
+func (w *Tumbling) Add(ctx context.Context, b *batch.Batch, offset int64) (operators.Counts, error) {
 	var n operators.Counts
 	if b.Rows == 0 {
-		return n // steps do not run on nothing: the columns may be those of an earlier stage
+		return n, nil // steps do not run on nothing: the columns may be those of an earlier stage
 	}
 	before := w.clock
 	w.times = grow(w.times, b.Rows)
@@ -269,13 +279,18 @@ func (w *Tumbling) Add(b *batch.Batch, offset int64) operators.Counts {
 		g, changed := w.groups.find(&p.index, b, i)
 		if changed {
 			p.dirty = append(p.dirty, g)
-			if w.groups.rows[g] == 0 {
+			if p.index.n > len(p.members) { // it is new
 				p.members = append(p.members, g)
 			}
 		}
 		w.groups.rows[g]++
 		w.rowOf[i] = g
 		n.Aggregated++
+	}
+	if len(w.external.of) > 0 {
+		if err := w.fold(ctx, b, &n); err != nil {
+			return n, err
+		}
 	}
 	for i := range w.cfg.Aggregate {
 		a := &w.cfg.Aggregate[i]
@@ -285,7 +300,7 @@ func (w *Tumbling) Add(b *batch.Batch, offset int64) operators.Counts {
 		}
 		w.groups.acc[i].Add(w.rowOf, c)
 	}
-	return n
+	return n, nil
 }
 
 // plausible applies max_jump, and rejects row i if the log does not bear its time out.

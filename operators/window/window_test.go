@@ -1,6 +1,7 @@
 package window
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -252,7 +253,7 @@ func TestAgreesWithNaive(t *testing.T) {
 		for i := 0; i < len(rows); {
 			n := min(1+rng.IntN(200), len(rows)-i)
 			b := makeBatch(cfg.In, rows[i:i+n], int64(i))
-			counts := w.Add(b, int64(i))
+			counts := add(t, w, b, int64(i))
 			late += int(counts.Late)
 			if int(counts.Late) != len(b.Rejects) || int(counts.Aggregated)+int(counts.Late) != n {
 				t.Fatalf("seed %d: %+v of %d rows, %d rejects", seed, counts, n, len(b.Rejects))
@@ -305,7 +306,7 @@ func recovery(t *testing.T, seed uint64, forget bool) (map[string]stored, *naive
 				limit = replayTo
 			}
 			n := min(1+rng.Int64N(120), limit-pos)
-			w.Add(makeBatch(cfg.In, rows[pos:pos+n], pos), pos)
+			add(t, w, makeBatch(cfg.In, rows[pos:pos+n], pos), pos)
 			pos += n
 			if pos == replayTo && !forget && committed.reached.Max != operators.Unset && w.Clock() != committed.reached {
 				t.Fatalf("seed %d: clock %+v after the replay, was %+v", seed, w.Clock(), committed.reached)
@@ -373,7 +374,7 @@ func TestMaxJump(t *testing.T) {
 			rows[i] = row{ts: ts, device: "d", kafka: kafka}
 		}
 		b := makeBatch(cfg.In, rows, offset)
-		n := w.Add(b, offset)
+		n := add(t, w, b, offset)
 		var reasons []string
 		for _, r := range b.Rejects {
 			reasons = append(reasons, string(r.Reason))
@@ -420,7 +421,7 @@ func TestShrink(t *testing.T) {
 	w, truth, central := New(cfg), &naive{cfg: cfg, groups: map[string]*naiveGroup{}}, map[string]stored{}
 	offset := int64(0)
 	add := func(rows []row) {
-		w.Add(makeBatch(cfg.In, rows, offset), offset)
+		add(t, w, makeBatch(cfg.In, rows, offset), offset)
 		for _, r := range rows {
 			truth.add(r)
 		}
@@ -452,7 +453,7 @@ func TestTimesOutOfRange(t *testing.T) {
 	cfg := testConfig(t)
 	w := New(cfg)
 	b := makeBatch(cfg.In, []row{{ts: 1 << 62, device: "a"}, {ts: -1 << 63, device: "a"}, {ts: 0, device: "a"}}, 0)
-	n := w.Add(b, 0)
+	n := add(t, w, b, 0)
 	if n.Aggregated != 1 || len(b.Rejects) != 2 || b.Rejects[0].Reason != batch.ReasonOutOfRange {
 		t.Errorf("%+v %+v", n, b.Rejects)
 	}
@@ -468,14 +469,14 @@ func TestReset(t *testing.T) {
 	rows := stream(rng, 1000)
 	w := New(cfg)
 	first, second := map[string]stored{}, map[string]stored{}
-	w.Add(makeBatch(cfg.In, rows[:500], 0), 0)
+	add(t, w, makeBatch(cfg.In, rows[:500], 0), 0)
 	store(first, w.Cut(500).Rows, 500)
 	clock := w.Clock()
 	w.Reset()
 	if w.Clock() != clock || w.Groups() != 0 || w.Windows() != 0 {
 		t.Fatalf("%+v, %d groups", w.Clock(), w.Groups())
 	}
-	w.Add(makeBatch(cfg.In, rows[500:], 500), 500)
+	add(t, w, makeBatch(cfg.In, rows[500:], 500), 500)
 	store(second, w.Cut(1000).Rows, 1000)
 	truth := &naive{cfg: cfg, groups: map[string]*naiveGroup{}}
 	for _, r := range rows {
@@ -501,8 +502,8 @@ func TestNoAllocations(t *testing.T) {
 	}
 	b := makeBatch(cfg.In, rows, 0)
 	w := New(cfg)
-	w.Add(b, 0)
-	if n := testing.AllocsPerRun(20, func() { w.Add(b, 0) }); n > 0 {
+	add(t, w, b, 0)
+	if n := testing.AllocsPerRun(20, func() { add(t, w, b, 0) }); n > 0 {
 		t.Errorf("%v allocations for a batch of %d rows", n, len(rows))
 	}
 }
@@ -520,7 +521,16 @@ func BenchmarkAdd(b *testing.B) {
 	w := New(cfg)
 	b.ReportAllocs()
 	for b.Loop() {
-		w.Add(in, 0)
+		add(b, w, in, 0)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(rows)), "ns/row")
+}
+
+// add adds a batch to a window of aggregates that cannot fail.
+func add(t testing.TB, w *Tumbling, b *batch.Batch, offset int64) operators.Counts {
+	n, err := w.Add(context.Background(), b, offset)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }

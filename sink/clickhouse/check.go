@@ -15,6 +15,9 @@ import (
 // sorting key that weir relies on. What people may tune (order of the sorting key, codecs, settings, more columns,
 // replicated engines) is left to them. A *sink.SchemaError says what is wrong and what to run.
 func (s *Sink) Check(ctx context.Context) error {
+	if err := s.trySamples(ctx); err != nil {
+		return err
+	}
 	schema, _, err := s.compare(ctx)
 	if err != nil {
 		return err
@@ -29,6 +32,9 @@ func (s *Sink) Check(ctx context.Context) error {
 // also brings up to date. It changes no column that is there. What it cannot mend without losing data, it reports as
 // Check does.
 func (s *Sink) Apply(ctx context.Context) error {
+	if err := s.trySamples(ctx); err != nil {
+		return err
+	}
 	schema, server, err := s.compare(ctx)
 	if err != nil {
 		return err

@@ -324,9 +324,17 @@ func checkTable(t *sink.Table) error {
 				return err
 			}
 		}
+		if a.Finish == sink.FinishNone {
+			if err := add("the list of states", statesColumn(a.Name)); err != nil {
+				return err
+			}
+		}
 		for _, s := range a.States {
 			if s.Type.Kind == batch.Invalid || s.Type.Kind > batch.Timestamp {
 				return fmt.Errorf("state %q of aggregate %q has no type", s.Name, a.Name)
+			}
+			if s.Merge == sink.MergeOpaque && (s.Type.Kind != batch.Binary || s.Nullable) {
+				return fmt.Errorf("state %q of aggregate %q: states that are bytes are binary and not null", s.Name, a.Name)
 			}
 			if s.Merge == sink.MergeSum && !s.Type.Numeric() {
 				return fmt.Errorf("state %q of aggregate %q: %s cannot be summed", s.Name, a.Name, s.Type)

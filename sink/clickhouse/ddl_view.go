@@ -44,12 +44,12 @@ func finishedDef(cfg Config, t *sink.Table) viewDef {
 		merged := make([]string, len(a.States))
 		for i, s := range a.States {
 			merged[i] = fmt.Sprintf("_m%d", n)
-			inner = append(inner, merge(s)+" AS "+merged[i])
+			inner = append(inner, merge(a, s)+" AS "+merged[i])
 			n++
 		}
-		expr, field := finish(a, merged)
-		outer = append(outer, expr+" AS "+ident(a.Name))
-		v.columns = append(v.columns, columnDef{name: a.Name, typ: columnType(field)})
+		expr, def := finish(a, merged)
+		outer = append(outer, expr+" AS "+ident(def.name))
+		v.columns = append(v.columns, def)
 	}
 	// Versions of a row are all in one day's partition, so FINAL may take each by itself.
 	v.query = fmt.Sprintf(`SELECT
@@ -68,9 +68,11 @@ SETTINGS do_not_merge_across_partitions_select_final = 1`,
 }
 
 // merge is the expression that makes one state of those of several sources.
-func merge(s sink.State) string {
+func merge(a sink.Aggregate, s sink.State) string {
 	fn := "sum"
 	switch s.Merge {
+	case sink.MergeOpaque:
+		return mergeStates(a, s)
 	case sink.MergeMin:
 		fn = "min"
 	case sink.MergeMax:
@@ -95,8 +97,15 @@ func merged(s sink.State) batch.Field {
 	return f
 }
 
-// finish is the expression of the answer from merged states, and the answer's field.
-func finish(a sink.Aggregate, states []string) (string, batch.Field) {
+// finish is the expression of the answer from merged states, and its column.
+func finish(a sink.Aggregate, states []string) (string, columnDef) {
+	switch a.Finish {
+	case sink.FinishNone:
+		return states[0], columnDef{name: statesColumn(a.Name), typ: "Array(String)"}
+	case sink.FinishFunction:
+		typ := columnType(batch.Field{Type: a.Type, Nullable: a.Nullable})
+		return fmt.Sprintf("CAST(%s, %s)", states[0], quote(typ)), columnDef{name: a.Name, typ: typ}
+	}
 	expr, f := states[0], merged(a.States[0])
 	if a.Finish == sink.FinishRatio {
 		f.Type = batch.Type{Kind: batch.Float64}
@@ -110,7 +119,7 @@ func finish(a sink.Aggregate, states []string) (string, batch.Field) {
 		f.Type = a.Type
 		expr = fmt.Sprintf("CAST(%s, %s)", expr, quote(columnType(f)))
 	}
-	return expr, f
+	return expr, columnDef{name: a.Name, typ: columnType(f)}
 }
 
 // completenessDef is the view that tells up to when each partition is complete. A partition's newest incarnation is

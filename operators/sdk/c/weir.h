@@ -85,7 +85,9 @@ static bool weir_take(const int32_t *selection, int32_t rows); /* every passed c
 static void weir_length(int32_t rows);              /* the output has this many rows; every column was made new */
 
 bool weir_on_open(void);
+#ifndef WEIR_AGGREGATE /* weir_aggregate.h has other functions to define */
 bool weir_on_batch(void);
+#endif
 
 /* ==== implementation ==== */
 
@@ -401,7 +403,9 @@ WEIR_EXPORT("weir_alloc") void *weir_export_alloc(size_t n) {
 }
 #endif
 
+#ifndef WEIR_AGGREGATE
 WEIR_EXPORT("weir_windows") void weir_export_windows(void *in, size_t in_len, void *out, size_t out_len) { (void)in; (void)in_len; (void)out; (void)out_len; }
+#endif
 
 WEIR_EXPORT("weir_open") struct weir_arrow_schema *weir_export_open(const char *config, size_t len, struct weir_arrow_schema *in) {
   if (in->n_children - 1 > WEIR_MAX_COLUMNS) { weir_fail("too many input columns: define WEIR_MAX_COLUMNS larger"); return NULL; }
@@ -420,6 +424,7 @@ WEIR_EXPORT("weir_open") struct weir_arrow_schema *weir_export_open(const char *
   return &weir_g.out_root;
 }
 
+#ifndef WEIR_AGGREGATE
 WEIR_EXPORT("weir_process") const struct weir_arrow_array *weir_export_process(struct weir_arrow_array *a, char *out, size_t room) {
   weir_g.batch = a;
   weir_g.rows = (int32_t)a->length;
@@ -464,6 +469,7 @@ WEIR_EXPORT("weir_process") const struct weir_arrow_array *weir_export_process(s
   weir_g.arr_root.children = weir_g.arr_children;
   return &weir_g.arr_root;
 }
+#endif /* WEIR_AGGREGATE */
 
 #ifdef __cplusplus
 }

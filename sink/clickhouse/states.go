@@ -1,0 +1,70 @@
+package clickhouse
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/sink"
+)
+
+// States of the user's aggregates are stored as String, whatever is in them. Where the pipeline says which of ClickHouse's
+// own functions they are states of, the view has that function merge and finish them; otherwise it gives the list of them,
+// and "weir finish" does the rest.
+
+// statesColumn is the view's column with the states that ClickHouse cannot merge.
+func statesColumn(aggregate string) string { return aggregate + "_states" }
+
+// mergeStates is the expression that makes one of the states of several sources. An empty text is not a state: it is what
+// rows have that were stored before the column was added.
+func mergeStates(a sink.Aggregate, s sink.State) string {
+	column := ident(s.Name)
+	if a.Finish != sink.FinishFunction {
+		// Sorted, so that whoever merges them comes to the same floats each time.
+		return fmt.Sprintf("arraySort(groupArrayIf(%s, %s != ''))", column, column)
+	}
+	name, params := a.Function, ""
+	if open := strings.IndexByte(name, '('); open >= 0 {
+		name, params = name[:open], name[open:]
+	}
+	types, nothing := make([]string, len(a.Args)), make([]string, len(a.Args))
+	for i, f := range a.Args {
+		// A module leaves nulls out by itself; the states of Nullable arguments have another form.
+		types[i] = columnType(batch.Field{Type: f.Type})
+		nothing[i] = fmt.Sprintf("CAST([], %s)", quote("Array("+types[i]+")"))
+	}
+	empty := fmt.Sprintf("CAST(arrayReduce(%s, %s), 'String')", quote(name+"State"+params), strings.Join(nothing, ", "))
+	typ := quote(fmt.Sprintf("AggregateFunction(%s%s, %s)", name, params, strings.Join(types, ", ")))
+	return fmt.Sprintf("%sMerge%s(CAST(if(%s = '', %s, %s), %s))", name, params, column, empty, column, typ)
+}
+
+// trySamples has the server read a state of each aggregate that says whose states it makes. One state that cannot be read
+// makes the whole view fail, so it must be found before any is stored.
+func (s *Sink) trySamples(ctx context.Context) error {
+	for _, a := range s.table.Aggregates {
+		if a.Finish != sink.FinishFunction || a.Sample == nil {
+			continue
+		}
+		st := a.States[0]
+		expr, _ := finish(a, []string{mergeStates(a, st)})
+		sql := fmt.Sprintf("SELECT toString(%s) FROM (SELECT unhex(%s) AS %s)", expr, quote(hex.EncodeToString(a.Sample)), ident(st.Name))
+		err := s.query(ctx, "try a state of "+a.Name, sql, func(driver.Rows) error { return nil })
+		var e *sink.Error
+		if errors.As(err, &e) && e.Class != sink.Retry {
+			return &sink.Error{
+				Class: sink.Stop,
+				Err:   fmt.Errorf("aggregate %s: the server cannot read a state of its module as one of %s, or cannot make a %s of it: %w", a.Name, a.Function, a.Type, e.Err),
+				Hint:  "change 'merge' of the aggregate to the function and the parameters that the module makes states of, or leave it out and use 'weir finish'",
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

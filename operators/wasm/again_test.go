@@ -115,7 +115,7 @@ func TestVerify(t *testing.T) {
 		cfg.Config, cfg.Verify = []byte(`{"offset": 1.0000000000000002}`), 0
 		wrong := newChain(t, schema, 1<<20, cfg)
 		ch = newChain(t, schema, 1<<20, Config{Module: cfg.Module, Config: []byte(`{"offset": 1}`), Verify: 1, Transport: transport})
-		ch.steps[0].slow = &Step{cfg: wrong.steps[0].cfg, module: wrong.steps[0].module, in: schema, out: schema, fields: wrong.steps[0].fields, row: -1, width: wrong.steps[0].width, rows: wrong.steps[0].rows}
+		ch.steps[0].slow = &Step{cfg: wrong.steps[0].cfg, module: wrong.steps[0].module, in: schema, out: schema, shown: wrong.steps[0].shown, fields: wrong.steps[0].fields, row: -1, width: wrong.steps[0].width, rows: wrong.steps[0].rows}
 		err := ch.ops[0].Process(context.Background(), ch.decode(t, schema, [][]any{{"pump", "s", 1, 0.0, true, 1}, {"pump", "s", 1, 1e-20, true, 1}}))
 		ch.steps[0].slow = nil
 		var differ *DifferError

@@ -125,6 +125,19 @@ type Usage struct {
 	Nulled      int64 // values that became null because the new type could not hold them
 }
 
+// Plus is the sum of both.
+func (u Usage) Plus(o Usage) Usage {
+	u.BytesCopied += o.BytesCopied
+	u.Instances += o.Instances
+	u.Ended += o.Ended
+	u.Traps += o.Traps
+	u.Retries += o.Retries
+	u.Fuel += o.Fuel
+	u.LogDropped += o.LogDropped
+	u.Nulled += o.Nulled
+	return u
+}
+
 // Digested is implemented by steps that run a module.
 type Digested interface {
 	// Digest is the SHA-256 of the module.

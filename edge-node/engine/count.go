@@ -2,6 +2,7 @@ package engine
 
 import (
 	"encoding/hex"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -89,16 +90,79 @@ func (c *stepCount) status(name string) StepStatus {
 	}
 }
 
+// add adds what another generation's stage of the same name has done.
+func (s *StepStatus) add(o *StepStatus) {
+	s.Batches += o.Batches
+	s.Time += o.Time
+	s.In += o.In
+	s.Out += o.Out
+	s.Rejected += o.Rejected
+	s.BytesIn += o.BytesIn
+	s.BytesOut += o.BytesOut
+	s.Usage = s.Usage.Plus(o.Usage)
+}
+
 // Used is what the stages of one revision have used since the engine was made.
 type Used struct {
 	Revision uint64
 	Steps    []StepStatus
 }
 
-// Used lists what every revision has used that the engine has run. It may be called at any time, from any goroutine.
+// Used lists what every revision has used that the engine has run, the current one first. It may be called at any time,
+// from any goroutine.
 func (e *Engine) Used() []Used {
-	st := e.Status()
-	return []Used{{st.Revision, st.Steps}}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.usedLocked()
+}
+
+func (e *Engine) usedLocked() []Used {
+	var all []Used
+	for _, g := range slices.Backward(e.generations) {
+		all = addUsed(all, Used{g.Revision, g.counts.status(g.Steps)})
+	}
+	for _, u := range e.stats.used {
+		all = addUsed(all, u)
+	}
+	return all
+}
+
+// addUsed adds to what the same revision has used, or appends a copy. Two generations of a revision have the same steps.
+func addUsed(to []Used, u Used) []Used {
+	i := slices.IndexFunc(to, func(o Used) bool { return o.Revision == u.Revision })
+	if i < 0 {
+		return append(to, Used{u.Revision, slices.Clone(u.Steps)})
+	}
+	to[i].Steps = addSteps(to[i].Steps, u.Steps)
+	return to
+}
+
+// addSteps adds to the stages of the same names, and appends the others.
+func addSteps(to, more []StepStatus) []StepStatus {
+	for i := range more {
+		s := &more[i]
+		if at := slices.IndexFunc(to, func(o StepStatus) bool { return o.Name == s.Name }); at >= 0 {
+			to[at].add(s)
+		} else {
+			to = append(to, *s)
+		}
+	}
+	return to
+}
+
+// stepStatus adds up the revisions, and counts the lanes that are not in the current generation.
+func (e *Engine) stepStatus() (steps []StepStatus, moving int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, u := range e.usedLocked() {
+		steps = addSteps(steps, u.Steps)
+	}
+	for _, g := range e.generations {
+		if g != e.current.Load() {
+			moving += g.lanes
+		}
+	}
+	return steps, moving
 }
 
 // status lists the stages in the order of the data.

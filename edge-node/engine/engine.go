@@ -19,9 +19,11 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -97,13 +99,17 @@ type Engine struct {
 	log   *slog.Logger
 	stats stats
 
-	mu      sync.Mutex
-	current *generation       // guarded by mu: where lanes start
-	lanes   map[laneKey]*lane // guarded by mu
-	failing map[laneKey]error // guarded by mu: partitions, or the whole source, that cannot be read
-	fatal   error             // guarded by mu: why the run ends
-	seen    bool              // guarded by mu: partitions were assigned at least once
-	partial bool              // guarded by mu: more partitions of an assignment are to come
+	// current is where lanes start, and where those of other generations go. It is changed under mu.
+	current atomic.Pointer[generation]
+
+	mu          sync.Mutex
+	generations []*generation     // guarded by mu: all that are not closed, the current one last
+	ending      bool              // guarded by mu: Close was called
+	lanes       map[laneKey]*lane // guarded by mu
+	failing     map[laneKey]error // guarded by mu: partitions, or the whole source, that cannot be read
+	fatal       error             // guarded by mu: why the run ends
+	seen        bool              // guarded by mu: partitions were assigned at least once
+	partial     bool              // guarded by mu: more partitions of an assignment are to come
 
 	stop    context.CancelFunc // ends Run
 	stopped chan struct{}      // closed when Run has begun to end
@@ -130,19 +136,26 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	}
 	e.stats.init()
 	e.commits.init()
-	var err error
-	if e.current, err = newGeneration(ctx, &cfg, cfg.Generation); err != nil {
+	g, err := newGeneration(ctx, &cfg, cfg.Generation)
+	if err != nil {
 		return nil, err
 	}
+	e.current.Store(g)
+	e.generations = []*generation{g}
 	return e, nil
 }
 
 // Close frees the chains. Run must have returned. Closing twice is fine.
 func (e *Engine) Close() error {
 	e.mu.Lock()
-	g := e.current
+	e.ending = true
+	all := slices.Clone(e.generations)
 	e.mu.Unlock()
-	return g.close()
+	var errs []error
+	for _, g := range all {
+		errs = append(errs, g.close())
+	}
+	return errors.Join(errs...)
 }
 
 // Run reads until ctx ends, then ships what it has, commits, and leaves the group. It returns an error when the
@@ -230,17 +243,17 @@ func (e *Engine) Assigned(ctx context.Context, a ingest.Assignment) (int64, erro
 }
 
 func (e *Engine) assigned(ctx context.Context, a ingest.Assignment) (int64, error) {
-	e.mu.Lock()
-	gen := e.current
-	e.mu.Unlock()
+	gen := e.enter()
 	at, err := e.resume(ctx, a, gen.Revision)
 	if err != nil {
+		e.leave(gen)
 		return 0, err
 	}
 	l := newLane(e, gen, a, at)
 	e.mu.Lock()
 	if old := e.lanes[keyOf(a.Partition)]; old != nil {
 		e.mu.Unlock()
+		e.leave(gen)
 		return 0, fmt.Errorf("partition %s was assigned twice", a.Partition)
 	}
 	e.lanes[keyOf(a.Partition)] = l
@@ -312,6 +325,7 @@ func (e *Engine) drop(lanes []*lane) {
 	for _, l := range lanes {
 		l.cancel()
 		<-l.done
+		e.leave(l.gen)
 		e.commits.forget(l.partition)
 		e.mu.Lock()
 		delete(e.lanes, keyOf(l.partition))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"github.com/weir-stream/weir/ingest"
 	"github.com/weir-stream/weir/operators"
@@ -35,6 +36,9 @@ type generation struct {
 	Generation
 	chains chan *chain
 	counts stageCounts
+	lanes  int          // guarded by Engine.mu: lanes that are in it, or about to be
+	ending bool         // guarded by Engine.mu: somebody closes it
+	opened atomic.Int64 // segments begun because a lane came from another revision
 
 	closing sync.Once
 	closed  chan struct{} // closed when the chains and steps are

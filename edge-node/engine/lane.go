@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -44,6 +45,7 @@ type lane struct {
 	letterB  int64 // bytes of letters
 	shipped  int64 // position of the last cut
 	opened   bool  // whether the segment's coverage was shipped once
+	begins   bool  // the group does not know of the segment yet
 	stateB   int64
 	skipTo   int64 // records below were accounted for by somebody before
 	endAt    int64 // log end at assignment, for StopAtEnd
@@ -81,8 +83,11 @@ func newLane(e *Engine, gen *generation, a ingest.Assignment, at resumption) *la
 		e: e, partition: a.Partition, ctx: ctx, cancel: cancel,
 		done: make(chan struct{}), finished: make(chan struct{}), wake: make(chan struct{}, 1),
 		gen: gen, window: gen.Window(), segment: at.segment, start: at.start, position: at.position, replayTo: at.position,
-		reached: at.reached, counters: at.counters, gap: at.gap, why: at.why, shipped: at.position,
+		begins: at.begins, reached: at.reached, counters: at.counters, gap: at.gap, why: at.why, shipped: at.position,
 		endAt: a.LogEnd,
+	}
+	if at.read == at.position {
+		l.replayTo = 0
 	}
 	if at.counters != (sink.Counters{}) || at.read < at.position {
 		l.opened = true
@@ -189,13 +194,24 @@ func (l *lane) run() {
 			return
 		}
 		flush = flush || w&wantFlush != 0
-		if ok {
-			if err := l.take(c); err != nil {
-				if l.ctx.Err() == nil {
-					l.e.fail(err)
-				}
-				return
+		var err error
+		if l.begins {
+			err = l.beginFirst()
+		}
+		if err == nil {
+			err = l.follow()
+		}
+		if err == nil && ok {
+			err = l.take(c)
+		}
+		switch {
+		case errors.Is(err, errFinishing):
+			continue
+		case err != nil:
+			if l.ctx.Err() == nil {
+				l.e.fail(err)
 			}
+			return
 		}
 		flush = flush || l.comeToEnd()
 		if (flush || l.full()) && l.ship() {
@@ -233,6 +249,9 @@ func (l *lane) take(c chunk) error {
 		records = records[1:]
 	}
 	for len(records) > 0 {
+		if err := l.follow(); err != nil {
+			return err
+		}
 		n := min(len(records), l.gen.BatchRows)
 		replay := records[0].Offset < l.replayTo
 		if replay {
@@ -289,6 +308,9 @@ func (l *lane) process(records []batch.Record, replay bool) (int, error) {
 	last := b.Records[n-1].Offset + 1
 	if replay {
 		l.stats.replayed.Add(int64(n))
+		if last >= l.replayTo {
+			return n, l.endReplay()
+		}
 		return n, nil
 	}
 	l.account(b, counts)

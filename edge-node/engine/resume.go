@@ -20,6 +20,7 @@ type resumption struct {
 	position int64 // offsets below were accounted for; between read and position records only rebuild windows
 	segment  uint64
 	start    int64 // first offset of the segment
+	begins   bool  // the commit does not name the segment
 	at       operators.Clock
 	reached  operators.Clock
 	counters sink.Counters
@@ -107,7 +108,7 @@ func (e *Engine) newSegment(ctx context.Context, a ingest.Assignment, revision u
 		return resumption{}, err
 	}
 	unset := operators.Clock{Max: operators.Unset}
-	r := resumption{read: begin, start: begin, segment: number, at: unset, reached: unset}
+	r := resumption{read: begin, start: begin, segment: number, begins: true, at: unset, reached: unset}
 	if len(cov) > 0 {
 		last := cov[0]
 		if last.Revision == revision && last.Start >= a.LogStart && number <= last.Segment {
@@ -168,7 +169,7 @@ func (e *Engine) unaccounted(a ingest.Assignment, last sink.Coverage) (resumptio
 		return resumption{}, fmt.Errorf("%s: the destination has rows up to offset %d but the log ends at %d", a.Partition, at, a.LogEnd)
 	}
 	return resumption{
-		read: at, position: at, start: at, segment: last.Segment + 1, at: unset, reached: unset,
+		read: at, position: at, start: at, segment: last.Segment + 1, begins: true, at: unset, reached: unset,
 		gap: at - last.Version, why: string(ingest.GapRetention),
 	}, nil
 }

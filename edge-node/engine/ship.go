@@ -155,17 +155,21 @@ func (l *lane) ship() bool {
 
 // commitOf is what to commit once a cut is acknowledged.
 func (l *lane) commitOf(w operators.Cut) ingest.Commit {
-	m := commitMetadata{
-		Format: commitFormat, Revision: revisionText(l.gen.Revision), TopicID: hex.EncodeToString(l.partition.TopicID[:]),
-		Segment: l.segment, Start: l.start, Position: l.position,
+	return l.commit(w.ReplayFrom, commitMetadata{
+		Revision: revisionText(l.gen.Revision), Segment: l.segment, Start: l.start, Position: l.position,
 		At: clockArray(w.Replay), Reached: clockArray(l.window.Clock()),
-		Counters: countersArray(l.counters), Gap: l.gap, Why: l.why, Node: l.e.cfg.Node,
-	}
+		Counters: countersArray(l.counters), Gap: l.gap, Why: l.why,
+	})
+}
+
+// commit completes the metadata of a commit.
+func (l *lane) commit(offset int64, m commitMetadata) ingest.Commit {
+	m.Format, m.TopicID, m.Node = commitFormat, hex.EncodeToString(l.partition.TopicID[:]), l.e.cfg.Node
 	text, err := json.Marshal(m)
 	if err != nil {
 		panic("engine: encode commit metadata: " + err.Error()) // numbers and short strings
 	}
-	return ingest.Commit{Partition: l.partition, Offset: w.ReplayFrom, Metadata: string(text)}
+	return ingest.Commit{Partition: l.partition, Offset: offset, Metadata: string(text)}
 }
 
 // drain ships everything that was processed and waits for the acknowledgement. It tells whether that worked.
@@ -216,7 +220,11 @@ func (q *commitQueue) add(c ingest.Commit) {
 	}
 }
 
+// forget drops what waits for a partition that leaves, and waits for a commit on its way: one that were sent after the
+// partition has another owner would overwrite the owner's.
 func (q *commitQueue) forget(p batch.Partition) {
+	q.busy.Lock()
+	defer q.busy.Unlock()
 	q.mu.Lock()
 	delete(q.pending, keyOf(p))
 	q.mu.Unlock()

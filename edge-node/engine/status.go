@@ -17,6 +17,7 @@ type stats struct {
 
 	mu      sync.Mutex
 	retired map[laneKey]LaneStatus // guarded by mu: counts of lanes that are gone
+	used    []Used                 // guarded by Engine.mu: of generations that are gone
 }
 
 func (s *stats) init() { s.retired = map[laneKey]LaneStatus{} }
@@ -160,6 +161,8 @@ type Status struct {
 	QueuedBytes, StateBytes             int64
 	// Problems is why the pipeline is not doing its work, a line each; empty when it is.
 	Problems []string
+	// Moving counts partitions that are not in the newest generation yet.
+	Moving int
 	// Assigned tells whether the group has given this node its partitions, which may be none.
 	Assigned bool
 }
@@ -170,10 +173,8 @@ func (e *Engine) Status() Status {
 		Commits: e.stats.commits.Load(), CommitErrors: e.stats.commitErrors.Load(), SourceErrors: e.stats.sourceErrors.Load(),
 		QueuedBytes: e.queued.Load(), StateBytes: e.state.Load(),
 	}
-	e.mu.Lock()
-	gen := e.current
-	e.mu.Unlock()
-	st.Revision, st.Steps = gen.Revision, gen.counts.status(gen.Steps)
+	st.Revision = e.current.Load().Revision
+	st.Steps, st.Moving = e.stepStatus()
 	live := map[laneKey]LaneStatus{}
 	e.eachLane(func(l *lane) { live[keyOf(l.partition)] = l.status() })
 	e.stats.mu.Lock()

@@ -1,0 +1,202 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/weir-stream/weir/operators"
+)
+
+// errFinishing ends the work of a lane because it was asked to finish: run carries that out.
+var errFinishing = errors.New("the lane is to finish")
+
+// Swap is a change of generation on its way.
+type Swap struct {
+	e     *Engine
+	to    *generation
+	older []*generation
+	began time.Time
+}
+
+// Swapped is what a swap did.
+type Swapped struct {
+	Segments int64 // begun, because the revision is another
+	Took     time.Duration
+}
+
+// Swap makes another generation the current one. Partitions that are assigned from now on start in it. Each lane moves
+// to it at its next batch boundary; the others are not held up, nothing is read again, and the group does not notice.
+// If the revision is the same, the lane's windows and its segment go on. If not, the lane ships what it has, waits for the
+// acknowledgement, commits that the next segment begins here, and begins it with empty windows and the same clock.
+//
+// A swap takes the place of one that is not finished. A generation is closed when the last lane has left it. The engine
+// owns the new one unless there is an error; then everything is as before.
+func (e *Engine) Swap(ctx context.Context, spec Generation) (*Swap, error) {
+	s := &Swap{e: e, began: time.Now()}
+	var err error
+	if s.to, err = newGeneration(ctx, &e.cfg, spec); err != nil {
+		return nil, err
+	}
+	e.mu.Lock()
+	if e.ending {
+		e.mu.Unlock()
+		s.to.Generation.Close = nil
+		return nil, errors.Join(errors.New("the pipeline has ended"), s.to.close())
+	}
+	s.older = slices.Clone(e.generations)
+	e.generations = append(e.generations, s.to)
+	e.current.Store(s.to)
+	e.mu.Unlock()
+	for _, g := range s.older {
+		e.retire(g)
+	}
+	e.eachLane((*lane).poke)
+	return s, nil
+}
+
+// Wait waits until no lane is in an older generation, or ctx ends.
+func (s *Swap) Wait(ctx context.Context) (Swapped, error) {
+	for _, g := range s.older {
+		select {
+		case <-g.closed:
+		case <-ctx.Done():
+			return Swapped{}, ctx.Err()
+		}
+	}
+	return Swapped{Segments: s.to.opened.Load(), Took: time.Since(s.began)}, nil
+}
+
+// enter takes a place in the current generation, which keeps it open.
+func (e *Engine) enter() *generation {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	g := e.current.Load()
+	g.lanes++
+	return g
+}
+
+// leave gives the place back.
+func (e *Engine) leave(g *generation) {
+	e.mu.Lock()
+	g.lanes--
+	e.mu.Unlock()
+	e.retire(g)
+}
+
+// retire closes a generation that nobody is in any more and nobody will enter.
+func (e *Engine) retire(g *generation) {
+	e.mu.Lock()
+	if g.ending || g.lanes > 0 || g == e.current.Load() {
+		e.mu.Unlock()
+		return
+	}
+	g.ending = true
+	e.mu.Unlock()
+	if err := g.close(); err != nil {
+		e.log.Warn("could not free everything of the version before", "error", err)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.generations = slices.DeleteFunc(e.generations, func(o *generation) bool { return o == g })
+	e.stats.used = addUsed(e.stats.used, Used{g.Revision, g.counts.status(g.Steps)}) // what closing took is counted by now
+}
+
+// follow moves the lane to the current generation if it is in another one. It is called between batches.
+func (l *lane) follow() error {
+	to := l.e.current.Load()
+	switch {
+	case to == l.gen:
+		return nil
+	case to.Revision == l.gen.Revision:
+		l.settle(l.e.enter())
+		return nil
+	case l.replayTo > 0, l.inFlight.Load():
+		// A replay belongs to the old revision. A cut may be on its way for as long as the destination is away: the move
+		// waits for it, and the records need not.
+		return nil
+	}
+	return l.move()
+}
+
+// settle makes a generation the lane has entered the lane's own.
+func (l *lane) settle(to *generation) {
+	from := l.gen
+	l.gen = to
+	l.e.leave(from)
+}
+
+// move ends the segment of the old revision where the lane is, and begins one of the new.
+//
+// The order is what makes it exact: all of the old segment is acknowledged, then the group says that the next one begins
+// here, and only then does anything of the next one leave the lane. Before the commit, whoever takes the partition over
+// goes on in the old segment, or begins another behind what is stored of it; after it, nobody continues the old one. A
+// process that lost the partition cannot commit, so it never begins a segment beside that of the owner.
+func (l *lane) move() error {
+	if !l.drain() {
+		return l.ctx.Err()
+	}
+	defer l.poke() // what came meanwhile may have been woken for already
+	if l.finishing() {
+		return errFinishing
+	}
+	to := l.e.enter()
+	if to.Revision == l.gen.Revision { // it was swapped back
+		l.settle(to)
+		return nil
+	}
+	clock := l.window.Clock()
+	err := l.begin(commitMetadata{
+		Revision: revisionText(to.Revision), Segment: l.segment + 1, Start: l.position, Position: l.position,
+		At: clockArray(clock), Reached: clockArray(clock),
+	})
+	if err != nil {
+		l.e.leave(to) // whether the commit arrived or not, the next owner goes on from here
+		return err
+	}
+	l.settle(to)
+	l.window = to.Window()
+	l.window.Restore(clock, operators.Clock{Max: operators.Unset})
+	l.nextSegment(l.segment+1, l.position, 0, "")
+	l.stats.segment.Store(int64(l.segment))
+	to.opened.Add(1)
+	return nil
+}
+
+// begin commits that a segment begins, and returns when the group knows. Until then nothing of the segment may leave the
+// lane: a successor that found the commit of the segment before would go on in that one, beside this.
+func (l *lane) begin(m commitMetadata) error {
+	l.e.commits.add(l.commit(m.Start, m))
+	for told := false; ; told = true {
+		err := l.e.commits.flush(l.ctx, l.e)
+		if l.ctx.Err() != nil {
+			return l.ctx.Err()
+		}
+		if err == nil {
+			return nil
+		}
+		if !told {
+			l.e.log.Warn("could not commit that a segment begins; trying again", "partition", l.partition.String(), "segment", m.Segment, "error", err)
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-l.wake:
+		case <-l.ctx.Done():
+		}
+		if l.finishing() {
+			return errFinishing
+		}
+	}
+}
+
+// beginFirst is begin for the segment a lane starts with.
+func (l *lane) beginFirst() error {
+	clock := clockArray(l.window.Clock())
+	err := l.begin(commitMetadata{
+		Revision: revisionText(l.gen.Revision), Segment: l.segment, Start: l.start, Position: l.position,
+		At: clock, Reached: clock, Gap: l.gap, Why: l.why,
+	})
+	l.begins = err != nil
+	return err
+}

@@ -155,12 +155,12 @@ func (l *lane) move() error {
 		l.e.leave(to) // whether the commit arrived or not, the next owner goes on from here
 		return err
 	}
+	to.opened.Add(1)
 	l.settle(to)
 	l.window = to.Window()
 	l.window.Restore(clock, operators.Clock{Max: operators.Unset})
 	l.nextSegment(l.segment+1, l.position, 0, "")
 	l.stats.segment.Store(int64(l.segment))
-	to.opened.Add(1)
 	return nil
 }
 

@@ -46,6 +46,9 @@ type lane struct {
 	shipped  int64 // position of the last cut
 	opened   bool  // whether the segment's coverage was shipped once
 	begins   bool  // the group does not know of the segment yet
+	asked    bool  // beyond is known
+	askAt    time.Time
+	beyond   int64 // how far somebody before had stored the segment
 	stateB   int64
 	skipTo   int64 // records below were accounted for by somebody before
 	endAt    int64 // log end at assignment, for StopAtEnd
@@ -421,7 +424,7 @@ func (l *lane) nextSegment(number uint64, start, gap int64, why string) {
 	l.start, l.position, l.shipped, l.skipTo, l.replayTo = start, start, start, start, 0
 	l.gap, l.why = gap, why
 	l.counters = sink.Counters{}
-	l.opened = false
+	l.opened, l.asked, l.beyond = false, true, start // nobody has had this one before
 }
 
 // comeToEnd tells whether the lane has processed what it was to stop at.

@@ -117,7 +117,34 @@ func (l *lane) follow() error {
 		// waits for it, and the records need not.
 		return nil
 	}
+	if !l.asked && !l.ask() || l.position < l.beyond {
+		return nil
+	}
 	return l.move()
+}
+
+// ask finds out how far the destination has the lane's segment. A process that had the partition before may have stored
+// more than it lived to commit, and the segment must not end before that.
+func (l *lane) ask() bool {
+	if time.Now().Before(l.askAt) {
+		return false
+	}
+	const again = time.Second
+	ctx, cancel := context.WithTimeout(l.ctx, 10*time.Second)
+	defer cancel()
+	cov, err := l.e.cfg.Coverage(ctx, l.partition)
+	if err != nil {
+		l.askAt = time.Now().Add(again)
+		time.AfterFunc(again, l.poke)
+		return false
+	}
+	for _, c := range cov {
+		if c.Revision == l.gen.Revision && c.Segment == l.segment {
+			l.beyond = max(c.Version, c.RowsVersion)
+		}
+	}
+	l.asked = true
+	return true
 }
 
 // settle makes a generation the lane has entered the lane's own.

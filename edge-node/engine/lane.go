@@ -197,12 +197,9 @@ func (l *lane) run() {
 			return
 		}
 		flush = flush || w&wantFlush != 0
-		var err error
-		if l.begins {
+		err := l.follow()
+		if err == nil && l.begins && (ok || flush || l.comeToEnd()) {
 			err = l.beginFirst()
-		}
-		if err == nil {
-			err = l.follow()
 		}
 		if err == nil && ok {
 			err = l.take(c)
@@ -424,7 +421,7 @@ func (l *lane) nextSegment(number uint64, start, gap int64, why string) {
 	l.start, l.position, l.shipped, l.skipTo, l.replayTo = start, start, start, start, 0
 	l.gap, l.why = gap, why
 	l.counters = sink.Counters{}
-	l.opened, l.asked, l.beyond = false, true, start // nobody has had this one before
+	l.opened, l.begins, l.asked, l.beyond = false, false, true, start // nobody has had this one before
 }
 
 // comeToEnd tells whether the lane has processed what it was to stop at.

@@ -74,6 +74,11 @@ func (a *app) planFile(ctx context.Context, file string, node config.Node, want 
 	if err != nil {
 		return nil, err
 	}
+	return a.planSpec(ctx, spec, node, want, opts)
+}
+
+// planSpec plans what a file says.
+func (a *app) planSpec(ctx context.Context, spec *config.Pipeline, node config.Node, want servers, opts pipeline.Options) (*pipeline.Plan, error) {
 	if err := spec.Use(node); err != nil && want == withServers {
 		return nil, err
 	}

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/weir-stream/weir/edge-node/config"
 	"github.com/weir-stream/weir/edge-node/engine"
 	"github.com/weir-stream/weir/edge-node/pipeline"
 	"github.com/weir-stream/weir/edge-node/web"
@@ -19,6 +21,7 @@ import (
 
 func (a *app) runCommand() *cobra.Command {
 	var node nodeFlags
+	var watch bool
 	opts := pipeline.RunOptions{}
 	cmd := &cobra.Command{
 		Use:     "run FILE...",
@@ -31,6 +34,12 @@ without the others.
 Metrics are on http://127.0.0.1:9464/metrics, health on /healthz, and what is
 missing, if anything, on /readyz; --listen changes the address.
 
+A hangup (kill -HUP) makes running pipelines take over what their files say now:
+steps and modules change at a batch boundary of each partition, without a stop and
+without a wrong total. With --watch they do so by themselves, about a second after
+the file of a pipeline or of a module was written. What does not validate, or needs
+a restart, is refused and logged, and the running version goes on.
+
 The first Ctrl-C ships what there is and stops, the second stops at once. Either
 way, and after a crash, the next run goes on with exact totals.`,
 		Example: `  weir run pipeline.yaml
@@ -39,6 +48,9 @@ way, and after a crash, the next run goes on with exact totals.`,
   weir run --stop-at-end pipeline.yaml      # read what there is, then stop`,
 		Args: atLeast(1, "a pipeline file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			hangups := make(chan os.Signal, 1) // from the start: one that nobody takes would end the process
+			signal.Notify(hangups, syscall.SIGHUP)
+			defer signal.Stop(hangups)
 			n, err := node.load(a)
 			if err != nil {
 				return err
@@ -52,22 +64,24 @@ way, and after a crash, the next run goes on with exact totals.`,
 			if err != nil {
 				return err
 			}
-			plans, err := a.planFiles(cmd.Context(), files, n, withServers, pipeline.Options{Modules: modules, Log: opts.Log})
+			planning := pipeline.Options{Modules: modules, Log: opts.Log}
+			plans, err := a.planFiles(cmd.Context(), files, n, withServers, planning)
 			if err == nil {
-				err = runPlans(cmd.Context(), plans, modules, n, opts)
+				err = runPlans(cmd.Context(), plans, opts, &reloader{app: a, node: n, opts: planning, signals: hangups, watch: watch})
 			}
 			return errors.Join(closePlans(plans, err), modules.Close())
 		},
 	}
 	node.add(cmd, "site", "node", "listen", "kafka", "clickhouse", "wasm-cache")
 	cmd.Flags().BoolVar(&opts.StopAtEnd, "stop-at-end", false, "stop when everything that was there at the start has been read")
+	cmd.Flags().BoolVar(&watch, "watch", false, "reload pipelines when their files or modules change")
 	cmd.Flags().IntVar(&opts.Chains, "cores", 0, "most cores a pipeline uses at a time; 0 is all")
 	return cmd
 }
 
 // runPlans runs pipelines side by side. One that fails leaves the others running; the first failure is the error in the
 // end.
-func runPlans(ctx context.Context, plans []*pipeline.Plan, modules *pipeline.Modules, node config.Node, opts pipeline.RunOptions) (err error) {
+func runPlans(ctx context.Context, plans []*pipeline.Plan, opts pipeline.RunOptions, reloads *reloader) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	log := opts.Log
@@ -85,7 +99,7 @@ func runPlans(ctx context.Context, plans []*pipeline.Plan, modules *pipeline.Mod
 		}
 		runners, watched = append(runners, r), append(watched, r)
 	}
-	server, err := web.New(node.Listen, buildVersion().Version, watched, modules, log)
+	server, err := web.New(reloads.node.Listen, buildVersion().Version, watched, reloads.opts.Modules, log)
 	if err != nil {
 		return err
 	}
@@ -94,12 +108,21 @@ func runPlans(ctx context.Context, plans []*pipeline.Plan, modules *pipeline.Mod
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	go func() { served <- server.Run(serving) }()
 
+	for i, r := range runners {
+		reloads.running = append(reloads.running, newRunning(plans[i], r, log))
+	}
+	reloading, stopReloading := context.WithCancel(ctx)
+	var reloader sync.WaitGroup
+	reloader.Go(func() { reloads.run(reloading) })
+
 	errs := make([]error, len(runners))
 	var wg sync.WaitGroup
 	for i, r := range runners {
 		wg.Go(func() { errs[i] = runOne(ctx, plans[i], r, log) })
 	}
 	wg.Wait()
+	stopReloading()
+	reloader.Wait()
 	stopServing()
 	return errors.Join(errors.Join(errs...), <-served)
 }

@@ -122,26 +122,7 @@ func (s *stream) check() {
 	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
 	defer cancel()
 	conn := openClickHouse(s.t, s.clickhouse)
-	columns := s.truth.Columns()
-	sql := "SELECT toUnixTimestamp64Milli(window_start), site, device"
-	for _, v := range columns.Values {
-		sql += ", toFloat64(" + v.Name + ")"
-	}
-	var got []workload.Row
-	queryRows(ctx, s.t, conn, sql+" FROM line_temperature", func(rows driver.Rows) error {
-		r := workload.Row{Keys: make([]string, len(columns.Keys)), Values: make([]float64, len(columns.Values))}
-		dest := []any{&r.Start, &r.Keys[0], &r.Keys[1]}
-		for i := range r.Values {
-			dest = append(dest, &r.Values[i])
-		}
-		err := rows.Scan(dest...)
-		got = append(got, r)
-		return err
-	})
-	want := s.truth.Windows()
-	if d := workload.Diff(columns, want, got, 10); !d.Exact() || d.Compared == 0 {
-		s.t.Error(d)
-	}
+	s.checkRows(ctx, conn)
 
 	counts := s.truth.Counts()
 	letters := map[string]int64{}
@@ -183,6 +164,31 @@ func (s *stream) check() {
 		}
 	}
 	wantAudit(ctx, s.t, s.plan())
+}
+
+// checkRows compares the finished view with the truth.
+func (s *stream) checkRows(ctx context.Context, conn driver.Conn) {
+	s.t.Helper()
+	columns := s.truth.Columns()
+	sql := "SELECT toUnixTimestamp64Milli(window_start), site, device"
+	for _, v := range columns.Values {
+		sql += ", toFloat64(" + v.Name + ")"
+	}
+	var got []workload.Row
+	queryRows(ctx, s.t, conn, sql+" FROM line_temperature", func(rows driver.Rows) error {
+		r := workload.Row{Keys: make([]string, len(columns.Keys)), Values: make([]float64, len(columns.Values))}
+		dest := []any{&r.Start, &r.Keys[0], &r.Keys[1]}
+		for i := range r.Values {
+			dest = append(dest, &r.Values[i])
+		}
+		err := rows.Scan(dest...)
+		got = append(got, r)
+		return err
+	})
+	want := s.truth.Windows()
+	if d := workload.Diff(columns, want, got, 10); !d.Exact() || d.Compared == 0 {
+		s.t.Error(d)
+	}
 }
 
 // readLog makes the truth anew from what the broker has. A broker that was killed may have taken records twice: it forgot

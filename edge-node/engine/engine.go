@@ -242,6 +242,13 @@ func (e *Engine) Assigned(ctx context.Context, a ingest.Assignment) (int64, erro
 	return at, err
 }
 
+// assigning tells whether more partitions of an assignment are to come.
+func (e *Engine) assigning() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.partial
+}
+
 func (e *Engine) assigned(ctx context.Context, a ingest.Assignment) (int64, error) {
 	gen := e.enter()
 	at, err := e.resume(ctx, a, gen.Revision)

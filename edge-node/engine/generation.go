@@ -18,6 +18,8 @@ type Generation struct {
 	Window    func() operators.Window // one per lane
 	BatchRows int                     // rows per batch; 0: 8192
 	SlotSize  int                     // bytes of the decoder's slots, as its package says; 0: 4 MiB
+	// OwnWindows says that windows run what Close frees, so that none outlives its generation.
+	OwnWindows bool
 	// Close frees the steps when nothing runs them any more; nil leaves that to the caller. It is called once.
 	Close func() error
 }

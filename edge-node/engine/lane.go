@@ -198,6 +198,9 @@ func (l *lane) run() {
 		}
 		flush = flush || w&wantFlush != 0
 		err := l.follow()
+		if l.begins && flush && !ok && l.e.assigning() {
+			flush = false // the client takes commits amiss until it has all partitions
+		}
 		if err == nil && l.begins && (ok || flush || l.comeToEnd()) {
 			err = l.beginFirst()
 		}

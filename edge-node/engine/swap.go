@@ -28,7 +28,7 @@ type Swapped struct {
 
 // Swap makes another generation the current one. Partitions that are assigned from now on start in it. Each lane moves
 // to it at its next batch boundary; the others are not held up, nothing is read again, and the group does not notice.
-// If the revision is the same, the lane's windows and its segment go on. If not, the lane ships what it has, waits for the
+// If the revision is the same, the lane's windows and its segment go on. If not, or if the windows cannot, the lane ships what it has, waits for the
 // acknowledgement, commits that the next segment begins here, and begins it with empty windows and the same clock.
 //
 // A swap takes the place of one that is not finished. A generation is closed when the last lane has left it. The engine
@@ -109,7 +109,7 @@ func (l *lane) follow() error {
 	switch {
 	case to == l.gen:
 		return nil
-	case to.Revision == l.gen.Revision:
+	case to.Revision == l.gen.Revision && !l.gen.OwnWindows:
 		l.settle(l.e.enter())
 		return nil
 	case l.replayTo > 0, l.inFlight.Load():
@@ -169,7 +169,7 @@ func (l *lane) move() error {
 		return errFinishing
 	}
 	to := l.e.enter()
-	if to.Revision == l.gen.Revision { // it was swapped back
+	if to.Revision == l.gen.Revision && !l.gen.OwnWindows { // it was swapped back
 		l.settle(to)
 		return nil
 	}

@@ -33,19 +33,23 @@ type RunOptions struct {
 
 // Runner is a pipeline that runs. It is made by Plan.Open.
 type Runner struct {
-	plan     *Plan
 	log      *slog.Logger
 	sink     *clickhouse.Sink
 	delivery *delivery.Delivery
 	engine   *engine.Engine
 	meter    *metering.Meter // nil where usage is not shipped
 
+	reloading sync.Mutex // held during Reload
+
 	mu      sync.Mutex
+	plan    *Plan // guarded by mu: the newest
+	swaps   int64 // guarded by mu
+	refused int64 // guarded by mu: reloads that changed nothing
 	waiting error // guarded by mu: why the tables could not be checked yet
 	checked bool  // guarded by mu
 }
 
-// Open makes the stages. It connects to nothing.
+// Open makes the stages. It connects to nothing. The runner closes the plan when it has no use for it any more.
 func (p *Plan) Open(ctx context.Context, opts RunOptions) (*Runner, error) {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
@@ -61,8 +65,10 @@ func (p *Plan) Open(ctx context.Context, opts RunOptions) (*Runner, error) {
 	if r.delivery, err = delivery.New(delivery.Config{}, r.sink, r.log); err != nil {
 		return nil, errors.Join(fmt.Errorf("delivery: %w", err), r.Close())
 	}
+	first := p.generation()
+	first.Close = p.Close
 	r.engine, err = engine.New(ctx, engine.Config{
-		Pipeline: p.Spec.Name, Node: p.Node.Node, Source: source, Generation: p.generation(),
+		Pipeline: p.Spec.Name, Node: p.Node.Node, Source: source, Generation: first,
 		Delivery: r.delivery, Coverage: r.sink.Coverage,
 		FlushEvery: p.Spec.Sink.ClickHouse.FlushEvery,
 		PlainPool:  p.plainPool, Chains: opts.Chains, OnGapStop: p.Spec.Source.Kafka.OnGap == config.GapStop,
@@ -147,7 +153,7 @@ func (r *Runner) startMeter(ctx context.Context) (stop func()) {
 // prepare checks the tables, or makes them where the pipeline says so.
 func (r *Runner) prepare(ctx context.Context) error {
 	check := r.sink.Check
-	if r.plan.Spec.Sink.ClickHouse.Schema == config.SchemaApply {
+	if r.current().Spec.Sink.ClickHouse.Schema == config.SchemaApply {
 		check = func(ctx context.Context) error {
 			if err := r.sink.Apply(ctx); err != nil {
 				return err
@@ -207,9 +213,13 @@ func (r *Runner) Problems() []string {
 
 // Status is what the pipeline is doing.
 func (r *Runner) Status() Status {
+	r.mu.Lock()
+	plan, swaps, refused := r.plan, r.swaps, r.refused
+	r.mu.Unlock()
 	return Status{
-		Pipeline: r.plan.Spec.Name, Tags: r.plan.Spec.Tags, Revision: r.plan.Revision, Engine: r.engine.Status(),
+		Pipeline: plan.Spec.Name, Tags: plan.Spec.Tags, Revision: plan.Revision, Engine: r.engine.Status(),
 		Delivery: r.delivery.Snapshot(), DeliveryStatus: r.delivery.Status(), Problems: r.Problems(),
+		Swaps: swaps, Refused: refused,
 	}
 }
 
@@ -222,6 +232,8 @@ type Status struct {
 	Delivery       delivery.Snapshot
 	DeliveryStatus delivery.Status
 	Problems       []string
+	// Swaps counts the plans that took the place of another while the pipeline ran, Refused those that could not.
+	Swaps, Refused int64
 }
 
 // source plans the Kafka source.
@@ -283,6 +295,6 @@ func (p *Plan) generation() engine.Generation {
 	return engine.Generation{
 		Revision: p.Revision, Decoder: p.decoder, Steps: p.Steps,
 		Window:    func() operators.Window { return window.New(p.Window) },
-		BatchRows: int(p.Spec.Batch.Rows), SlotSize: p.slotSize,
+		BatchRows: int(p.Spec.Batch.Rows), SlotSize: p.slotSize, OwnWindows: len(p.Programs) > 0,
 	}
 }

@@ -135,6 +135,8 @@ func (u Usage) Plus(o Usage) Usage {
 	u.Fuel += o.Fuel
 	u.LogDropped += o.LogDropped
 	u.Nulled += o.Nulled
+	u.Verified += o.Verified
+	u.Differed += o.Differed
 	return u
 }
 

@@ -162,7 +162,7 @@ func TestHotSwapKilled(t *testing.T) {
 		node := s.start("--watch")
 		if i%3 == 2 {
 			eventually(t, 30*time.Second, func() (bool, string) {
-				return s.stored(conn) > before || node.said("run that revision") > 0, node.stderr.String()
+				return s.stored(conn) > before || s.stored(conn) >= cfg.Events || node.said("run that revision") > 0, node.stderr.String()
 			})
 		}
 		if i%3 == 1 {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"github.com/weir-stream/weir/ingest/batch"
@@ -43,6 +44,14 @@ func mergeStates(a sink.Aggregate, s sink.State) string {
 	return fmt.Sprintf("%sMerge%s(CAST(if(%s = '', %s, %s), %s))", name, params, column, empty, column, typ)
 }
 
+// sampleCodes are what the server says of a state, a function or a type that do not go together.
+var sampleCodes = map[int32]bool{
+	6: true, 33: true, 36: true, // CANNOT_PARSE_TEXT, CANNOT_READ_ALL_DATA, BAD_ARGUMENTS
+	42: true, 43: true, 44: true, 46: true, 53: true, // numbers and types of arguments; UNKNOWN_FUNCTION, TYPE_MISMATCH
+	63: true, 69: true, 70: true, 131: true, // UNKNOWN_AGGREGATE_FUNCTION, ARGUMENT_OUT_OF_BOUND, CANNOT_CONVERT_TYPE, TOO_LARGE_STRING_SIZE
+	133: true, 134: true, 349: true, 117: true, // parameters; a null where none may be; INCORRECT_DATA
+}
+
 // trySamples has the server read a state of each aggregate that says whose states it makes. One state that cannot be read
 // makes the whole view fail, so it must be found before any is stored.
 func (s *Sink) trySamples(ctx context.Context) error {
@@ -54,11 +63,11 @@ func (s *Sink) trySamples(ctx context.Context) error {
 		expr, _ := finish(a, []string{mergeStates(a, st)})
 		sql := fmt.Sprintf("SELECT toString(%s) FROM (SELECT unhex(%s) AS %s)", expr, quote(hex.EncodeToString(a.Sample)), ident(st.Name))
 		err := s.query(ctx, "try a state of "+a.Name, sql, func(driver.Rows) error { return nil })
-		var e *sink.Error
-		if errors.As(err, &e) && e.Class != sink.Retry {
+		var ex *clickhouse.Exception
+		if errors.As(err, &ex) && sampleCodes[ex.Code] {
 			return &sink.Error{
 				Class: sink.Stop,
-				Err:   fmt.Errorf("aggregate %s: the server cannot read a state of its module as one of %s, or cannot make a %s of it: %w", a.Name, a.Function, a.Type, e.Err),
+				Err:   fmt.Errorf("aggregate %s: the server cannot read a state of its module as one of %s, or cannot make a %s of it: %w", a.Name, a.Function, a.Type, ex),
 				Hint:  "change 'merge' of the aggregate to the function and the parameters that the module makes states of, or leave it out and use 'weir finish'",
 			}
 		}
@@ -68,3 +77,9 @@ func (s *Sink) trySamples(ctx context.Context) error {
 	}
 	return nil
 }
+
+// StatesColumn is the view's column with the states of an aggregate that ClickHouse cannot merge.
+func StatesColumn(aggregate string) string { return statesColumn(aggregate) }
+
+// ColumnType is the ClickHouse type of a field.
+func ColumnType(f batch.Field) string { return columnType(f) }

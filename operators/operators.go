@@ -31,6 +31,9 @@ type Env struct {
 	Pool  *batch.Pool
 	Range *batch.Range // the part of the pool this instance writes
 	Log   *slog.Logger
+	// Lazy lets the instance make what it needs with its first batch and not before. A step that was opened once without it
+	// can be opened.
+	Lazy bool
 }
 
 // Operator is an instance of a step. One goroutine uses it at a time.
@@ -104,6 +107,13 @@ type Sized interface {
 	// RangeSize is how many bytes of a slot suffice for the step's output in most cases, for batches of at most rows
 	// rows that take about bytes.
 	RangeSize(rows, bytes int) int
+}
+
+// Releaser is implemented by operators that hold much between batches, and can do without.
+type Releaser interface {
+	// Release gives up what the next batch can make anew, and tells whether there was anything. An operator keeps what
+	// cannot be made anew: state that is stored nowhere else.
+	Release() bool
 }
 
 // Metered is implemented by operators that account for what they use.

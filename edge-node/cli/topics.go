@@ -72,6 +72,7 @@ const environmentLong = `What belongs to the box and not to a pipeline is in nod
   usage_every: 1m               WEIR_USAGE_EVERY what steps use, to ClickHouse
   wasm_cache: /var/lib/weir/wasm
                                 WEIR_WASM_CACHE  keeps compiled operators
+  idle_after: 1m                WEIR_IDLE_AFTER  then operators free memory
   limits: {state: 256MiB,       WEIR_STATE       window state of a pipeline
            queue: 32MiB}        WEIR_QUEUE       records waiting for a pipeline
 

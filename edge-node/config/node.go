@@ -27,6 +27,9 @@ type Node struct {
 	UsageEvery time.Duration
 	// WasmCache is the folder that keeps compiled Wasm modules from one start to the next. Empty means memory alone.
 	WasmCache string
+	// IdleAfter is after how long without records the operators of a pipeline give up their memory, until there are some
+	// again. 0 is never. Default 1 minute.
+	IdleAfter time.Duration
 	// Limits bound what the node uses.
 	Limits NodeLimits
 }
@@ -113,8 +116,13 @@ func logFormatKind() kind[LogFormat] {
 func nodeLimitKind() kind[int64] { return sizeKind(1<<20, 1<<40) }
 
 // usageKind is how often usage is shipped: 0, or an interval that is a small part of the hour it is booked on.
-func usageKind() kind[time.Duration] {
-	k := durationKind(0, 10*time.Minute)
+func usageKind() kind[time.Duration] { return orNever(10 * time.Minute) }
+
+func idleKind() kind[time.Duration] { return orNever(24 * time.Hour) }
+
+// orNever is a span from a second up, or 0 for never.
+func orNever(most time.Duration) kind[time.Duration] {
+	k := durationKind(0, most)
 	return kind[time.Duration]{k.schema, func(r *reader, v value, to *time.Duration) bool {
 		if !k.read(r, v, to) {
 			return false
@@ -152,6 +160,8 @@ func nodeTable() object[Node] {
 				"How often what the steps of pipelines use is stored in weir_usage; 0 for never. Default 1m. WEIR_USAGE_EVERY."),
 			at("wasm_cache", fileKind("a folder"), func(n *Node) *string { return &n.WasmCache },
 				"Folder that keeps compiled operators from one start to the next; this user's alone, checked before use. Default: none. WEIR_WASM_CACHE."),
+			at("idle_after", idleKind(), func(n *Node) *time.Duration { return &n.IdleAfter },
+				"After how long without records operators give up their memory, until there are some again; 0 for never. Default 1m. WEIR_IDLE_AFTER."),
 			at("limits", object[NodeLimits]{what: "limits", fields: []field[NodeLimits]{
 				at("state", nodeLimitKind(), func(l *NodeLimits) *int64 { return &l.State },
 					"Most window state of a pipeline, over all its partitions. One that needs more stops. Default 256MiB. WEIR_STATE."),
@@ -171,8 +181,8 @@ func DefaultNode() Node {
 	return Node{
 		Site: "local", Node: host, Listen: "127.0.0.1:9464",
 		Log:        Log{LogInfo, LogAuto},
-		UsageEvery: time.Minute,
-		Limits:     NodeLimits{State: 256 << 20, Queue: 32 << 20},
+		UsageEvery: time.Minute, IdleAfter: time.Minute,
+		Limits: NodeLimits{State: 256 << 20, Queue: 32 << 20},
 	}
 }
 
@@ -222,6 +232,7 @@ func (n *Node) FromEnv(env Env) error {
 		{"WEIR_LOG_FORMAT", func(s string) error { return setWord(logFormatKind(), s, &n.Log.Format) }},
 		{"WEIR_USAGE_EVERY", func(s string) error { return setWord(usageKind(), s, &n.UsageEvery) }},
 		{"WEIR_WASM_CACHE", func(s string) error { return setWord(fileKind("a folder"), s, &n.WasmCache) }},
+		{"WEIR_IDLE_AFTER", func(s string) error { return setWord(idleKind(), s, &n.IdleAfter) }},
 		{"WEIR_STATE", func(s string) error { return setWord(nodeLimitKind(), s, &n.Limits.State) }},
 		{"WEIR_QUEUE", func(s string) error { return setWord(nodeLimitKind(), s, &n.Limits.Queue) }},
 	} {

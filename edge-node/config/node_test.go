@@ -9,14 +9,14 @@ import (
 )
 
 func TestNode(t *testing.T) {
-	vars := map[string]string{"WEIR_SITE": "paris", "WEIR_KAFKA": "k1,k2:9", "WEIR_CLICKHOUSE": "clickhouse://u:p@c:9000/db", "WEIR_LOG_FORMAT": "", "WEIR_QUEUE": "48MiB", "WEIR_USAGE_EVERY": "0", "WEIR_WASM_CACHE": "here"}
+	vars := map[string]string{"WEIR_SITE": "paris", "WEIR_KAFKA": "k1,k2:9", "WEIR_CLICKHOUSE": "clickhouse://u:p@c:9000/db", "WEIR_LOG_FORMAT": "", "WEIR_QUEUE": "48MiB", "WEIR_USAGE_EVERY": "0", "WEIR_WASM_CACHE": "here", "WEIR_IDLE_AFTER": "90s"}
 	env := config.Env{Lookup: func(n string) (string, bool) { v, ok := vars[n]; return v, ok }}
 	n, err := config.ParseNode("node.yaml", []byte("site: berlin\nnode: n7\nlisten: 0.0.0.0:80\nlog: {level: debug}\nlimits: {state: 128MiB}\nusage_every: 5m\n"), env)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if n.Site != "paris" || n.Node != "n7" || n.Listen != "0.0.0.0:80" || n.Log.Level != config.LogDebug || n.Log.Format != config.LogAuto ||
-		n.UsageEvery != 0 || n.WasmCache != "here" || n.Limits.State != 128<<20 || n.Limits.Queue != 48<<20 || strings.Join(n.Kafka.Brokers, " ") != "k1:9092 k2:9" || n.ClickHouse.URL.Reveal() != "clickhouse://u:p@c:9000/db" {
+		n.UsageEvery != 0 || n.WasmCache != "here" || n.IdleAfter != 90*time.Second || n.Limits.State != 128<<20 || n.Limits.Queue != 48<<20 || strings.Join(n.Kafka.Brokers, " ") != "k1:9092 k2:9" || n.ClickHouse.URL.Reveal() != "clickhouse://u:p@c:9000/db" {
 		t.Errorf("%+v", n)
 	}
 	if n, err := config.ParseNode("", nil, config.Env{}); err != nil || n.Site != "local" || n.Node == "" || n.Listen != "127.0.0.1:9464" ||

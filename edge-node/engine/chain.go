@@ -23,6 +23,7 @@ type chain struct {
 	steps   []operators.Operator
 	used    []operators.Usage // by step, as far as it is counted
 	batch   batch.Batch
+	began   time.Time // when run was called last
 	read    int64     // bytes of the values of the batch's records
 	gave    volume    // what run gave
 	ended   time.Time // and when
@@ -42,8 +43,8 @@ func Layout(gen Generation) []batch.RangeSpec {
 	return specs
 }
 
-func newChain(ctx context.Context, cfg *Config, gen *Generation) (*chain, error) {
-	c := &chain{}
+func newChain(ctx context.Context, cfg *Config, gen *Generation, lazy bool) (*chain, error) {
+	c := &chain{began: time.Now()}
 	specs := Layout(*gen)
 	newPool := batch.NewPool
 	if cfg.PlainPool {
@@ -57,7 +58,7 @@ func newChain(ctx context.Context, cfg *Config, gen *Generation) (*chain, error)
 		return nil, errors.Join(fmt.Errorf("make the decoder: %w", err), c.close())
 	}
 	for i, s := range gen.Steps {
-		op, err := s.Open(ctx, operators.Env{Pool: c.pool, Range: c.pool.Range(i + 1), Log: cfg.Log})
+		op, err := s.Open(ctx, operators.Env{Pool: c.pool, Range: c.pool.Range(i + 1), Log: cfg.Log, Lazy: lazy})
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("open step %s: %w", s.Name(), err), c.close())
 		}
@@ -101,6 +102,7 @@ func (c *chain) close() error {
 // run decodes a prefix of the records and takes it through the steps. The result is c.batch, valid until the next run.
 func (c *chain) run(ctx context.Context, p batch.Partition, records []batch.Record, steps []operators.Step, counts *stageCounts) (*batch.Batch, error) {
 	b, began := &c.batch, time.Now()
+	c.began = began
 	b.Begin(c.decoder.Schema(), p, records)
 	slot, err := c.pool.Range(0).Acquire()
 	if err != nil {

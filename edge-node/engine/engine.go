@@ -55,6 +55,8 @@ type Config struct {
 	Chains     int           // operator chains, which bounds the cores used; 0: GOMAXPROCS
 	MaxState   int64         // bytes of window state over all lanes; 0: 256 MiB
 	MaxQueued  int64         // bytes of records waiting in lanes, about; 0: 32 MiB
+	// IdleAfter is after how long without a batch the operators of a chain give up what they hold. 0 is never.
+	IdleAfter time.Duration
 	// KeepPayload is how many bytes of a rejected record a dead letter keeps; 0: 64 KiB.
 	KeepPayload int
 	// ShutdownTimeout bounds the last flush; 0: 5 s.
@@ -192,14 +194,26 @@ func (e *Engine) fail(err error) {
 	e.stop()
 }
 
-// flushClock tells every lane when to ship. One clock for all, so that a delivery carries many partitions at once.
+// flushClock tells every lane when to ship. One clock for all, so that a delivery carries many partitions at once. It also
+// has idle chains rest.
 func (e *Engine) flushClock(ctx context.Context) {
 	tick := time.NewTicker(e.cfg.FlushEvery)
 	defer tick.Stop()
+	var rest <-chan time.Time
+	if e.cfg.IdleAfter > 0 {
+		t := time.NewTicker(restEvery(e.cfg.IdleAfter))
+		defer t.Stop()
+		rest = t.C
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-rest:
+			e.mu.Lock()
+			g := e.current
+			e.mu.Unlock()
+			g.rest(e.cfg.IdleAfter)
 		case <-tick.C:
 			e.eachLane(func(l *lane) { l.request(wantFlush) })
 		}

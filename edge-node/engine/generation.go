@@ -42,6 +42,7 @@ type generation struct {
 	ending bool         // guarded by Engine.mu: somebody closes it
 	opened atomic.Int64 // segments begun because a lane came from another revision
 
+	resting sync.Mutex // held while rest has a chain; close waits for it
 	closing sync.Once
 	closed  chan struct{} // closed when the chains and steps are
 	err     error         // of closing; read after closed
@@ -54,8 +55,8 @@ func newGeneration(ctx context.Context, cfg *Config, spec Generation) (*generati
 		Generation: spec, chains: make(chan *chain, cfg.Chains), counts: stageCounts{steps: make([]stepCount, len(spec.Steps))},
 		closed: make(chan struct{}),
 	}
-	for range cfg.Chains {
-		c, err := newChain(ctx, cfg, &spec)
+	for i := range cfg.Chains {
+		c, err := newChain(ctx, cfg, &spec, i > 0) // the first shows that it works
 		if err != nil {
 			g.Generation.Close = nil // the caller keeps what could not be used
 			return nil, errors.Join(err, g.close())
@@ -69,6 +70,8 @@ func newGeneration(ctx context.Context, cfg *Config, spec Generation) (*generati
 // close frees the chains and then the steps. No lane is in the generation. Closing twice is fine.
 func (g *generation) close() error {
 	g.closing.Do(func() {
+		g.resting.Lock()
+		defer g.resting.Unlock()
 		defer close(g.closed)
 		var errs []error
 		for len(g.chains) > 0 {

@@ -22,7 +22,7 @@ type Probe struct {
 func NewProbe(ctx context.Context, cfg Config) (*Probe, error) {
 	cfg.setDefaults()
 	gen := &cfg.Generation
-	c, err := newChain(ctx, &cfg, gen)
+	c, err := newChain(ctx, &cfg, gen, false)
 	if err != nil {
 		return nil, err
 	}

@@ -72,7 +72,7 @@ func (p *Plan) Open(ctx context.Context, opts RunOptions) (*Runner, error) {
 		Delivery: r.delivery, Coverage: r.sink.Coverage,
 		FlushEvery: p.Spec.Sink.ClickHouse.FlushEvery,
 		PlainPool:  p.plainPool, Chains: opts.Chains, OnGapStop: p.Spec.Source.Kafka.OnGap == config.GapStop,
-		MaxState: p.Node.Limits.State, MaxQueued: p.Node.Limits.Queue,
+		MaxState: p.Node.Limits.State, MaxQueued: p.Node.Limits.Queue, IdleAfter: p.Node.IdleAfter,
 		StopAtEnd: opts.StopAtEnd, Log: r.log,
 	})
 	if err != nil {

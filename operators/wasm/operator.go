@@ -35,7 +35,10 @@ type operator struct {
 	bytesCopied, instances, ended, traps, retries, fuel, logDropped atomic.Int64
 }
 
-var _ operators.Metered = (*operator)(nil)
+var (
+	_ operators.Metered  = (*operator)(nil)
+	_ operators.Releaser = (*operator)(nil)
+)
 
 // windows are the parts of a guest's memory that the host uses, as offsets from one block that the guest allocated.
 type windows struct {
@@ -59,7 +62,7 @@ func (s *Step) Open(ctx context.Context, env operators.Env) (operators.Operator,
 	return o, nil
 }
 
-// open plans the windows and starts the first guest.
+// open plans the windows and starts the first guest, unless that may wait.
 func (o *operator) open(ctx context.Context) error {
 	if err := o.plan(); err != nil {
 		return err
@@ -67,7 +70,23 @@ func (o *operator) open(ctx context.Context) error {
 	o.call = newExporter(o.step.in)
 	o.im = newImporter(o.step.fields, len(o.step.in.Fields)+1)
 	o.im.ownMax = uint64(o.step.cfg.MemoryLimit)
+	if o.env.Lazy {
+		return nil
+	}
 	return o.ensure(ctx)
+}
+
+// Release gives up the guest, and that in the interpreter: the next batch makes new ones. See [operators.Releaser].
+func (o *operator) Release() bool {
+	if o.g == nil && o.checks.twin == nil {
+		return false
+	}
+	o.checks.close()
+	o.checks.guest = nil
+	if o.g != nil {
+		o.discard()
+	}
+	return true
 }
 
 // maxRowBytes bounds what a row may have for strings, whatever the pool has room for.

@@ -171,18 +171,28 @@ func BenchmarkCall(b *testing.B) {
 	}
 }
 
-// BenchmarkInstantiate is a new instance of compiled code with its windows.
+// BenchmarkInstantiate is a new instance of compiled code with its windows: percentiles in microseconds, of starts alone,
+// beside the CPU time of a start and an end. On a machine with other work look at the latter.
 func BenchmarkInstantiate(b *testing.B) {
-	for _, m := range []string{"calibrate", "calibrate-go"} {
+	for _, m := range []string{"calibrate", "calibrate-rust", "calibrate-assemblyscript", "calibrate-go"} {
 		b.Run(m, func(b *testing.B) {
 			schema, _ := sensors(b, 0)
 			o := newChain(b, schema, 16<<20, Config{Module: example(b, m)}).ops[0]
+			var times []time.Duration
+			used := cpuTime()
 			for b.Loop() {
 				_ = o.Close()
+				start := time.Now()
 				if err := o.ensure(context.Background()); err != nil {
 					b.Fatal(err)
 				}
+				times = append(times, time.Since(start))
 			}
+			b.ReportMetric(float64((cpuTime()-used).Microseconds())/float64(len(times)), "cpu-us")
+			slices.Sort(times)
+			b.ReportMetric(float64(times[len(times)/2].Nanoseconds())/1e3, "p50-us")
+			b.ReportMetric(float64(times[len(times)*99/100].Nanoseconds())/1e3, "p99-us")
+			b.ReportMetric(0, "ns/op")
 		})
 	}
 }

@@ -51,7 +51,7 @@ func (s *Step) start(ctx context.Context, log *journal, extra int, mapped bool) 
 	g.ctx = context.WithValue(context.Background(), guestKey{}, g)
 	if mapped {
 		var err error
-		if g.mem, err = newMappedMemory(limit, s.module.memBytes); err != nil {
+		if g.mem, err = newMappedMemory(limit, s.module.memBytes+block+extra); err != nil {
 			return nil, nil, fmt.Errorf("%s: memory of an instance: %w", s.cfg.Name, err)
 		}
 	} else {
@@ -81,12 +81,14 @@ func (s *Step) open(g *guest, schema []byte, block int) (*batch.Schema, error) {
 			return nil, fail("fails in "+abi.ExportInitialize, err)
 		}
 	}
-	version, err := g.call(g.mod.ExportedFunction(abi.ExportABI))
-	if err != nil {
-		return nil, fail("fails in "+abi.ExportABI, err)
-	}
-	if version != abi.Version {
-		return nil, fail(fmt.Sprintf("is built for version %d of the operator ABI, and this is version %d", version, abi.Version), nil)
+	if s.fields == nil { // the first guest of the step: others are of the same module
+		version, err := g.call(g.mod.ExportedFunction(abi.ExportABI))
+		if err != nil {
+			return nil, fail("fails in "+abi.ExportABI, err)
+		}
+		if version != abi.Version {
+			return nil, fail(fmt.Sprintf("is built for version %d of the operator ABI, and this is version %d", version, abi.Version), nil)
+		}
 	}
 	at, err := g.alloc(block)
 	if err != nil {

@@ -18,16 +18,18 @@ type mappedMemory struct {
 	size     int // bytes the guest has
 }
 
-// newMappedMemory reserves limit bytes of address space and opens the first ones.
-func newMappedMemory(limit, least int) (linear, error) {
+// newMappedMemory reserves limit bytes of address space and opens as many as the guest is about to ask for: one system call
+// instead of one for each time it grows. What the guest has is still what Reallocate gave it.
+func newMappedMemory(limit, expected int) (linear, error) {
 	b, err := unix.Mmap(-1, 0, limit, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
 	if err != nil {
 		return nil, fmt.Errorf("reserve %d MiB of address space: %w", limit>>20, err)
 	}
 	m := &mappedMemory{reserved: b}
-	if err := m.grow(least); err != nil {
+	expected = min((expected+batch.PageAlign-1)&^(batch.PageAlign-1), limit&^(batch.PageAlign-1))
+	if err := m.grow(expected); err != nil {
 		m.Free()
-		return nil, fmt.Errorf("make %d bytes accessible: %w", least, err)
+		return nil, fmt.Errorf("make %d bytes accessible: %w", expected, err)
 	}
 	return m, nil
 }

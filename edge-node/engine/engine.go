@@ -211,9 +211,11 @@ func (e *Engine) flushClock(ctx context.Context) {
 			return
 		case <-rest:
 			e.mu.Lock()
-			g := e.current
+			all := slices.Clone(e.generations)
 			e.mu.Unlock()
-			g.rest(e.cfg.IdleAfter)
+			for _, g := range all {
+				g.rest(e.cfg.IdleAfter)
+			}
 		case <-tick.C:
 			e.eachLane(func(l *lane) { l.request(wantFlush) })
 		}

@@ -90,6 +90,9 @@ type Wasm struct {
 	Stack int64
 	// Verify has one batch in so many run again in the interpreter. 0 is none, the default.
 	Verify int64
+	// Functions is the most functions of the module, and CompileTime how long it may take to compile. Default 50000 and 30 s.
+	Functions   int64
+	CompileTime time.Duration
 	// OnError says what happens to rows on which the operator fails. Default reject.
 	OnError OnError
 }
@@ -106,7 +109,7 @@ const (
 // defaultWasm is a wasm step of which nothing is said but the module.
 func defaultWasm() Wasm {
 	return Wasm{
-		Memory: 64 << 20, FuelPerRow: 50_000, Stack: 1 << 20, ModuleSize: 8 << 20, Tables: 128 << 10, Expansion: 1024, Output: 16 << 20,
+		Memory: 64 << 20, FuelPerRow: 50_000, Stack: 1 << 20, Functions: 50_000, CompileTime: 30 * time.Second, ModuleSize: 8 << 20, Tables: 128 << 10, Expansion: 1024, Output: 16 << 20,
 		LogLines: 16, LogRate: 100, Deadline: 10 * time.Second, OnError: OnErrorReject, Config: json.RawMessage("{}"),
 	}
 }
@@ -174,6 +177,9 @@ func limitsTable() object[Wasm] {
 			"Longest time of a call, behind fuel. One that takes longer stops the partition. Default 10s."),
 		at("stack", sizeKind(16<<10, 16<<20), func(w *Wasm) *int64 { return &w.Stack },
 			"Most stack of nested calls, about; at most 1900 calls nest whatever it is. Default 1MiB."),
+		at("functions", intKind(1, 1_000_000), func(w *Wasm) *int64 { return &w.Functions }, "Most functions of the module. Default 50000."),
+		at("compile_time", durationKind(100*time.Millisecond, time.Hour), func(w *Wasm) *time.Duration { return &w.CompileTime },
+			"Longest time that the module may take to compile. Default 30s."),
 	}}
 }
 

@@ -112,7 +112,8 @@ func (p *Plan) planWasm(ctx context.Context, name string, spec *config.Wasm, in 
 func (p *Plan) wasmConfig(name string, spec *config.Wasm, opts Options) wasm.Config {
 	cfg := wasm.Config{
 		Name: name, Path: spec.File, Config: spec.Config, OnError: wasm.OnError(spec.OnError),
-		MemoryLimit: int(spec.Memory), FuelPerRow: spec.FuelPerRow, Stack: int(spec.Stack), BatchRows: int(p.Spec.Batch.Rows), ModuleLimit: int(spec.ModuleSize),
+		MemoryLimit: int(spec.Memory), FuelPerRow: spec.FuelPerRow, Stack: int(spec.Stack), MaxFunctions: int(spec.Functions), CompileTime: spec.CompileTime,
+		BatchRows: int(p.Spec.Batch.Rows), ModuleLimit: int(spec.ModuleSize),
 		TableLimit: int(spec.Tables), MaxExpansion: int(spec.Expansion), OutputLimit: int(spec.Output), LogLines: int(spec.LogLines),
 		LogRate: int(spec.LogRate), Deadline: spec.Deadline, Verify: int(spec.Verify),
 		Interpreter: opts.Interpreter, Log: opts.Log,

@@ -116,7 +116,7 @@ func (c *Cache) get(ctx context.Context, module []byte, interpreter bool) (*entr
 			return nil, err
 		}
 		if mine {
-			e.err = c.compile(ctx, e, module)
+			e.err = withoutPanic(func() error { return c.compile(ctx, e, module) })
 			c.mu.Lock()
 			if e.err != nil {
 				delete(c.entries, key) // nobody finds it any more; those who wait see why

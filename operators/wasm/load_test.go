@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // section is a section of a Wasm binary.
@@ -239,7 +240,7 @@ func FuzzAdmit(f *testing.F) {
 		if err != nil || a.memPages > 16 || len(b) > 32<<10 {
 			return
 		}
-		m, err := compile(context.Background(), &Config{Module: b, ModuleLimit: 1 << 20, MemoryLimit: 1 << 20, Interpreter: true}, rowwise)
+		m, err := compile(context.Background(), &Config{Module: b, ModuleLimit: 1 << 20, MemoryLimit: 1 << 20, Interpreter: true, CompileTime: time.Minute}, rowwise)
 		if err != nil {
 			return
 		}

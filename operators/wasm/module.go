@@ -48,7 +48,7 @@ func compile(ctx context.Context, cfg *Config, k kind) (*module, error) {
 	if !cfg.unmetered {
 		// What the rewriter lets pass is what the runtime decodes: lists longer than the module, above all, would have it
 		// reserve their memory.
-		if a.module, err = meter.Rewrite(a.module, meter.Limits{Size: meteredSize * cfg.ModuleLimit, Stack: cfg.Stack}); err != nil {
+		if a.module, err = meter.Rewrite(a.module, meter.Limits{Size: meteredSize * cfg.ModuleLimit, Stack: cfg.Stack, Functions: cfg.MaxFunctions}); err != nil {
 			return nil, fail(err.Error(), nil, "")
 		}
 	}
@@ -58,9 +58,10 @@ func compile(ctx context.Context, cfg *Config, k kind) (*module, error) {
 	if m.cache == nil {
 		m.cache, m.own = NewCache(), true
 	}
-	if m.code, err = m.cache.get(ctx, a.module, cfg.Interpreter); err != nil {
-		m.code = nil
-		_ = m.close()
+	if err := m.compileWithin(ctx, cfg.CompileTime, a.module, cfg.Interpreter); err != nil {
+		if errors.Is(err, errSlow) {
+			return nil, fail("was not compiled", err, "raise limits.compile_time, or leave large dependencies out")
+		}
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("compile %s: %w", cfg.label(), context.Cause(ctx))
 		}

@@ -51,6 +51,8 @@ const (
 	DefaultFuelPerRow   = 50_000
 	DefaultStateLimit   = 64 << 10
 	DefaultDeadline     = 10 * time.Second
+	DefaultMaxFunctions = meter.DefaultFunctions
+	DefaultCompileTime  = 30 * time.Second
 )
 
 // Bounds of Config.FuelPerRow.
@@ -80,6 +82,11 @@ type Config struct {
 	// Stack is how many bytes, about, the nested calls of a guest may take of the runtime's stack; default 1 MiB. At most 1900
 	// calls may be nested, whatever it is. What a language keeps in linear memory as its stack is not counted.
 	Stack int
+
+	MaxFunctions int // functions of the module; default 50,000. Package meter has what else is limited
+	// CompileTime is how long the compilation of the module may take; default 30 s. New returns then, but the runtime cannot be
+	// interrupted: the work goes on in the background for as long as it takes, minutes at most, and is thrown away.
+	CompileTime time.Duration
 
 	// FuelPerRow is how many instructions, about, a row may take on average; default 50,000. A call has that for each of its
 	// rows, 10 million at least; when it runs out, its rows are tried in smaller parts. A row by itself may take what a
@@ -141,6 +148,10 @@ func (c Config) withDefaults() Config {
 	def(&c.LogRate, DefaultLogRate)
 	def(&c.Stack, DefaultStack)
 	def(&c.StateLimit, DefaultStateLimit)
+	def(&c.MaxFunctions, DefaultMaxFunctions)
+	if c.CompileTime == 0 {
+		c.CompileTime = DefaultCompileTime
+	}
 	if c.FuelPerRow == 0 {
 		c.FuelPerRow = DefaultFuelPerRow
 	}
@@ -186,11 +197,15 @@ func (c *Config) Validate() error {
 	if c.Deadline < 0 {
 		err = errors.Join(err, fmt.Errorf("the deadline of %v is negative", c.Deadline))
 	}
+	if c.CompileTime < 0 {
+		err = errors.Join(err, fmt.Errorf("limits.compile_time is %v: it must not be negative", c.CompileTime))
+	}
 	return errors.Join(err,
 		within("limits.memory", c.MemoryLimit, abi.PageSize, 2<<30),
 		within("limits.module", c.ModuleLimit, 8, 256<<20),
 		within("limits.stack", c.Stack, meter.MinStack, meter.MaxStack),
 		within("limits.state", c.StateLimit, 1, MaxStateLimit),
+		within("limits.functions", c.MaxFunctions, 1, meter.MaxFunctions),
 		within("max_rows", c.MaxRows, 1, 1<<20),
 		within("batch.rows", c.BatchRows, 1, 1<<20),
 		within("limits.expansion", c.MaxExpansion, 1, 1<<20),

@@ -64,17 +64,20 @@ type coder struct {
 	around  int    // frames that have another loop around them
 	here    int    // the current piece
 	calls   bool   // the function calls others
+	loops   int    // open loops
 	entries uint32 // in the list of its locals
 	local   uint32 // the index of f; s is behind it
 	// What the compiler may have to keep in the frame at most: the values of instructions and of locals where control comes
 	// together, and the arguments and results of the call that has most.
 	values, arguments int64
+	shape             shape
 	out               []byte
 }
 
 // rewriteCode rewrites the code section.
 func (w *rewriter) rewriteCode(s *section, r *reader) ([]byte, error) {
 	out := binary.AppendUvarint(make([]byte, 0, len(s.body)*3/2), uint64(s.n)+2)
+	effort := w.typeEffort
 	for i := range s.n {
 		b := reader{b: r.take(uint64(r.u32()))}
 		if r.err != nil {
@@ -83,6 +86,13 @@ func (w *rewriter) rewriteCode(s *section, r *reader) ([]byte, error) {
 		first := w.scan(&b, w.params[w.typeOf[w.imported+i]])
 		if b.err != nil {
 			return nil, fmt.Errorf("damaged: function %d, %w", w.imported+i, b.err)
+		}
+		if err := w.code.shape.check(len(b.b)); err != nil {
+			return nil, fmt.Errorf("with function %d that %w", w.imported+i, err)
+		}
+		effort += w.code.shape.effort()
+		if effort > MaxEffort {
+			return nil, fmt.Errorf("too much to compile: up to function %d of %d it takes %d steps, and at most %d are allowed; it is too large, or has too large functions", w.imported+i, w.functions, effort, MaxEffort)
 		}
 		body := w.charge(b.b, first)
 		if len(out)+len(body) > w.limits.Size {
@@ -109,9 +119,9 @@ func (w *rewriter) scan(r *reader, params uint32) (first int) {
 		locals += uint64(r.u32())
 		r.valueType()
 	}
-	if locals > maxLocals {
-		r.fail("%d locals: at most %d are allowed", locals, maxLocals)
-		return 0
+	c.shape.locals = int64(locals)
+	if locals > MaxLocals || len(r.b) > MaxBody {
+		return first // and is refused
 	}
 	c.local = uint32(locals)
 	c.frames = append(c.frames, frame{op: opBlock, before: none})
@@ -157,6 +167,7 @@ func (w *rewriter) step(in instruction, at int, r *reader) {
 		return
 	}
 	c.values++
+	c.shape.note(in, len(c.frames), c.loops)
 	if in.op == opLocalSet || in.op == opLocalTee {
 		c.frames[len(c.frames)-1].sets++
 	}
@@ -194,6 +205,7 @@ func (w *rewriter) step(in instruction, at int, r *reader) {
 			p.cost, p.again = 1, true
 		}
 		f.loops = c.around
+		c.loops++
 		c.frames = append(c.frames, f)
 	case opElse:
 		f := &c.frames[len(c.frames)-1]
@@ -209,6 +221,9 @@ func (w *rewriter) step(in instruction, at int, r *reader) {
 		c.values += min(f.sets, int64(c.local))
 		if len(c.frames) > 0 {
 			c.frames[len(c.frames)-1].sets += f.sets
+		}
+		if f.op == opLoop {
+			c.loops--
 		}
 		if f.around {
 			c.around--

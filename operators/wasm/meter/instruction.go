@@ -37,6 +37,10 @@ const (
 	opF64Const     = 0x44
 	opNumeric      = 0x45 // the first without immediates
 	opI64LtS       = 0x53
+	opI32Div       = 0x6d // the first of the divisions
+	opI32Rem       = 0x70 // the last
+	opI64Div       = 0x7f
+	opI64Rem       = 0x82
 	opI64Add       = 0x7c
 	opI64Sub       = 0x7d
 	opI64ShrU      = 0x88
@@ -73,10 +77,11 @@ var noVector = []uint32{
 
 // instruction is a decoded instruction; its immediates were checked.
 type instruction struct {
-	op    byte
-	sub   uint32 // after a prefix
-	label uint32 // the outermost that it branches to
-	index uint32 // the type of the function that it calls
+	op      byte
+	sub     uint32 // after a prefix
+	label   uint32 // the outermost that it branches to
+	index   uint32 // the type of the function that it calls
+	targets uint32 // of a table of branches
 }
 
 // bulk says that the last operand is a number of bytes or table entries to work on.
@@ -124,7 +129,8 @@ func (w *rewriter) instruction(r *reader) instruction {
 	case op == opBr, op == opBrIf:
 		in.label = r.u32()
 	case op == opBrTable:
-		for n := r.count(1); n > 0 && r.err == nil; n-- {
+		in.targets = r.count(1)
+		for n := in.targets; n > 0 && r.err == nil; n-- {
 			in.label = max(in.label, r.u32())
 		}
 		in.label = max(in.label, r.u32())

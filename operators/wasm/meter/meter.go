@@ -85,28 +85,14 @@ const Spent = -1 << 63
 // Slice is about how much fuel a guest runs on before it gives way to the host: about a tenth of a millisecond.
 const Slice = 200_000
 
-// maxLocals is how many locals a function may have, as in browsers. The compiler would reserve memory for 4 billion.
-const maxLocals = 50_000
-
-// maxArity is how many parameters, and how many results, a function may have, as in browsers.
-const maxArity = 1000
-
-// Limits are what a module may have at most.
-type Limits struct {
-	Size  int // bytes of the result
-	Stack int // bytes of its stack, from MinStack to MaxStack; 0 means DefaultStack
-}
-
 // Rewrite returns the module with every path metered, and its stack limited. The module must have a memory. The error says what is wrong with the module, as the end of a sentence that begins with its name.
 func Rewrite(module []byte, limits Limits) ([]byte, error) {
 	if len(module) < 8 || string(module[:8]) != "\x00asm\x01\x00\x00\x00" {
 		return nil, errors.New("not a Wasm module of version 1")
 	}
-	if limits.Stack == 0 {
-		limits.Stack = DefaultStack
-	}
-	if limits.Stack < MinStack || limits.Stack > MaxStack {
-		return nil, fmt.Errorf("given a stack of %d bytes: it must be from %d to %d", limits.Stack, MinStack, MaxStack)
+	limits = limits.withDefaults()
+	if err := limits.validate(); err != nil {
+		return nil, err
 	}
 	w := rewriter{limits: limits}
 	if err := w.split(module[8:]); err != nil {
@@ -119,6 +105,9 @@ func Rewrite(module []byte, limits Limits) ([]byte, error) {
 	}
 	if w.memories == 0 {
 		return nil, errors.New("without a memory")
+	}
+	if w.defined > uint32(limits.Functions) {
+		return nil, fmt.Errorf("with %d functions: at most %d are allowed (limits.functions)", w.defined, limits.Functions)
 	}
 	if w.bodies != w.defined {
 		return nil, fmt.Errorf("damaged: %d functions but %d bodies", w.defined, w.bodies)
@@ -152,6 +141,7 @@ type rewriter struct {
 	elements, data                              uint32
 	params, arity                               []uint32 // by type: parameters, and these and results together
 	typeOf                                      []uint32 // by function
+	typeEffort                                  int64    // see shape.effort
 	code                                        coder
 }
 

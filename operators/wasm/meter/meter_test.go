@@ -3,6 +3,7 @@ package meter_test
 import (
 	"bytes"
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -79,6 +80,21 @@ func TestRefused(t *testing.T) {
 		{"not closed", code(0x02, 0x40, 0x20, 0), "cut short"},
 		{"number too long", code(0x41, 0x80, 0x80, 0x80, 0x80, 0x80, 0), "more than 32 bits"},
 		{"number with bits to spare", code(0x41, 0x80, 0x80, 0x80, 0x80, 0x10), "more than 32 bits"},
+		{"functions", change(func(s *source) { s.funcs = slices.Repeat([][]byte{{0}}, 50_001) }), "with 50001 functions: at most 50000 are allowed (limits.functions)"},
+		{"types", change(func(s *source) { s.types = slices.Repeat(s.types, 2001) }), "with 2001 types: at most 2000"},
+		{"parameters", change(func(s *source) {
+			s.types = [][]byte{cat([]byte{0x60, 0xe9, 7}, bytes.Repeat([]byte{0x7f}, 1001), []byte{1, 0x7f})}
+		}), "a type of 1001 parameters or results: at most 1000"},
+		{"body", code(append(bytes.Repeat([]byte{1}, 512<<10), 0x20, 0)...), "with function 0 that has 524292 bytes: at most 524288"},
+		{"blocks", code(append(bytes.Repeat([]byte{0x02, 0x40, 0x0b}, 10_001), 0x20, 0)...), "function 0 that has 10001 blocks and branches: at most 10000"},
+		{"loops", code(append(bytes.Repeat([]byte{0x03, 0x40, 0x0b}, 1251), 0x20, 0)...), "10008 blocks and branches"},
+		{"targets", code(cat([]byte{0x02, 0x40, 0x20, 0, 0x0e, 0x80, 0xf1, 4}, make([]byte, 80_001), []byte{0x0b, 0x20, 0})...), "10002 blocks and branches"},
+		{"nesting", code(cat(bytes.Repeat([]byte{0x02, 0x40}, 5000), bytes.Repeat([]byte{0x0b}, 5000), []byte{0x20, 0})...), "5001 nested blocks: at most 5000"},
+		{"nested loops", code(cat(bytes.Repeat([]byte{0x03, 0x40}, 33), bytes.Repeat([]byte{0x0b}, 33), []byte{0x20, 0})...), "33 nested loops: at most 32"},
+		{"effort", code(append(bytes.Repeat([]byte{0x02, 0x40, 0x0b}, 9000), 0x20, 0)...), "steps for the compiler: at most 3000000"},
+		{"effort of all", change(func(s *source) {
+			s.funcs, s.code = slices.Repeat([][]byte{{0}}, 40), slices.Repeat([][]byte{body(append(bytes.Repeat([]byte{0x02, 0x40, 0x0b}, 6000), 0x20, 0)...)}, 40)
+		}), "too much to compile: up to function 34 of 40"},
 		{"locals", change(func(s *source) {
 			s.code = [][]byte{sized([]byte{1, 0xff, 0xff, 0xff, 0xff, 0x0f, 0x7f, 0x20, 0, 0x0b})}
 		}), "4294967296 locals"},
@@ -97,7 +113,7 @@ func TestRefused(t *testing.T) {
 
 // TestTooLarge: a result over the limit is refused while it is made.
 func TestTooLarge(t *testing.T) {
-	m := function(append(bytes.Repeat([]byte{0x03, 0x40, 0x0b}, 100_000), 0x20, 0)...).module()
+	m := function(append(bytes.Repeat([]byte{0x03, 0x40, 0x0b}, 1000), 0x20, 0)...).module()
 	if _, err := meter.Rewrite(m, meter.Limits{Size: 2 * len(m), Stack: meter.DefaultStack}); err == nil || !strings.Contains(err.Error(), "with its fuel checks") {
 		t.Fatal(err)
 	}
@@ -161,10 +177,11 @@ func TestBranches(t *testing.T) {
 
 // TestLongPiece: a loop whose rounds take more than a slice goes on, and pays for each once.
 func TestLongPiece(t *testing.T) {
-	work := bytes.Repeat([]byte{0x20, 0, 0x1a}, meter.Slice)
+	const n = 170_000 // of two instructions
+	work := bytes.Repeat([]byte{0x20, 0, 0x1a}, n)
 	m := instantiate(t, newRuntime(t, "interpreter"),
 		function(cat([]byte{0x03, 0x40}, work, []byte{0x20, 0, 0x41, 1, 0x6b, 0x22, 0, 0x0d, 0, 0x0b, 0x20, 0})...).module())
-	if _, used, err := m.call(1<<40, 5); err != nil || used < 10*meter.Slice || used > 10*meter.Slice+100 {
+	if _, used, err := m.call(1<<40, 5); err != nil || used < 10*n || used > 10*n+100 {
 		t.Fatalf("%d fuel, error %v", used, err)
 	}
 }
@@ -195,7 +212,7 @@ func TestSpent(t *testing.T) {
 var endless = map[string]source{
 	"loop":                    function(0x03, 0x40, 0x0c, 0, 0x0b, 0x00),
 	"loop with an operand":    function(0x20, 0, 0x03, 0, 0x0c, 0, 0x0b),
-	"loop of a piece":         function(append(append([]byte{0x03, 0x40}, bytes.Repeat([]byte{0x20, 0, 0x1a}, 200_000)...), 0x0c, 0, 0x0b, 0x00)...),
+	"loop of a piece":         function(append(append([]byte{0x03, 0x40}, bytes.Repeat([]byte{0x20, 0, 0x1a}, 170_000)...), 0x0c, 0, 0x0b, 0x00)...),
 	"loop with a value":       function(0x03, 0x7f, 0x0c, 0, 0x0b),
 	"br_if":                   function(0x03, 0x40, 0x41, 1, 0x0d, 0, 0x0b, 0x20, 0),
 	"br_table":                function(0x03, 0x40, 0x02, 0x40, 0x20, 0, 0x0e, 1, 1, 1, 0x0b, 0x0b, 0x20, 0),

@@ -96,14 +96,17 @@ func (w *rewriter) count(s *section) error {
 	switch s.id {
 	case sectionType:
 		w.types = s.n
+		if s.n > MaxTypes {
+			return fmt.Errorf("with %d types: at most %d are allowed", s.n, MaxTypes)
+		}
 		for range s.n {
 			if form := r.byte(); form != 0x60 {
 				r.fail("a type of form %#x is not supported", form)
 			}
 			for i := range 2 {
 				n := r.count(1)
-				if n > maxArity {
-					r.fail("a type of %d parameters or results: at most %d are allowed", n, maxArity)
+				if n > MaxArity {
+					r.fail("a type of %d parameters or results: at most %d are allowed", n, MaxArity)
 					break
 				}
 				if i == 0 {
@@ -119,6 +122,9 @@ func (w *rewriter) count(s *section) error {
 			if r.err != nil {
 				break
 			}
+		}
+		for _, n := range w.arity {
+			w.typeEffort += int64(n) + 10
 		}
 		return s.ended(&r)
 	case sectionImport:

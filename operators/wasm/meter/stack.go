@@ -4,13 +4,6 @@ package meter
 // and of functions that call no others, which are not counted.
 const MaxDepth = 1900
 
-// Bounds of Limits.Stack, in bytes.
-const (
-	MinStack     = 16 << 10
-	DefaultStack = 1 << 20
-	MaxStack     = 16 << 20
-)
-
 const (
 	// engineStack is what frames may take in the compiler's worst case; its own stack ends at 50 MB.
 	engineStack = 40 << 20

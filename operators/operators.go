@@ -132,6 +132,7 @@ type Usage struct {
 	LogDropped  int64 // lines of guests that were not logged because they were too many
 	Verified    int64 // batches that were run again in the interpreter
 	Differed    int64 // of these, those that became something else there
+	Stores      int64 // pages of its input that a guest was found to have written to, which then take memory
 	Nulled      int64 // values that became null because the new type could not hold them
 }
 

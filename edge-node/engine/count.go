@@ -30,6 +30,7 @@ type stepCount struct {
 	instances, ended       atomic.Int64
 	traps, retries, unsaid atomic.Int64
 	verified, differed     atomic.Int64
+	stores                 atomic.Int64
 }
 
 // volume is how much went into a stage, or came out.
@@ -61,6 +62,7 @@ func (c *stepCount) use(now, was operators.Usage) {
 	c.unsaid.Add(now.LogDropped - was.LogDropped)
 	c.verified.Add(now.Verified - was.Verified)
 	c.differed.Add(now.Differed - was.Differed)
+	c.stores.Add(now.Stores - was.Stores)
 }
 
 // StepStatus is what a stage has done since the engine was made, records that were read again included.
@@ -85,7 +87,7 @@ func (c *stepCount) status(name string) StepStatus {
 			BytesCopied: c.copied.Load(), Fuel: c.fuel.Load(), Nulled: c.nulled.Load(),
 			Instances: c.instances.Load(), Ended: c.ended.Load(),
 			Traps: c.traps.Load(), Retries: c.retries.Load(), LogDropped: c.unsaid.Load(),
-			Verified: c.verified.Load(), Differed: c.differed.Load(),
+			Verified: c.verified.Load(), Differed: c.differed.Load(), Stores: c.stores.Load(),
 		},
 	}
 }

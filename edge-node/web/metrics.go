@@ -110,6 +110,7 @@ var operatorMetrics = []metric[engine.StepStatus]{
 	{desc("operator_retries_total", "Calls of an operator that were made once more, in a fresh sandbox.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.Usage.Retries) }},
 	{desc("operator_verify_checked_total", "Batches of an operator that were run again in the interpreter (verify).", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.Usage.Verified) }},
 	{desc("operator_verify_differed_total", "Batches of an operator that became something else in the interpreter.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.Usage.Differed) }},
+	{desc("operator_input_pages_written_total", "Pages of its input that an operator was found to have stored into, which it must not.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.Usage.Stores) }},
 	{desc("operator_log_lines_dropped_total", "Lines of an operator that were not logged because they were too many.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.Usage.LogDropped) }},
 	{desc("operator_traps_total", "Calls of an operator that ended in a trap.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.Usage.Traps) }},
 }

@@ -107,11 +107,12 @@ func (o *operator) export(b *batch.Batch, slot *batch.Slot) (out, room uint32, o
 	e.column(e.n-1, b.Rows, 0, rows, w.scratch)
 	copy(o.g.mem.bytes()[w.scratch:], e.structs)
 
-	im.closed = [3]window{{w.in, w.inLen}, {w.spill, w.spillLen}, {}}
+	// The whole block is closed but for what is in a region; and, without a mapping, the output, which is copied out.
+	im.closed = [3]window{{w.in, uint32(w.total)}, {}}
 	if im.shared = o.fd; !o.fd {
+		im.closed = [3]window{{w.in, w.inLen}, {w.scratch, w.in + uint32(w.total) - w.scratch}}
 		return w.out, w.outLen, true
 	}
-	im.closed[2] = window{w.out, w.outLen}
 	off, _ := o.env.Pool.Offset(im.slot)
 	out = w.out + uint32(off-o.env.Range.Off)
 	im.regions = append(im.regions, region{addr: out, host: im.slot})

@@ -49,12 +49,12 @@ func (s *Step) start(ctx context.Context, log *journal, extra int, mapped bool) 
 	}
 	g := &guest{step: s.cfg.Name, log: log, tank: tank{deadline: s.cfg.Deadline, depth: uint64(s.cfg.Stack)}}
 	g.ctx = context.WithValue(context.Background(), guestKey{}, g)
-	if mapped {
-		var err error
-		if g.mem, err = newMappedMemory(limit, s.module.memBytes+block+extra); err != nil {
+	// Mapped memory does not move when it grows, so it is better where nothing is mapped into it, too.
+	var err error
+	if g.mem, err = newMappedMemory(limit, s.module.memBytes+block+extra); err != nil {
+		if mapped {
 			return nil, nil, fmt.Errorf("%s: memory of an instance: %w", s.cfg.Name, err)
 		}
-	} else {
 		g.mem = newHeapMemory(limit, s.module.memBytes)
 	}
 	if err := ctx.Err(); err != nil {

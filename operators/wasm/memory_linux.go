@@ -3,6 +3,7 @@ package wasm
 import (
 	"errors"
 	"fmt"
+	"os"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -89,4 +90,34 @@ func mapWindows(mem linear, p *batch.Pool, r *batch.Range, in, out uint32) error
 		return fmt.Errorf("map the own range: %w", err)
 	}
 	return nil
+}
+
+// written counts the pages of a copy-on-write mapping that are the process's own, because something was stored there.
+// Source: https://docs.kernel.org/admin-guide/mm/pagemap.html: of the 64 bits of a page, 63 is present, 62 swapped out, and 61
+// tells that it is of a file.
+func written(b []byte) (pages int, err error) {
+	const own, ofFile = 1<<63 | 1<<62, 1 << 61
+	fd, err := unix.Open("/proc/self/pagemap", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, fmt.Errorf("open pagemap: %w", err)
+	}
+	defer unix.Close(fd)
+	size := os.Getpagesize()
+	at := int64(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) / int64(size) * 8
+	var entries [512]uint64
+	raw := unsafe.Slice((*byte)(unsafe.Pointer(&entries)), len(entries)*8)
+	for left := len(b) / size; left > 0; {
+		n, err := unix.Pread(fd, raw[:min(left, len(entries))*8], at)
+		if err != nil || n < 8 {
+			return 0, fmt.Errorf("read pagemap: %d bytes, %w", n, err)
+		}
+		for _, e := range entries[:n/8] {
+			if e&own != 0 && e&ofFile == 0 {
+				pages++
+			}
+		}
+		left -= n / 8
+		at += int64(n / 8 * 8)
+	}
+	return pages, nil
 }

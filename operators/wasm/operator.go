@@ -387,7 +387,7 @@ func (o *operator) Usage() operators.Usage {
 	return operators.Usage{
 		BytesCopied: o.bytesCopied.Load(), Instances: o.instances.Load(), Ended: o.ended.Load(), Traps: o.traps.Load(),
 		Retries: o.retries.Load(), Fuel: o.fuel.Load(), LogDropped: o.logDropped.Load(),
-		Verified: o.checks.verified.Load(), Differed: o.checks.differed.Load(),
+		Verified: o.checks.verified.Load(), Differed: o.checks.differed.Load(), Stores: o.checks.stores.Load(),
 	}
 }
 

@@ -153,6 +153,53 @@ EXPORT("weir_process") void *weir_process(array *a, char *out, uint32_t room) {
   case 51: /* fails on row 13, and from the third call on also on row 14 */
     for (int i = 0; i < n; i++) if (((int64_t *)buffers[ID][1])[i] == 13 || (calls > 2 && ((int64_t *)buffers[ID][1])[i] == 14)) return say("a row");
     break;
+  case 52: for (uint32_t i = 0; i < in_size; i += 4096) *(char *)(in_window + i) ^= 1; break; /* stores into every page of its input */
+  case 53: { /* keeps pointers from its first call, and returns them later */
+    static char *old[3];
+    if (calls == 1) for (int b = 0; b < 3; b++) old[b] = buffers[NAME][b];
+    else buffers[NAME][1] = old[1] + (old[1] == buffers[NAME][1] ? 4 : 0), buffers[NAME][2] = old[2];
+    break;
+  }
+  case 54: { /* reads where it was pointed to before: what is there now */
+    static int64_t *old;
+    if (calls == 1) old = (int64_t *)buffers[ID][1];
+    for (int i = 0; i < n; i++) numbers[i] = old[i];
+    buffers[ID][1] = (char *)numbers;
+    break;
+  }
+  case 55: __builtin_memset((char *)(in_window), 0x55, in_size); return say("filled"); /* in one instruction */
+  case 56: { volatile uint32_t size = 0x7fffffff; __builtin_memmove(text, (char *)in_window, size); break; } /* copies past the end of memory */
+  case 57: { /* a list of buffers that is itself */
+    columns[ID].buffers = (char **)&columns[ID].buffers;
+    break;
+  }
+  case 58: children[NAME] = children[ID] = &root; break; /* a batch that is its own column */
+  case 59: for (int i = 0; i < COLUMNS; i++) children[i] = (array *)(out + 8 * i); break; /* columns in the window, over each other */
+  case 60: buffers[ID][1] = (char *)a; break; /* values in the host's structs */
+  case 61: buffers[ID][1] = (char *)&root; columns[ID].null_count = -1; break; /* values that are the result's own structs */
+  case 62: root.buffers = (char **)2; break;
+  case 63: root.children = (array **)((char *)children + 2); break;
+  case 64: columns[V].buffers = NULL; break;
+  case 65: columns[V].length = INT64_MIN; break;
+  case 66: columns[V].offset = (int64_t)1 << 26; break; /* within bounds by itself, not with its data */
+  case 67: root.null_count = -2; break;
+  case 68: root.null_count = 1; break;
+  case 69: columns[ID].n_children = 1; columns[ID].children = children; break;
+  case 70: root.dictionary = &root; break;
+  case 71: buffers[ROW][1] = NULL; break;
+  case 72: buffers[NAME][1] = NULL; break;
+  case 73: buffers[V][0] = (char *)0xfffffff8u; break;
+  case 74: for (int i = 0; i < 64; i++) weir_error("x", 0x7fffffff); return NULL; /* messages that are longer than memory */
+  case 75: weir_log(-7, (void *)0xffffff00u, 0xfff); weir_log(99, text, 0xffffffff); return say("logged");
+  case 77: { /* memory bomb that touches what it gets */
+    size_t page;
+    while ((page = __builtin_wasm_memory_grow(0, 1)) != (size_t)-1) __builtin_memset((char *)(page * 65536), 1, 65536);
+    return say("no more");
+  }
+  case 78: for (;;) __builtin_memset((char *)in_window, 1, in_size); /* stores into its input, for ever */
+  case 76: { /* every instruction a call of the host */
+    for (;;) weir_log(1, "x", 1);
+  }
   }
   return &root;
 }

@@ -105,7 +105,8 @@ func attacks(t testing.TB) []attack {
 			i := bytes.LastIndex(m, []byte{4, 0, 0x41, 1, 0x0b}) // weir_abi: size, no locals, its code
 			return m[:max(i, 0)]
 		}(), refused: "cut short"},
-		{name: "blocks nested 100,000 deep", module: body(0, nest(100_000)...), refused: "nested"},
+		{name: "blocks nested 100,000 deep", module: body(0, nest(100_000)...), refused: "blocks and branches"},
+		{name: "blocks nested 9,000 deep", module: body(0, nest(9000)...), refused: "nested"},
 		{name: "unknown opcode", module: body(0, 0xff), refused: "opcode"},
 		{name: "tail call", module: body(0, 0x12, 0), refused: "tail calls"},
 		{name: "atomic operation", module: body(0, 0xfe, 0x03, 0), refused: "damaged"},

@@ -148,6 +148,7 @@ func (u Usage) Plus(o Usage) Usage {
 	u.Nulled += o.Nulled
 	u.Verified += o.Verified
 	u.Differed += o.Differed
+	u.Stores += o.Stores
 	return u
 }
 

@@ -109,6 +109,31 @@ type Sized interface {
 	RangeSize(rows, bytes int) int
 }
 
+// StatefulStep is implemented by steps whose operators may be [Stateful].
+type StatefulStep interface {
+	// Stateful tells whether the step's operators carry something from row to row. Such an operator belongs to one
+	// partition, and its instances have no part in the state of each other.
+	Stateful() bool
+}
+
+// Stateful is what operators of a step that is stateful implement. The state is a function of the rows processed, in
+// order, and not of how they were cut into batches; a row that was rejected, and a call of Process that failed, leave no
+// trace in it.
+type Stateful interface {
+	// Snapshot appends the state after the last batch to dst. The batch must have been released. The bytes need not be the
+	// same for the same state.
+	Snapshot(dst []byte) ([]byte, error)
+	// Restore makes the state what an instance of the same step gave. No bytes are the state before the first row. The
+	// operator keeps a copy.
+	Restore(ctx context.Context, state []byte) error
+}
+
+// IsStateful tells whether a step's operators carry something from row to row.
+func IsStateful(s Step) bool {
+	st, ok := s.(StatefulStep)
+	return ok && st.Stateful()
+}
+
 // Releaser is implemented by operators that hold much between batches, and can do without.
 type Releaser interface {
 	// Release gives up what the next batch can make anew, and tells whether there was anything. An operator keeps what

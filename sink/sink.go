@@ -5,6 +5,7 @@ package sink
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -20,8 +21,12 @@ type Sink interface {
 	Check(ctx context.Context) error
 	// Coverage reads what the destination knows of a partition, newest segment first, of every revision.
 	Coverage(ctx context.Context, p batch.Partition) ([]Coverage, error)
-	// Write stores cuts: rows first, then dead letters, then coverage, so that coverage never promises what is not
-	// there. It returns when all is acknowledged. Errors are *Error, with a class. After one of class Reject that
+	// States reads what is stored of the stateful steps of a partition and not released, of every revision and segment. The
+	// bytes are read where revision, segment and offset are those of at, and are nil elsewhere; what is damaged is an error
+	// that wraps ErrDamaged.
+	States(ctx context.Context, p batch.Partition, at StateKey) ([]StepState, error)
+	// Write stores cuts: states first, then rows, then dead letters, then coverage, so that coverage never promises what is
+	// not there. It returns when all is acknowledged. Errors are *Error, with a class. After one of class Reject that
 	// wraps a *Rejected, every cut it does not name is stored; after any other error nothing is known, and all cuts
 	// are to be written again.
 	Write(ctx context.Context, cuts []*Cut) error
@@ -35,7 +40,29 @@ type Cut struct {
 	Coverage    Coverage
 	Rows        *batch.Batch // changed windows and keys; the schema is the table's, see Table
 	DeadLetters []DeadLetter
+	States      []StepState // of the partition's stateful steps; those released, too
 }
+
+// StateKey is a moment of a partition: what its stateful steps carried on to the record at Offset.
+type StateKey struct {
+	Revision uint64
+	Segment  uint64
+	Offset   int64
+}
+
+// StepState is what a stateful step carried from row to row. Its identity is (site, pipeline, revision, topic, topic ID,
+// partition, segment, offset, step). A replay that begins at the offset begins with it.
+type StepState struct {
+	StateKey
+	Step  string
+	Bytes []byte
+	// Released says that nobody will begin there any more. It is for ever: a released state that is stored again stays
+	// released.
+	Released bool
+}
+
+// ErrDamaged is wrapped in errors about something stored that is not what was written.
+var ErrDamaged = errors.New("damaged")
 
 // Coverage is the account of one segment of a partition: every offset from Start to Version is in exactly one of its
 // counters.
@@ -96,6 +123,7 @@ type Table struct {
 	Keys                 []batch.Field
 	Aggregates           []Aggregate
 	Window               time.Duration
+	Stateful             bool // cuts have States
 }
 
 // Schema is the schema of the rows of a cut.

@@ -62,3 +62,20 @@ func (c *chain) close() error {
 	}
 	return errors.Join(append(errs, c.step.Close())...)
 }
+
+// move gives the operator's state to a new instance, as a restart of a node does, or no state, as the beginning does.
+func (c *chain) move(ctx context.Context, begin bool) error {
+	c.batch.Release()
+	op, ok := c.op.(operators.Stateful)
+	if !ok {
+		return fmt.Errorf("%s keeps no state", c.step.Name())
+	}
+	var state []byte
+	if !begin {
+		var err error
+		if state, err = op.Snapshot(nil); err != nil {
+			return err
+		}
+	}
+	return op.Restore(ctx, state)
+}

@@ -22,13 +22,15 @@ type way struct {
 	interpreter bool
 	single      bool // one row per batch
 	copied      bool
-	twice       bool // all rows once before, through the same instance
+	twice       bool // all rows once before, through the same instance; where it keeps state, from the beginning again
+	moved       bool // the state goes to a new instance before each batch; nothing where there is no state
 }
 
 var ways = []way{
 	{name: "compiler, one batch"},
 	{name: "compiler, one row per batch", single: true},
 	{name: "compiler, all rows a second time", twice: true},
+	{name: "compiler, one row per instance", single: true, moved: true},
 	{name: "compiler, copied memory", copied: true},
 	{name: "interpreter, one batch", interpreter: true},
 	{name: "interpreter, one row per batch", interpreter: true, single: true},
@@ -120,9 +122,19 @@ func (s *Suite) run(ctx context.Context, g *Golden, w way) (_ Outcome, err error
 	if w.twice {
 		passes = 2
 	}
-	for range passes {
+	for pass := range passes {
 		out.Output, rejects = nil, nil // what came before was only to see whether it leaves something behind
+		if pass > 0 && c.step.Stateful() {
+			if err := c.move(ctx, true); err != nil {
+				return Outcome{}, err
+			}
+		}
 		for records := all; len(records) > 0; {
+			if w.moved && c.step.Stateful() {
+				if err := c.move(ctx, false); err != nil {
+					return Outcome{}, err
+				}
+			}
 			b := &c.batch
 			b.Begin(g.Columns.Schema(), batch.Partition{Topic: "golden"}, records)
 			slot, err := c.pool.Range(0).Acquire()

@@ -58,7 +58,7 @@ type Export struct {
 	Name string `json:"name"`
 	Kind string `json:"kind"`
 	Type string `json:"type,omitempty"`
-	Role string `json:"role,omitempty"` // in the ABI: required, optional or reserved; empty for what weir does not use
+	Role string `json:"role,omitempty"` // in the ABI: required, optional, stateful or reserved; empty for what weir does not use
 }
 
 // ReadModule reads the file of a module.
@@ -108,7 +108,7 @@ func Inspect(ctx context.Context, file string, module []byte, cols schema.Column
 var roles = map[string]string{
 	abi.ExportMemory: "required", abi.ExportABI: "required", abi.ExportAlloc: "required", abi.ExportOpen: "required",
 	abi.ExportWindows: "required", abi.ExportProcess: "required", abi.ExportInitialize: "optional",
-	abi.ExportFlush: "reserved", abi.ExportSnapshot: "reserved",
+	abi.ExportFlush: "reserved", abi.ExportSnapshot: "stateful", abi.ExportRestore: "stateful",
 }
 
 // judge has the host plan the module as a step.

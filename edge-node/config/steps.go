@@ -74,6 +74,8 @@ type Wasm struct {
 	Config json.RawMessage
 	// Memory is the most linear memory an instance may have, in bytes. Default 64 MiB.
 	Memory int64
+	// State is how many bytes a stateful operator may remember of a partition. Default 1 MiB.
+	State int64
 	// FuelPerRow is how many instructions, about, the operator may take for a row. Default 50000.
 	FuelPerRow int64
 	// ModuleSize is the most bytes of the module. Default 8 MiB.
@@ -109,7 +111,7 @@ const (
 // defaultWasm is a wasm step of which nothing is said but the module.
 func defaultWasm() Wasm {
 	return Wasm{
-		Memory: 64 << 20, FuelPerRow: 50_000, Stack: 1 << 20, Functions: 50_000, CompileTime: 30 * time.Second, ModuleSize: 8 << 20, Tables: 128 << 10, Expansion: 1024, Output: 16 << 20,
+		Memory: 64 << 20, State: 1 << 20, FuelPerRow: 50_000, Stack: 1 << 20, Functions: 50_000, CompileTime: 30 * time.Second, ModuleSize: 8 << 20, Tables: 128 << 10, Expansion: 1024, Output: 16 << 20,
 		LogLines: 16, LogRate: 100, Deadline: 10 * time.Second, OnError: OnErrorReject, Config: json.RawMessage("{}"),
 	}
 }
@@ -163,6 +165,8 @@ func readModule(r *reader, v value, module, file *string, pos *Pos) {
 func limitsTable() object[Wasm] {
 	return object[Wasm]{what: "limits", fields: []field[Wasm]{
 		at("memory", sizeKind(64<<10, 2<<30), func(w *Wasm) *int64 { return &w.Memory }, "Most linear memory of an instance. Default 64MiB."),
+		at("state", sizeKind(1, 64<<20), func(w *Wasm) *int64 { return &w.State },
+			"Most bytes that a stateful operator may remember of a partition. It is copied with every batch. Default 1MiB."),
 		at("fuel_per_row", intKind(1, 1_000_000_000), func(w *Wasm) *int64 { return &w.FuelPerRow },
 			"Most instructions, about, for a row; the rows of a batch share theirs. A row that takes more than a batch may, batch.rows times this, is rejected. Default 50000."),
 		at("module", sizeKind(1<<10, 256<<20), func(w *Wasm) *int64 { return &w.ModuleSize }, "Largest module. Default 8MiB."),

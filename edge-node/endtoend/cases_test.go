@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,6 +29,8 @@ var update = flag.Bool("update", false, "rewrite what the cases in testdata expe
 //
 //	partitions: 3   of every topic; default 1
 //	topics: a b     default "in"
+//	fails: yes      an operator fails on rows: they are copied to find them, and why they fail differs from engine to engine
+//	state: yes      an operator keeps state: it is also killed behind every few cuts
 //	spread: yes     the answer does not depend on which record is in which partition: it is run over several, too
 //
 // Its files are pipeline.yaml; input.jsonl, see parseInput; and what must come out: answer, dead_letters and coverage, or
@@ -38,6 +41,8 @@ type testCase struct {
 	partitions int32
 	topics     []string
 	spread     bool
+	fails      bool
+	state      bool
 	yaml       string
 	records    []record
 }
@@ -59,6 +64,10 @@ func readCase(file string) (*testCase, error) {
 			c.partitions = int32(n)
 		case "topics":
 			c.topics = strings.Fields(value)
+		case "fails":
+			c.fails = value == "yes"
+		case "state":
+			c.state = value == "yes"
 		case "spread":
 			c.spread = value == "yes"
 		}
@@ -151,6 +160,7 @@ type way struct {
 	name   string
 	spec   nodeSpec
 	kills  int
+	cuts   bool // a life ends when everything produced so far is stored, and its commit is perhaps made
 	spread bool
 }
 
@@ -162,6 +172,9 @@ func ways(c *testCase) []way {
 	}
 	if strings.Contains(c.yaml, "wasm:") {
 		ways = append(ways, way{name: "copied", spec: nodeSpec{Copy: true, Rows: 3}}, way{name: "interpreted", spec: nodeSpec{Interpreter: true}})
+	}
+	if c.state {
+		ways = append(ways, way{name: "killed_behind_cuts", spec: nodeSpec{Instance: "n1"}, kills: 9, cuts: true})
 	}
 	if c.spread {
 		ways = append(ways, way{name: "spread", spread: true})
@@ -200,10 +213,19 @@ func runCase(t *testing.T, c *testCase, w way) {
 	rest := c.records
 	for range w.kills {
 		n := rng.IntN(len(rest) + 1)
+		if w.cuts {
+			n = min(n, 2*len(c.records)/w.kills)
+		}
 		produce(ctx, t, producer, s.Prefix, w.spread, rest[:n], sent)
 		rest = rest[n:]
 		s.Rows = int64(rng.IntN(3)) // 0 is the pipeline's own: every life cuts its batches elsewhere
 		node := startNode(t, s)
+		if w.cuts {
+			waitStored(ctx, t, s, len(sent))
+			time.Sleep(time.Duration(rng.IntN(150)) * time.Millisecond)
+			node.kill()
+			continue
+		}
 		select {
 		case <-time.After(time.Duration(150+rng.IntN(450)) * time.Millisecond):
 		case <-node.done:
@@ -221,7 +243,7 @@ func runCase(t *testing.T, c *testCase, w way) {
 		t.Fatal("the pipeline has not come to its end within a minute")
 	}
 	for _, step := range status.Engine.Steps {
-		if step.Usage.BytesCopied > 0 && !s.Copy {
+		if step.Usage.BytesCopied > 0 && !s.Copy && !c.fails {
 			t.Errorf("step %s copied %d bytes", step.Name, step.Usage.BytesCopied)
 		}
 		if step.In > 0 && step.Usage.BytesCopied == 0 && step.Usage.Instances > 0 && s.Copy {
@@ -230,6 +252,9 @@ func runCase(t *testing.T, c *testCase, w way) {
 	}
 
 	r := readResult(ctx, t, s, sent)
+	if c.fails {
+		r.letters = operatorDetail.ReplaceAllString(r.letters, "$1")
+	}
 	c.want(t, "answer", r.answer, *update)
 	if w.spread {
 		r.checkSpread(t, c)
@@ -241,6 +266,20 @@ func runCase(t *testing.T, c *testCase, w way) {
 		t.Logf("lanes: %+v", status.Engine.Lanes)
 	}
 }
+
+// waitStored waits until the destination has accounted for so many records.
+func waitStored(ctx context.Context, t *testing.T, s nodeSpec, records int) {
+	t.Helper()
+	conn := openClickHouse(t, s.ClickHouse)
+	defer conn.Close()
+	eventually(t, 30*time.Second, func() (bool, string) {
+		n := int64(-1)
+		err := conn.QueryRow(ctx, "SELECT sum(records_in) FROM weir_coverage FINAL").Scan(&n)
+		return n >= int64(records), fmt.Sprintf("%d of %d records are stored (%v)", n, records, err)
+	})
+}
+
+var operatorDetail = regexp.MustCompile(`(?m)(\toperator)\t.*`)
 
 func seed(file string) uint64 {
 	h := fnv.New64a()

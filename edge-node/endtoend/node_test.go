@@ -51,14 +51,11 @@ func (s nodeSpec) plan(ctx context.Context) (*pipeline.Plan, error) {
 	spec.Source.Kafka.Group = s.Prefix + "group"
 	spec.Sink.ClickHouse.Schema = config.SchemaApply
 	spec.Sink.ClickHouse.FlushEvery = 100 * time.Millisecond
-	if s.Rows > 0 {
-		spec.Batch.Rows = s.Rows
-	}
 	if s.Instance != "" {
 		// A killed member of a classic group is replaced at once by one of the same name.
 		spec.Source.Kafka.InstanceID, spec.Source.Kafka.Protocol = s.Instance, config.ProtocolClassic
 	}
-	return pipeline.New(ctx, spec, node, pipeline.Options{CopyTransport: s.Copy, Interpreter: s.Interpreter})
+	return pipeline.New(ctx, spec, node, pipeline.Options{CopyTransport: s.Copy, Interpreter: s.Interpreter, MaxBatch: int(s.Rows)})
 }
 
 // run runs the node until ctx ends, or the end of the topic. It gives what the node did and its revision.

@@ -49,6 +49,8 @@ type Config struct {
 	Delivery Delivery
 	// Coverage is sink.Sink.Coverage: what the destination knows of a partition that has no commit.
 	Coverage func(ctx context.Context, p batch.Partition) ([]sink.Coverage, error)
+	// States is sink.Sink.States: what stateful steps carried. Pipelines without do not need it.
+	States func(ctx context.Context, p batch.Partition, at sink.StateKey) ([]sink.StepState, error)
 
 	FlushEvery time.Duration // how often changed windows are shipped; 0: 10 s
 	PlainPool  bool          // no memfd even where there is one
@@ -273,9 +275,17 @@ func (e *Engine) assigned(ctx context.Context, a ingest.Assignment) (int64, erro
 		return 0, err
 	}
 	l := newLane(e, gen, a, at)
+	if err := l.furnish(ctx, at); err != nil {
+		l.cancel()
+		l.discard()
+		e.leave(gen)
+		return 0, err
+	}
 	e.mu.Lock()
 	if old := e.lanes[keyOf(a.Partition)]; old != nil {
 		e.mu.Unlock()
+		l.cancel()
+		l.discard()
 		e.leave(gen)
 		return 0, fmt.Errorf("partition %s was assigned twice", a.Partition)
 	}

@@ -42,6 +42,9 @@ type generation struct {
 	ending bool         // guarded by Engine.mu: somebody closes it
 	opened atomic.Int64 // segments begun because a lane came from another revision
 
+	stateful []int         // steps that carry something from row to row: where there are any, every lane has a chain of its own
+	turns    chan struct{} // of such lanes: as many run at once as there would be chains
+
 	resting sync.Mutex // held while rest has a chain; close waits for it
 	closing sync.Once
 	closed  chan struct{} // closed when the chains and steps are
@@ -55,7 +58,17 @@ func newGeneration(ctx context.Context, cfg *Config, spec Generation) (*generati
 		Generation: spec, chains: make(chan *chain, cfg.Chains), counts: stageCounts{steps: make([]stepCount, len(spec.Steps))},
 		closed: make(chan struct{}),
 	}
-	for i := range cfg.Chains {
+	for i, s := range spec.Steps {
+		if operators.IsStateful(s) {
+			g.stateful = append(g.stateful, i)
+		}
+	}
+	shared := cfg.Chains
+	if len(g.stateful) > 0 {
+		g.turns = make(chan struct{}, cfg.Chains)
+		shared = 1 // the first lane's
+	}
+	for i := range shared {
 		c, err := newChain(ctx, cfg, &spec, i > 0) // the first shows that it works
 		if err != nil {
 			g.Generation.Close = nil // the caller keeps what could not be used

@@ -40,6 +40,8 @@ type truth struct {
 	newest         []int64
 	devices        int  // 0: 7
 	punctual       bool // no row is late, whatever the clock was at first
+	// sums is, where it is set, what each device of each partition has sent so far: v is that then.
+	sums map[string]int64
 }
 
 const (
@@ -54,6 +56,11 @@ func (tr *truth) add(part int, ts int64, device string, v int64, broken bool) {
 	if broken {
 		tr.rejected++
 		return
+	}
+	if tr.sums != nil {
+		id := fmt.Sprintf("%d|%s", part, device)
+		tr.sums[id] += v
+		v = tr.sums[id]
 	}
 	start := ts / windowMS * windowMS
 	if tr.newest[part] > 0 && start+windowMS+lateness <= tr.newest[part]-disorder {
@@ -102,6 +109,7 @@ type centre struct {
 	rows     map[string]versioned
 	coverage map[string]sink.Coverage
 	letters  map[string]sink.DeadLetter
+	states   map[string]sink.StepState
 	writes   int
 	// acrossRevisions takes dead letters of one record in several revisions for one: a node that dies between dead letters
 	// and coverage leaves those of its last cut behind, and a cut may have no rows by which its successor sees that.
@@ -114,7 +122,7 @@ type versioned struct {
 }
 
 func newCentre() *centre {
-	return &centre{rows: map[string]versioned{}, coverage: map[string]sink.Coverage{}, letters: map[string]sink.DeadLetter{}}
+	return &centre{rows: map[string]versioned{}, coverage: map[string]sink.Coverage{}, letters: map[string]sink.DeadLetter{}, states: map[string]sink.StepState{}}
 }
 
 func (c *centre) storeRows(cut *sink.Cut) {
@@ -240,6 +248,12 @@ func (l *life) Submit(_ context.Context, cut *sink.Cut, done func(error)) error 
 			return
 		}
 		l.centre.writes++
+		l.centre.storeStates(cut)
+		if len(cut.States) > 0 && l.chance(25) {
+			l.dead.Store(true) // killed between states and rows
+			l.centre.mu.Unlock()
+			return
+		}
 		l.centre.storeRows(cut)
 		if l.chance(25) {
 			l.dead.Store(true) // killed between rows and coverage
@@ -280,6 +294,7 @@ type setup struct {
 	rows     int
 	log      *slog.Logger
 	deaths   int // life.commitDeath
+	steps    []operators.Step
 }
 
 // generation is the real stages in a revision.
@@ -327,10 +342,12 @@ func start(t *testing.T, s setup) (*engine.Engine, *life) {
 	if s.rows == 0 {
 		s.rows = 500
 	}
+	gen := generation(t, s.revision, s.rows)
+	gen.Steps = s.steps
 	e, err := engine.New(t.Context(), engine.Config{
 		Pipeline: "test", Node: "n1", Source: l,
-		Generation: generation(t, s.revision, s.rows),
-		Delivery:   l, Coverage: s.centre.read, FlushEvery: 30 * time.Millisecond,
+		Generation: gen,
+		Delivery:   l, Coverage: s.centre.read, States: s.centre.readStates, FlushEvery: 30 * time.Millisecond,
 		ShutdownTimeout: 2 * time.Second, StopAtEnd: s.atEnd,
 		MaxState: s.maxState, MaxQueued: s.queued, Log: s.log,
 	})

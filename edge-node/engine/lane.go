@@ -32,6 +32,7 @@ type lane struct {
 
 	// Of the lane's goroutine alone.
 	gen      *generation
+	memory   memory // of stateful steps
 	window   operators.Window
 	segment  uint64
 	start    int64
@@ -240,6 +241,7 @@ func (l *lane) discard() {
 	l.e.queued.Add(-bytes)
 	l.e.state.Add(-l.stateB)
 	l.stateB = 0
+	l.disown()
 }
 
 // take processes one chunk of the queue.
@@ -262,6 +264,7 @@ func (l *lane) take(c chunk) error {
 			for n > 0 && records[n-1].Offset >= l.replayTo {
 				n--
 			}
+			n = l.memory.untilMark(records[:n])
 		}
 		taken, err := l.process(records[:n], replay)
 		if err != nil {
@@ -288,16 +291,14 @@ func (l *lane) process(records []batch.Record, replay bool) (int, error) {
 			return 0, err
 		}
 	}
-	var c *chain
-	select {
-	case c = <-l.gen.chains:
-	case <-l.ctx.Done():
-		return 0, l.ctx.Err()
+	if replay {
+		l.passMarks(records[0].Offset)
 	}
-	defer func() {
-		c.batch.Release()
-		l.gen.chains <- c
-	}()
+	c, err := l.borrow()
+	if err != nil {
+		return 0, err
+	}
+	defer l.giveBack(c)
 	began := time.Now()
 	b, err := c.run(l.ctx, l.partition, records, l.gen.Steps, &l.gen.counts)
 	if err != nil {
@@ -328,6 +329,7 @@ func (l *lane) process(records []batch.Record, replay bool) (int, error) {
 func (l *lane) endReplay() error {
 	replayed := l.replayTo
 	l.replayTo = 0
+	l.passMarks(replayed)
 	if got := l.window.Clock(); l.reached.Max != operators.Unset && got != l.reached {
 		return fmt.Errorf("%s: reading offsets below %d again gave other rows than the first time (event time %d, was %d): "+
 			"the log was changed, or an operator is not a function of its rows; start the pipeline under another name or group to count anew",
@@ -412,12 +414,13 @@ func (l *lane) takeGap(g *gap) error {
 	if len(cov) > 0 && g.why == ingest.GapRetention {
 		start, number = max(start, cov[0].Version, cov[0].RowsVersion), max(number, cov[0].Segment+1)
 	}
-	l.nextSegment(number, start, max(0, g.to-max(g.from, l.position)), string(g.why))
-	return nil
+	return l.nextSegment(number, start, max(0, g.to-max(g.from, l.position)), string(g.why))
 }
 
-// nextSegment forgets the windows, which are stored as far as they got, and starts adding to them anew.
-func (l *lane) nextSegment(number uint64, start, gap int64, why string) {
+// nextSegment forgets the windows, which are stored as far as they got, and starts adding to them anew. Stateful steps
+// start anew, too: whoever builds the segment again begins with nothing.
+func (l *lane) nextSegment(number uint64, start, gap int64, why string) error {
+	l.abandon()
 	l.window.Reset()
 	l.countState()
 	l.segment = number
@@ -425,6 +428,7 @@ func (l *lane) nextSegment(number uint64, start, gap int64, why string) {
 	l.gap, l.why = gap, why
 	l.counters = sink.Counters{}
 	l.opened, l.begins, l.asked, l.beyond = false, false, true, start // nobody has had this one before
+	return l.forget()
 }
 
 // comeToEnd tells whether the lane has processed what it was to stop at.

@@ -26,6 +26,7 @@ type resumption struct {
 	counters sink.Counters
 	gap      int64
 	why      string
+	stored   int64 // the offset under which the state of stateful steps before read is stored; 0: there is none yet
 }
 
 // commitMetadata is what a commit says beside its offset, which is the lowest one a window that is not final needs.
@@ -43,6 +44,7 @@ type commitMetadata struct {
 	Gap      int64    `json:"gap,omitempty"`
 	Why      string   `json:"why,omitempty"`
 	Node     string   `json:"node"`
+	State    int64    `json:"state,omitempty"` // the offset under which stateful steps' state before the committed offset is stored
 }
 
 // commitFormat is the version of commitMetadata. A reader refuses other versions.
@@ -75,7 +77,7 @@ func (e *Engine) resume(ctx context.Context, a ingest.Assignment, revision uint6
 	}
 	if fits && m.TopicID == hex.EncodeToString(a.Partition.TopicID[:]) {
 		rev, err := strconv.ParseUint(m.Revision, 16, 64)
-		if err != nil || m.Position < a.Committed || m.Start > m.Position {
+		if err != nil || m.Position < a.Committed || m.Start > m.Position || m.State > a.Committed {
 			return resumption{}, fmt.Errorf("the commit of %s is damaged: %s", a.Partition, a.Metadata)
 		}
 		if m.Position > a.LogEnd || a.Committed > a.LogEnd {
@@ -86,7 +88,7 @@ func (e *Engine) resume(ctx context.Context, a ingest.Assignment, revision uint6
 			return resumption{
 				read: a.Committed, position: m.Position, segment: m.Segment, start: m.Start,
 				at: arrayClock(m.At), reached: arrayClock(m.Reached), counters: arrayCounters(m.Counters),
-				gap: m.Gap, why: m.Why,
+				gap: m.Gap, why: m.Why, stored: m.State,
 			}, nil
 		}
 		// Another revision, or records that open windows need are gone. What was stored up to the commit stays true;

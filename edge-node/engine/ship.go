@@ -126,13 +126,22 @@ func (l *lane) ship() bool {
 		Partition: l.partition, Revision: l.gen.Revision, Segment: l.segment, Start: l.start, Version: l.position,
 		Watermark: l.window.Watermark(), Final: l.window.Final(), Counters: l.counters, Gap: l.gap, GapReason: l.why,
 	}}
+	stored, err := l.remember(&w, cut)
+	if err != nil {
+		// What was cut is in no window and in no cut: nothing of this lane may be shipped any more.
+		if l.ctx.Err() == nil {
+			l.e.fail(err)
+		}
+		l.cancel()
+		return true
+	}
 	l.letters, l.letterB = nil, 0
 	l.shipped, l.opened = l.position, true
 	l.countState()
-	commit := l.commitOf(w)
+	commit := l.commitOf(w, stored)
 	l.inFlight.Store(true)
 	began := time.Now()
-	err := l.e.cfg.Delivery.Submit(l.ctx, cut, func(err error) {
+	err = l.e.cfg.Delivery.Submit(l.ctx, cut, func(err error) {
 		if err != nil {
 			l.e.fail(err)
 		} else {
@@ -154,11 +163,11 @@ func (l *lane) ship() bool {
 }
 
 // commitOf is what to commit once a cut is acknowledged.
-func (l *lane) commitOf(w operators.Cut) ingest.Commit {
+func (l *lane) commitOf(w operators.Cut, stored int64) ingest.Commit {
 	return l.commit(w.ReplayFrom, commitMetadata{
 		Revision: revisionText(l.gen.Revision), Segment: l.segment, Start: l.start, Position: l.position,
 		At: clockArray(w.Replay), Reached: clockArray(l.window.Clock()),
-		Counters: countersArray(l.counters), Gap: l.gap, Why: l.why,
+		Counters: countersArray(l.counters), Gap: l.gap, Why: l.why, State: stored,
 	})
 }
 
@@ -175,7 +184,7 @@ func (l *lane) commit(offset int64, m commitMetadata) ingest.Commit {
 // drain ships everything that was processed and waits for the acknowledgement. It tells whether that worked.
 func (l *lane) drain() bool {
 	for {
-		if l.awaitAck() != nil {
+		if l.awaitAck() != nil || l.ctx.Err() != nil {
 			return false
 		}
 		if l.replayTo > 0 || (l.position == l.shipped && len(l.letters) == 0) {
@@ -278,6 +287,12 @@ func (q *commitQueue) flush(ctx context.Context, e *Engine) error {
 		return err
 	}
 	e.stats.commits.Add(int64(len(commits)))
+	for i := range commits {
+		c := commits[i]
+		if l := e.lane(c.Partition); l != nil {
+			l.memory.committed.Store(&c)
+		}
+	}
 	q.mu.Lock()
 	for _, c := range commits {
 		if q.pending[keyOf(c.Partition)] == c {

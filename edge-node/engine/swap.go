@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/weir-stream/weir/operators"
+	"github.com/weir-stream/weir/sink"
 )
 
 // errFinishing ends the work of a lane because it was asked to finish: run carries that out.
@@ -110,8 +111,7 @@ func (l *lane) follow() error {
 	case to == l.gen:
 		return nil
 	case to.Revision == l.gen.Revision && !l.gen.OwnWindows:
-		l.settle(l.e.enter())
-		return nil
+		return l.settle(l.e.enter(), true)
 	case l.replayTo > 0, l.inFlight.Load():
 		// A replay belongs to the old revision. A cut may be on its way for as long as the destination is away: the move
 		// waits for it, and the records need not.
@@ -147,11 +147,25 @@ func (l *lane) ask() bool {
 	return true
 }
 
-// settle makes a generation the lane has entered the lane's own.
-func (l *lane) settle(to *generation) {
+// settle makes a generation the lane has entered the lane's own. The state of stateful steps goes with it where the
+// segment goes on.
+func (l *lane) settle(to *generation, goesOn bool) error {
+	var states []sink.StepState
+	if goesOn && l.memory.chain != nil {
+		var err error
+		if states, err = l.snapshot(); err != nil {
+			l.e.leave(to)
+			return err
+		}
+	}
+	if !goesOn {
+		l.abandon()
+	}
+	l.disown()
 	from := l.gen
 	l.gen = to
 	l.e.leave(from)
+	return l.carry(states)
 }
 
 // move ends the segment of the old revision where the lane is, and begins one of the new.
@@ -170,8 +184,7 @@ func (l *lane) move() error {
 	}
 	to := l.e.enter()
 	if to.Revision == l.gen.Revision && !l.gen.OwnWindows { // it was swapped back
-		l.settle(to)
-		return nil
+		return l.settle(to, true)
 	}
 	clock := l.window.Clock()
 	err := l.begin(commitMetadata{
@@ -183,12 +196,14 @@ func (l *lane) move() error {
 		return err
 	}
 	to.opened.Add(1)
-	l.settle(to)
+	if err := l.settle(to, false); err != nil {
+		return err
+	}
 	l.window = to.Window()
 	l.window.Restore(clock, operators.Clock{Max: operators.Unset})
-	l.nextSegment(l.segment+1, l.position, 0, "")
+	err = l.nextSegment(l.segment+1, l.position, 0, "")
 	l.stats.segment.Store(int64(l.segment))
-	return nil
+	return err
 }
 
 // begin commits that a segment begins, and returns when the group knows. Until then nothing of the segment may leave the

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/weir-stream/weir/edge-node/config"
@@ -40,6 +41,7 @@ type Plan struct {
 	decoder    func() (ingest.Decoder, error)
 	slotSize   int
 	plainPool  bool
+	batchRows  int // of a batch that the engine cuts
 	clickhouse clickhouse.Config
 }
 
@@ -68,13 +70,18 @@ type Options struct {
 	// Modules keeps compiled Wasm operators, for all plans of a process. It must be closed after them. Without it each step
 	// keeps its own.
 	Modules *Modules
-	Log     *slog.Logger // for what operators log while they are planned
+	// MaxBatch cuts batches smaller than the pipeline says, which the revision does not follow: for tests. 0 does not.
+	MaxBatch int
+	Log      *slog.Logger // for what operators log while they are planned
 }
 
 // New plans a pipeline. What does not fit is config.Errors with file, line and column. The URL of ClickHouse and the
 // brokers need not be known yet.
 func New(ctx context.Context, spec *config.Pipeline, node config.Node, opts Options) (*Plan, error) {
-	p := &Plan{Spec: spec, Node: node, plainPool: opts.CopyTransport}
+	p := &Plan{Spec: spec, Node: node, plainPool: opts.CopyTransport, batchRows: int(spec.Batch.Rows)}
+	if opts.MaxBatch > 0 {
+		p.batchRows = min(p.batchRows, opts.MaxBatch)
+	}
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
@@ -245,6 +252,7 @@ func (p *Plan) planSink(ctx context.Context) {
 		}
 		t.Aggregates = append(t.Aggregates, out)
 	}
+	t.Stateful = slices.ContainsFunc(p.Steps, operators.IsStateful)
 	p.Table = t
 	ch := p.Spec.Sink.ClickHouse
 	p.clickhouse = clickhouse.Config{URL: ch.URL.Reveal(), Table: ch.Table, TTL: ch.TTL, NoUsage: p.Node.UsageEvery == 0}

@@ -69,7 +69,7 @@ func (p *Plan) Open(ctx context.Context, opts RunOptions) (*Runner, error) {
 	first.Close = p.Close
 	r.engine, err = engine.New(ctx, engine.Config{
 		Pipeline: p.Spec.Name, Node: p.Node.Node, Source: source, Generation: first,
-		Delivery: r.delivery, Coverage: r.sink.Coverage,
+		Delivery: r.delivery, Coverage: r.sink.Coverage, States: r.sink.States,
 		FlushEvery: p.Spec.Sink.ClickHouse.FlushEvery,
 		PlainPool:  p.plainPool, Chains: opts.Chains, OnGapStop: p.Spec.Source.Kafka.OnGap == config.GapStop,
 		MaxState: p.Node.Limits.State, MaxQueued: p.Node.Limits.Queue, IdleAfter: p.Node.IdleAfter,
@@ -295,6 +295,6 @@ func (p *Plan) generation() engine.Generation {
 	return engine.Generation{
 		Revision: p.Revision, Decoder: p.decoder, Steps: p.Steps,
 		Window:    func() operators.Window { return window.New(p.Window) },
-		BatchRows: int(p.Spec.Batch.Rows), SlotSize: p.slotSize, OwnWindows: len(p.Programs) > 0,
+		BatchRows: p.batchRows, SlotSize: p.slotSize, OwnWindows: len(p.Programs) > 0,
 	}
 }

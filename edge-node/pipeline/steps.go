@@ -114,7 +114,8 @@ func (p *Plan) wasmConfig(name string, spec *config.Wasm, opts Options) wasm.Con
 		Name: name, Path: spec.File, Config: spec.Config, OnError: wasm.OnError(spec.OnError),
 		MemoryLimit: int(spec.Memory), FuelPerRow: spec.FuelPerRow, Stack: int(spec.Stack), MaxFunctions: int(spec.Functions), CompileTime: spec.CompileTime,
 		BatchRows: int(p.Spec.Batch.Rows), ModuleLimit: int(spec.ModuleSize),
-		TableLimit: int(spec.Tables), MaxExpansion: int(spec.Expansion), OutputLimit: int(spec.Output), LogLines: int(spec.LogLines),
+		PartitionState: int(spec.State),
+		TableLimit:     int(spec.Tables), MaxExpansion: int(spec.Expansion), OutputLimit: int(spec.Output), LogLines: int(spec.LogLines),
 		LogRate: int(spec.LogRate), Deadline: spec.Deadline, Verify: int(spec.Verify),
 		Interpreter: opts.Interpreter, Log: opts.Log,
 	}

@@ -97,7 +97,8 @@ if ! missing c "clang and lld, or set CLANG and WASM_LD"; then
 	build c "$examples/severity/severity.c" "$examples/severity/severity.wasm"
 	build c "$examples/weighted-mean/weighted-mean.c" "$examples/weighted-mean/weighted-mean.wasm"
 	build c "$guests/c/conformance.c" "$guests/c/conformance.wasm"
-	for name in hostile filter thresholds; do
+	build c "$examples/delta/delta.c" "$examples/delta/delta.wasm"
+	for name in hostile filter state thresholds; do
 		build c "$root/operators/wasm/testdata/$name/$name.c" "$root/operators/wasm/testdata/$name/$name.wasm"
 	done
 fi

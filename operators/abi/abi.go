@@ -18,8 +18,9 @@ const (
 	ExportOpen       = "weir_open"     // (config, config_len, in_schema i32) -> i32 out schema; 0 is refusal
 	ExportWindows    = "weir_windows"  // (in, in_len, out, out_len i32)
 	ExportProcess    = "weir_process"  // (array, out, out_cap i32) -> i32 array; 0 is failure, Full is "fewer rows"
-	ExportFlush      = "weir_flush"    // optional, reserved: not called by this version of weir
-	ExportSnapshot   = "weir_snapshot" // optional, reserved: not called by this version of weir
+	ExportSnapshot   = "weir_snapshot" // () -> i32 address of StateSize bytes; 0 is failure. Makes an operator stateful
+	ExportRestore    = "weir_restore"  // (state, state_len i32) -> i32 1, or 0 which is refusal; with ExportSnapshot
+	ExportFlush      = "weir_flush"    // reserved: a module that has it is refused
 )
 
 // The exports of an aggregate, in place of ExportWindows and ExportProcess. The addresses are those of ArrowArrays; 0 is
@@ -46,6 +47,10 @@ const (
 
 // WASIModule is the module name of the stubs that some languages' runtimes need to start.
 const WASIModule = "wasi_snapshot_preview1"
+
+// StateSize is the bytes that weir_snapshot returns the address of: address u32, length u32 of the state. They and the
+// state stay valid until the next call.
+const StateSize = 8
 
 // Full is what weir_process returns when the output does not fit: the host calls again with fewer rows. No array can
 // have this address, since arrays are 8-aligned.

@@ -16,7 +16,8 @@ import (
 // rows, or a replay writes other totals than the first run.
 //
 //   - The 2nd, 4th, 8th, 16th ... batch of a guest, in a fresh guest. A difference is an operator that keeps something
-//     from batch to batch, and says nothing of it.
+//     from batch to batch, and says nothing of it; or one that declares state which does not say everything, since the fresh
+//     guest is given the state before the batch.
 //   - One in so many ([Config.Verify]), in the interpreter. A difference is a fault of the compiler, of the machine, or
 //     again of the operator.
 //
@@ -32,6 +33,7 @@ type checks struct {
 	batches uint64 // it ran
 	twin    *operator
 	pool    *batch.Pool // of the twin in the interpreter
+	state   []byte      // before the batch that is run again
 	said    bool        // that a check could not be made
 
 	blind bool // stores cannot be counted on this system
@@ -74,6 +76,10 @@ func (o *operator) Process(ctx context.Context, b *batch.Batch) error {
 	var since counted
 	if probation || verified {
 		before, since = input(b), countsOf(b)
+		if err := o.settle(); err != nil {
+			return fmt.Errorf("%s: %w", o.step.cfg.Name, err)
+		}
+		c.state = append(c.state[:0], o.state.saved...)
 	}
 	err := o.process(ctx, b)
 	c.ran(o.g)
@@ -161,12 +167,20 @@ func again(ctx context.Context, twin *operator, before, b *batch.Batch, since co
 func (o *operator) probe(ctx context.Context, before, b *batch.Batch, since counted) error {
 	twin := &operator{step: o.step, env: o.env, fd: o.fd, log: o.step.journal(nil)}
 	defer twin.Close()
+	twin.state.saved = slices.Clone(o.checks.state)
 	if err := twin.open(ctx); err != nil {
 		return err
 	}
 	difference, err := again(ctx, twin, before, b, since)
 	if difference == "" {
 		return err
+	}
+	if o.step.Stateful() {
+		return &DifferError{
+			In: "a fresh instance with the state before the batch", Difference: difference,
+			Hint: "the operator keeps something from batch to batch that weir_snapshot does not give or weir_restore does not take, so a " +
+				"replay would not give what the first run gave: make it part of the state",
+		}
 	}
 	return &DifferError{
 		In: "a fresh instance", Difference: difference,
@@ -180,6 +194,11 @@ func (o *operator) verify(ctx context.Context, before, b *batch.Batch, since cou
 	c := &o.checks
 	if c.twin == nil {
 		if err := o.openTwin(ctx); err != nil {
+			return err
+		}
+	}
+	if o.step.Stateful() {
+		if err := c.twin.Restore(ctx, c.state); err != nil {
 			return err
 		}
 	}

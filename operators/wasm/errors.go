@@ -45,6 +45,10 @@ const (
 // whatever on_error says, since the rows would not be rejected again on replay.
 const FaultDeadline Fault = "deadline"
 
+// FaultState is a state that cannot be taken or is over its limit. It fails the batch whatever on_error says: which row is
+// to blame would depend on how rows were cut into batches.
+const FaultState Fault = "state"
+
 // CallError is a failed call of a guest. The instance is gone by then.
 type CallError struct {
 	Fault Fault

@@ -29,6 +29,8 @@ type guest struct {
 	mem      linear
 	allocate api.Function // functions are looked up once: a lookup allocates a stack
 	process  api.Function
+	save     api.Function // nil where the module keeps no state, as load is
+	load     api.Function
 	stack    [4]uint64
 	tank     tank
 
@@ -132,6 +134,9 @@ func (g *guest) instantiate(m *module) (err error) {
 	}
 	g.allocate = g.mod.ExportedFunction(abi.ExportAlloc)
 	g.process = g.mod.ExportedFunction(abi.ExportProcess)
+	if m.stateful {
+		g.save, g.load = g.mod.ExportedFunction(abi.ExportSnapshot), g.mod.ExportedFunction(abi.ExportRestore)
+	}
 	if m.unmetered {
 		return nil
 	}

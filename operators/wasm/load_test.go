@@ -37,10 +37,11 @@ type source struct {
 	noMemory bool
 }
 
-// The types of the contract's functions by index: () -> i32, (i32) -> i32, (i32 i32 i32) -> i32, (i32 i32 i32 i32) -> (), ().
+// The types of the contract's functions by index: () -> i32, (i32) -> i32, (i32 i32 i32) -> i32, (i32 i32 i32 i32) -> (), (),
+// (i32 i32) -> i32.
 var contractTypes = vec(
 	[]byte{0x60, 0, 1, 0x7f}, []byte{0x60, 1, 0x7f, 1, 0x7f}, []byte{0x60, 3, 0x7f, 0x7f, 0x7f, 1, 0x7f},
-	[]byte{0x60, 4, 0x7f, 0x7f, 0x7f, 0x7f, 0}, []byte{0x60, 0, 0},
+	[]byte{0x60, 4, 0x7f, 0x7f, 0x7f, 0x7f, 0}, []byte{0x60, 0, 0}, []byte{0x60, 2, 0x7f, 0x7f, 1, 0x7f},
 )
 
 var contract = map[string]int{"weir_abi": 0, "weir_alloc": 1, "weir_open": 2, "weir_windows": 3, "weir_process": 2, "memory": -1}
@@ -51,7 +52,7 @@ func (s source) module() []byte {
 	if s.imports != nil {
 		out = append(out, section(2, vec(s.imports...)...)...)
 	}
-	names := []string{"weir_abi", "weir_alloc", "weir_open", "weir_windows", "weir_process", "_initialize", "_start", "__weir_fuel"}
+	names := []string{"weir_abi", "weir_alloc", "weir_open", "weir_windows", "weir_process", "_initialize", "_start", "__weir_fuel", "weir_snapshot", "weir_restore", "weir_flush"}
 	if s.exports == nil {
 		s.exports = contract
 	}
@@ -70,7 +71,7 @@ func (s source) module() []byte {
 			body = append(append([]byte{}, s.bodies[i]...), 0x0b)
 		case n == "weir_abi":
 			body[1] = 1
-		case typ >= 3:
+		case typ == 3 || typ == 4:
 			body = []byte{0x0b}
 		}
 		bodies = append(bodies, append(binary.AppendUvarint(nil, uint64(len(body)+1)), append([]byte{0}, body...)...))
@@ -143,6 +144,10 @@ func TestNewRefuses(t *testing.T) {
 		{"no memory", source{noMemory: true}.module(), "", "with 0 memories"},
 		{"memory not exported", source{exports: without("memory")}.module(), "", "does not export its memory"},
 		{"wrong signature", source{exports: with("weir_alloc", 0)}.module(), "", "exports weir_alloc as () -> (i32), which must be (i32) -> (i32)"},
+		{"snapshot without restore", source{exports: with("weir_snapshot", 0)}.module(), "", "exports weir_snapshot and not weir_restore"},
+		{"restore without snapshot", source{exports: with("weir_restore", 5)}.module(), "", "exports weir_restore and not weir_snapshot"},
+		{"restore of another type", source{exports: with("weir_restore", 1)}.module(), "", "exports weir_restore as (i32) -> (i32)"},
+		{"flush", source{exports: with("weir_flush", 4)}.module(), "", "exports weir_flush, which is reserved"},
 		{"unknown import", source{imports: [][]byte{imp("env", "foo", 0, 4)}}.module(), "", "imports env.foo, which is not offered; offered: weir.log, weir.error, and stubs of wasi_snapshot_preview1"},
 		{"import of another type", source{imports: [][]byte{imp("weir", "error", 0, 0)}}.module(), "", "imports weir.error as () -> (i32), which is (i32, i32) -> ()"},
 		{"imported memory", source{imports: [][]byte{imp("env", "memory", 2, 0, 1)}}.module(), "", "importing a memory, env.memory"},

@@ -21,6 +21,7 @@ type module struct {
 	own      bool     // the cache is this module's alone
 	digest   [32]byte // SHA-256 of the module as it was given
 	memBytes int      // memory it starts with
+	stateful bool     // it exports weir_snapshot and weir_restore
 
 	unmetered bool
 }
@@ -71,6 +72,7 @@ func compile(ctx context.Context, cfg *Config, k kind) (*module, error) {
 		_ = m.close()
 		return nil, fail(problem, nil, hint)
 	}
+	_, m.stateful = m.code.compiled.ExportedFunctions()[abi.ExportSnapshot]
 	return m, nil
 }
 
@@ -88,6 +90,8 @@ var exports = []struct {
 	{abi.ExportMerge, "iiii", "i", []kind{aggregating}},
 	{abi.ExportFinish, "iii", "i", []kind{aggregating}},
 	{abi.ExportInitialize, "", "", nil},
+	{abi.ExportSnapshot, "", "i", nil},
+	{abi.ExportRestore, "ii", "i", nil},
 }
 
 // kind is what a module is used as.
@@ -128,6 +132,20 @@ func (m *module) check(k kind) (problem, hint string) {
 			hint = "it is built as a program: build it as a library (C: -nostartfiles -Wl,--no-entry; Go: -buildmode=c-shared)"
 		}
 		return "does not export " + strings.Join(missing, ", "), hint
+	}
+	_, snapshot := have[abi.ExportSnapshot]
+	if _, restore := have[abi.ExportRestore]; snapshot != restore {
+		there, not := abi.ExportSnapshot, abi.ExportRestore
+		if restore {
+			there, not = not, there
+		}
+		return fmt.Sprintf("exports %s and not %s: an operator that keeps state has both", there, not), seeABI
+	}
+	if snapshot && k == aggregating {
+		return "exports " + abi.ExportSnapshot + ", and an aggregate keeps nothing but the states of its groups", seeABI
+	}
+	if _, flush := have[abi.ExportFlush]; flush {
+		return "exports " + abi.ExportFlush + ", which is reserved: this version of weir would never call it", seeABI
 	}
 	for _, f := range m.code.compiled.ImportedFunctions() {
 		mod, name, _ := f.Import()

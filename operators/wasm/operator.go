@@ -25,6 +25,7 @@ type operator struct {
 	g     *guest
 	fresh bool // the guest has not run yet
 	log   *journal
+	state state
 	wins  windows
 	// rowMax is how many bytes of strings and lists a row may have. A row with more is rejected.
 	rowMax int
@@ -81,6 +82,9 @@ func (o *operator) Release() bool {
 	if o.g == nil && o.checks.twin == nil {
 		return false
 	}
+	if err := o.settle(); err != nil {
+		return false // the next batch says so, or the next snapshot
+	}
 	o.checks.close()
 	o.checks.guest = nil
 	if o.g != nil {
@@ -126,17 +130,21 @@ func (o *operator) ensure(ctx context.Context) error {
 		return nil
 	}
 	// Beside the windows, what an allocator needs to align them.
-	g, returns, err := o.step.start(ctx, o.log, o.wins.total+2*abi.PageSize, o.fd)
+	g, returns, err := o.step.start(ctx, o.log, o.wins.total+2*abi.PageSize+o.state.room(), o.fd)
 	if err != nil {
 		return err
 	}
 	o.instances.Add(1)
-	err = o.place(g, returns)
+	problem := "cannot be given its windows"
+	if err = o.place(g, returns); err == nil && len(o.state.saved) > 0 {
+		problem = "cannot be given back its state"
+		err = g.restore(o.state.saved)
+	}
 	o.fuel.Add(g.tank.take())
 	if err != nil {
 		g.close()
 		o.ended.Add(1)
-		return &ModuleError{Module: o.step.cfg.label(), Problem: "cannot be given its windows", Err: err}
+		return &ModuleError{Module: o.step.cfg.label(), Problem: problem, Err: err}
 	}
 	o.g, o.fresh = g, true
 	return nil
@@ -196,7 +204,7 @@ func (o *operator) splits(err error) bool {
 	switch {
 	case errors.Is(err, errFull):
 		return true
-	case !errors.As(err, &ce) || ce.Fault == FaultDeadline:
+	case !errors.As(err, &ce) || ce.Fault == FaultDeadline || ce.Fault == FaultState:
 		return false
 	default:
 		return o.step.cfg.OnError == Reject || ce.Fault == FaultFuel
@@ -209,6 +217,9 @@ func (o *operator) splits(err error) bool {
 func (o *operator) attempt(ctx context.Context, b *batch.Batch) (result, error) {
 	if b.Rows > o.step.cfg.MaxRows || o.oversized(b) {
 		return result{}, errFull
+	}
+	if err := o.settle(); err != nil {
+		return result{}, err
 	}
 	for {
 		if err := ctx.Err(); err != nil {
@@ -225,12 +236,16 @@ func (o *operator) attempt(ctx context.Context, b *batch.Batch) (result, error) 
 		}
 		r, err := o.once(b, slot, o.step.cfg.fuelFor(b.Rows, fresh))
 		if err == nil {
+			o.state.behind = o.step.module.stateful
 			return r, nil
 		}
 		slot.Release()
 		var ce *CallError
 		failed := errors.As(err, &ce)
 		if !failed && (b.Rows > 1 || !errors.Is(err, errFull)) {
+			if o.step.module.stateful && errors.Is(err, errFull) {
+				o.discard() // it may have seen some of the rows, and will see them again
+			}
 			return result{}, err // a guest that asks for fewer rows is well
 		}
 		if failed && (ce.Fault == FaultTrap || ce.Fault == FaultFuel || ce.Fault == FaultStack || ce.Fault == FaultDeadline) {
@@ -397,5 +412,6 @@ func (o *operator) Close() error {
 	if o.g != nil {
 		o.discard()
 	}
+	o.state.behind = false
 	return nil
 }

@@ -55,6 +55,12 @@ const (
 	DefaultCompileTime  = 30 * time.Second
 )
 
+// DefaultPartitionState is what Config.PartitionState is where it is zero.
+const DefaultPartitionState = 1 << 20
+
+// MaxPartitionState is the largest Config.PartitionState. A state is copied with every batch, and shipped as one value.
+const MaxPartitionState = 64 << 20
+
 // Bounds of Config.FuelPerRow.
 const (
 	MinFuelPerRow = 1
@@ -72,13 +78,15 @@ type Config struct {
 
 	Config []byte // the operator's own configuration as JSON, given to weir_open; empty means {}
 
-	OnError      OnError // default Reject
-	MemoryLimit  int     // bytes of memory of a guest, its windows not counted; default 64 MiB
-	ModuleLimit  int     // bytes of the module; default 8 MiB
-	TableLimit   int     // entries of all tables of a guest, 8 bytes of the host's each; default 131072
-	MaxRows      int     // rows given to the guest at once, larger batches are cut; default 65536
-	MaxExpansion int     // output rows per input row at most; default 1024
-	OutputLimit  int     // bytes per input row at most, of all columns of all rows it becomes; default 16 MiB
+	OnError     OnError // default Reject
+	MemoryLimit int     // bytes of memory of a guest, its windows not counted; default 64 MiB
+	ModuleLimit int     // bytes of the module; default 8 MiB
+	// PartitionState is how many bytes a stateful guest may keep from row to row; default 1 MiB. For steps alone.
+	PartitionState int
+	TableLimit     int // entries of all tables of a guest, 8 bytes of the host's each; default 131072
+	MaxRows        int // rows given to the guest at once, larger batches are cut; default 65536
+	MaxExpansion   int // output rows per input row at most; default 1024
+	OutputLimit    int // bytes per input row at most, of all columns of all rows it becomes; default 16 MiB
 	// Stack is how many bytes, about, the nested calls of a guest may take of the runtime's stack; default 1 MiB. At most 1900
 	// calls may be nested, whatever it is. What a language keeps in linear memory as its stack is not counted.
 	Stack int
@@ -139,6 +147,7 @@ func (c Config) withDefaults() Config {
 	}
 	def(&c.MemoryLimit, DefaultMemoryLimit)
 	def(&c.ModuleLimit, DefaultModuleLimit)
+	def(&c.PartitionState, DefaultPartitionState)
 	def(&c.MaxRows, DefaultMaxRows)
 	def(&c.BatchRows, DefaultBatchRows)
 	def(&c.MaxExpansion, DefaultMaxExpansion)
@@ -203,6 +212,7 @@ func (c *Config) Validate() error {
 	return errors.Join(err,
 		within("limits.memory", c.MemoryLimit, abi.PageSize, 2<<30),
 		within("limits.module", c.ModuleLimit, 8, 256<<20),
+		within("limits.state", c.PartitionState, 1, MaxPartitionState),
 		within("limits.stack", c.Stack, meter.MinStack, meter.MaxStack),
 		within("limits.state", c.StateLimit, 1, MaxStateLimit),
 		within("limits.functions", c.MaxFunctions, 1, meter.MaxFunctions),
@@ -232,7 +242,10 @@ type Step struct {
 	slow   *Step      // this step in the interpreter, once it is needed
 }
 
-var _ operators.Step = (*Step)(nil)
+var (
+	_ operators.Step         = (*Step)(nil)
+	_ operators.StatefulStep = (*Step)(nil)
+)
 
 // New reads and compiles a module, checks it against the contract, and starts it once to learn its output schema. What is
 // wrong with the module or its use is a *[ModuleError].
@@ -347,6 +360,9 @@ func (s *Step) Out() *batch.Schema { return s.out }
 
 // Digest is the SHA-256 of the module.
 func (s *Step) Digest() [32]byte { return s.module.digest }
+
+// Stateful tells whether the module keeps state: it exports weir_snapshot and weir_restore.
+func (s *Step) Stateful() bool { return s.module.stateful }
 
 // RangeSize is the bytes that the output of a batch needs at most, where a batch has up to rowsMax rows whose strings
 // and lists have inBytes bytes together, and the operator neither adds rows nor makes longer ones. An operator that does is

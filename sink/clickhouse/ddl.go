@@ -14,6 +14,7 @@ const (
 	coverageTable    = "weir_coverage"
 	completenessView = "weir_completeness"
 	deadLetterTable  = "weir_dead_letters"
+	stateTable       = "weir_state" // where the pipeline is stateful
 )
 
 // dedupWindow is how many inserts a table remembers the tokens of. It only saves work on a retry.
@@ -35,7 +36,7 @@ func DDL(cfg Config, table sink.Table) ([]string, error) {
 // layout is every table and view of a pipeline, as data: DDL prints it, Check compares it, inserts name its columns.
 type layout struct {
 	database string
-	tables   []tableDef // partials, coverage, dead letters, usage where it is shipped
+	tables   []tableDef // partials, coverage, dead letters, usage where it is shipped, states where there are any
 	views    []viewDef  // finished, completeness, usage by hour
 }
 
@@ -48,12 +49,23 @@ func newLayout(cfg Config, t *sink.Table) *layout {
 	if !cfg.NoUsage {
 		l.tables, l.views = append(l.tables, usageDef()), append(l.views, usageHourlyDef(cfg))
 	}
+	if t.Stateful {
+		l.tables = append(l.tables, stateDef())
+	}
 	return l
 }
 
 func (l *layout) partials() *tableDef    { return &l.tables[0] }
 func (l *layout) coverage() *tableDef    { return &l.tables[1] }
 func (l *layout) deadLetters() *tableDef { return &l.tables[2] }
+
+// states is nil where the pipeline keeps none.
+func (l *layout) states() *tableDef {
+	if last := &l.tables[len(l.tables)-1]; last.name == stateTable {
+		return last
+	}
+	return nil
+}
 
 func (l *layout) ddl() []string {
 	stmts := []string{}
@@ -73,12 +85,16 @@ func (l *layout) ddl() []string {
 type columnDef struct {
 	name, typ string
 	computed  string // the expression of a MATERIALIZED column, which the server fills in; or empty
+	codec     string // how it is compressed; empty is the server's way
 }
 
 func (c columnDef) String() string {
 	s := ident(c.name) + " " + c.typ
 	if c.computed != "" {
 		s += " MATERIALIZED " + c.computed
+	}
+	if c.codec != "" {
+		s += " CODEC(" + c.codec + ")"
 	}
 	return s
 }

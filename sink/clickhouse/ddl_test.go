@@ -68,6 +68,11 @@ func TestDDL(t *testing.T) {
 		{"every_type", clickhouse.Config{
 			URL: "http://central:8123", Table: "t", Database: "my-db", TTL: 90 * 24 * time.Hour, DeadLetterTTL: 36 * time.Hour,
 		}, everyType()},
+		{"stateful", clickhouse.Config{URL: "clickhouse://central:9000", Table: "temps"}, func() sink.Table {
+			t := temperature()
+			t.Stateful = true
+			return t
+		}()},
 		{"narrow_sum", clickhouse.Config{URL: "clickhouse://central:9000", Table: "n"}, narrowSum()},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -98,6 +98,9 @@ func (w *write) run(ctx context.Context) error {
 	if err := w.openSegments(ctx); err != nil {
 		return err
 	}
+	if err := w.insertStates(ctx); err != nil {
+		return err
+	}
 	for _, c := range plan(w.cuts, w.skip(), w.cfg.MaxInsertRows, w.cfg.MaxInsertDays) {
 		if err := w.insertRows(ctx, c); err != nil {
 			return err

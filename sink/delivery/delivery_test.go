@@ -48,6 +48,10 @@ func (f *fakeSink) calls() []call {
 
 func (*fakeSink) Check(context.Context) error { return nil }
 func (*fakeSink) Close() error                { return nil }
+func (*fakeSink) States(context.Context, batch.Partition, sink.StateKey) ([]sink.StepState, error) {
+	return nil, nil
+}
+
 func (*fakeSink) Coverage(context.Context, batch.Partition) ([]sink.Coverage, error) {
 	return nil, nil
 }

@@ -6,7 +6,8 @@
  *     bool weir_on_batch(void);   make the output columns of one batch
  *
  * Both return true, or weir_fail("why"). weir_on_batch may also return false after a weir_new_* gave NULL: the host
- * then calls again with fewer rows. A row's result must depend on that row and the configuration alone.
+ * then calls again with fewer rows. A row's result must depend on that row and the configuration alone, unless the operator
+ * keeps state: see WEIR_STATEFUL.
  *
  * Build: clang --target=wasm32 -O3 -nostdlib -mbulk-memory -Wl,--no-entry,--strip-all -o op.wasm op.c
  * With wasi-libc (--target=wasm32-wasi -mexec-model=reactor) it works too.
@@ -87,6 +88,14 @@ static void weir_length(int32_t rows);              /* the output has this many 
 bool weir_on_open(void);
 #ifndef WEIR_AGGREGATE /* weir_aggregate.h has other functions to define */
 bool weir_on_batch(void);
+#endif
+
+/* State. An operator that remembers earlier rows defines WEIR_STATEFUL before it includes this file, and two functions more.
+ * The state must follow from the rows in order, however they are cut into batches. The host asks for it after batches and keeps
+ * it in a safe place; after a restart, and after a call that failed, a new instance is given it back, before its first batch. */
+#ifdef WEIR_STATEFUL
+weir_str weir_on_save(void);            /* the state as bytes, valid until the next call; or weir_fail("why") first */
+bool weir_on_restore(weir_str state);   /* takes it; the bytes stay where they are. May weir_fail("why") */
 #endif
 
 /* ==== implementation ==== */
@@ -470,6 +479,20 @@ WEIR_EXPORT("weir_process") const struct weir_arrow_array *weir_export_process(s
   return &weir_g.arr_root;
 }
 #endif /* WEIR_AGGREGATE */
+
+#ifdef WEIR_STATEFUL
+WEIR_EXPORT("weir_snapshot") const weir_str *weir_export_snapshot(void) {
+  static weir_str state;
+  weir_g.failed = false;
+  state = weir_on_save();
+  return weir_g.failed ? NULL : &state;
+}
+WEIR_EXPORT("weir_restore") int32_t weir_export_restore(const char *state, size_t len) {
+  weir_str s = {state, len};
+  weir_g.failed = false;
+  return weir_on_restore(s) && !weir_g.failed;
+}
+#endif
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,249 @@
+CREATE TABLE IF NOT EXISTS `default`.`temps_partials`
+(
+    `window_start` DateTime64(3, 'UTC'),
+    `window_end` DateTime64(3, 'UTC'),
+    `device` String,
+    `readings` UInt64,
+    `temp_avg__sum` Nullable(Float64),
+    `temp_avg__count` UInt64,
+    `temp_max` Nullable(Float64),
+    `_rows` UInt64,
+    `_site` String,
+    `_pipeline` String,
+    `_rev` UInt64,
+    `_topic` String,
+    `_topic_id` UUID,
+    `_partition` UInt32,
+    `_segment` UInt64,
+    `_version` UInt64,
+    `_node` String,
+    `_received_at` DateTime64(3, 'UTC') MATERIALIZED now64(3, 'UTC')
+)
+ENGINE = ReplacingMergeTree(`_version`)
+PARTITION BY toYYYYMMDD(window_start)
+PRIMARY KEY (`window_start`, `device`)
+ORDER BY (`window_start`, `device`, `_site`, `_pipeline`, `_rev`, `_topic`, `_topic_id`, `_partition`, `_segment`)
+SETTINGS non_replicated_deduplication_window = 1000
+COMMENT 'weir: cumulative partial aggregates by source; read the view temps instead';
+
+CREATE TABLE IF NOT EXISTS `default`.`weir_coverage`
+(
+    `site` String,
+    `pipeline` String,
+    `rev` UInt64,
+    `topic` String,
+    `topic_id` UUID,
+    `partition` UInt32,
+    `segment` UInt64,
+    `start_offset` Int64,
+    `version` UInt64,
+    `watermark_us` Int64,
+    `final_us` Int64,
+    `records_in` Int64,
+    `expanded` Int64,
+    `aggregated` Int64,
+    `late` Int64,
+    `filtered` Int64,
+    `rejected` Int64,
+    `gap` Int64,
+    `gap_reason` String,
+    `node` String,
+    `hash` String,
+    `received_at` DateTime64(3, 'UTC') MATERIALIZED now64(3, 'UTC')
+)
+ENGINE = ReplacingMergeTree(`version`)
+ORDER BY (`site`, `pipeline`, `topic`, `topic_id`, `partition`, `rev`, `segment`)
+SETTINGS non_replicated_deduplication_window = 1000
+COMMENT 'weir: what was read from each segment of each partition, and where it went';
+
+CREATE TABLE IF NOT EXISTS `default`.`weir_dead_letters`
+(
+    `site` String,
+    `pipeline` String,
+    `rev` UInt64,
+    `topic` String,
+    `topic_id` UUID,
+    `partition` UInt32,
+    `segment` UInt64,
+    `record_offset` Int64,
+    `step` String,
+    `row_index` Int32,
+    `time` DateTime64(3, 'UTC'),
+    `reason` String,
+    `detail` String,
+    `record_key` String,
+    `payload` String,
+    `truncated` Bool,
+    `node` String,
+    `received_at` DateTime64(3, 'UTC') MATERIALIZED now64(3, 'UTC')
+)
+ENGINE = ReplacingMergeTree()
+ORDER BY (`site`, `pipeline`, `topic`, `topic_id`, `partition`, `rev`, `segment`, `record_offset`, `step`, `row_index`)
+SETTINGS non_replicated_deduplication_window = 1000
+COMMENT 'weir: records and rows that could not go on, and why';
+
+CREATE TABLE IF NOT EXISTS `default`.`weir_usage`
+(
+    `hour` DateTime('UTC'),
+    `site` String,
+    `pipeline` String,
+    `node` String,
+    `rev` UInt64,
+    `step` String,
+    `digest` String,
+    `run` UInt64,
+    `version` UInt64,
+    `started_at` DateTime64(3, 'UTC'),
+    `tags` Map(String, String),
+    `batches` UInt64,
+    `rows_in` UInt64,
+    `rows_out` UInt64,
+    `rows_rejected` UInt64,
+    `bytes_in` UInt64,
+    `bytes_out` UInt64,
+    `bytes_copied` UInt64,
+    `time_ns` UInt64,
+    `fuel` UInt64,
+    `instances` UInt64,
+    `traps` UInt64,
+    `retries` UInt64,
+    `log_lines_dropped` UInt64,
+    `received_at` DateTime64(3, 'UTC') MATERIALIZED now64(3, 'UTC')
+)
+ENGINE = ReplacingMergeTree(`version`)
+PARTITION BY toYYYYMM(hour)
+ORDER BY (`hour`, `site`, `pipeline`, `node`, `rev`, `step`, `digest`, `run`)
+TTL hour + toIntervalDay(400)
+SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1
+COMMENT 'weir: what each step of each pipeline used, by hour and run; read the view weir_usage_hourly instead';
+
+CREATE TABLE IF NOT EXISTS `default`.`weir_state`
+(
+    `site` String,
+    `pipeline` String,
+    `rev` UInt64,
+    `topic` String,
+    `topic_id` UUID,
+    `partition` UInt32,
+    `segment` UInt64,
+    `state_offset` Int64,
+    `step` String,
+    `released` UInt8,
+    `state` String CODEC(ZSTD(1)),
+    `hash` String,
+    `node` String,
+    `received_at` DateTime64(3, 'UTC') MATERIALIZED now64(3, 'UTC')
+)
+ENGINE = ReplacingMergeTree(`released`)
+PRIMARY KEY (`site`, `pipeline`, `topic`, `topic_id`, `partition`)
+ORDER BY (`site`, `pipeline`, `topic`, `topic_id`, `partition`, `rev`, `segment`, `state_offset`, `step`)
+TTL toDateTime(received_at) + toIntervalDay(365), toDateTime(received_at) + toIntervalDay(365) WHERE released = 1
+SETTINGS non_replicated_deduplication_window = 1000
+COMMENT 'weir: what stateful operators remember, by the offset that a replay begins at';
+
+CREATE VIEW IF NOT EXISTS `default`.`temps` AS
+SELECT
+    window_start,
+    window_end,
+    `device`,
+    _m0 AS `readings`,
+    _m1 / nullIf(_m2, 0) AS `temp_avg`,
+    _m3 AS `temp_max`
+FROM
+(
+    SELECT
+        window_start,
+        window_end,
+        `device`,
+        sum(`readings`) AS _m0,
+        sum(`temp_avg__sum`) AS _m1,
+        sum(`temp_avg__count`) AS _m2,
+        max(`temp_max`) AS _m3
+    FROM `default`.`temps_partials` FINAL
+    GROUP BY window_start, window_end, `device`
+)
+SETTINGS do_not_merge_across_partitions_select_final = 1;
+
+CREATE VIEW IF NOT EXISTS `default`.`weir_completeness` AS
+SELECT
+    site,
+    pipeline,
+    count() AS partitions,
+    countIf(_final <= -2208988800000000) AS partitions_without_rows,
+    fromUnixTimestamp64Micro(minOrNullIf(_final, _final > -2208988800000000), 'UTC') AS complete_until,
+    fromUnixTimestamp64Micro(minOrNullIf(_watermark, _watermark > -2208988800000000), 'UTC') AS watermark,
+    sum(_records_in) AS records_in,
+    sum(_late) AS late,
+    sum(_rejected) AS rejected,
+    sum(_gap) AS gap,
+    arrayDistinct(groupArrayArray(_gap_reasons)) AS gap_reasons,
+    max(_heard_at) AS heard_at
+FROM
+(
+    SELECT
+        site,
+        pipeline,
+        argMax(final_us, (received_at, segment, version)) AS _final,
+        argMax(watermark_us, (received_at, segment, version)) AS _watermark,
+        sum(records_in) AS _records_in,
+        sum(late) AS _late,
+        sum(rejected) AS _rejected,
+        sum(gap) AS _gap,
+        groupUniqArrayIf(gap_reason, gap_reason != '') AS _gap_reasons,
+        max(received_at) AS _heard_at
+    FROM `default`.`weir_coverage` FINAL
+    GROUP BY site, pipeline, topic, partition
+)
+GROUP BY site, pipeline;
+
+CREATE VIEW IF NOT EXISTS `default`.`weir_usage_hourly` AS
+SELECT
+    hour,
+    site,
+    pipeline,
+    node,
+    rev,
+    step,
+    digest,
+    tags,
+    _batches AS batches,
+    _rows_in AS rows_in,
+    _rows_out AS rows_out,
+    _rows_rejected AS rows_rejected,
+    _bytes_in AS bytes_in,
+    _bytes_out AS bytes_out,
+    _bytes_copied AS bytes_copied,
+    _time_ns / 1000000000 AS seconds,
+    _fuel AS fuel,
+    _instances AS instances,
+    _traps AS traps,
+    _retries AS retries,
+    _log_lines_dropped AS log_lines_dropped
+FROM
+(
+    SELECT
+        hour,
+        site,
+        pipeline,
+        node,
+        rev,
+        step,
+        digest,
+        tags,
+        sum(batches) AS _batches,
+        sum(rows_in) AS _rows_in,
+        sum(rows_out) AS _rows_out,
+        sum(rows_rejected) AS _rows_rejected,
+        sum(bytes_in) AS _bytes_in,
+        sum(bytes_out) AS _bytes_out,
+        sum(bytes_copied) AS _bytes_copied,
+        sum(time_ns) AS _time_ns,
+        sum(fuel) AS _fuel,
+        sum(instances) AS _instances,
+        sum(traps) AS _traps,
+        sum(retries) AS _retries,
+        sum(log_lines_dropped) AS _log_lines_dropped
+    FROM `default`.`weir_usage` FINAL
+    GROUP BY hour, site, pipeline, node, rev, step, digest, tags
+)
+SETTINGS do_not_merge_across_partitions_select_final = 1;

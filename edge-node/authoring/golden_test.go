@@ -259,3 +259,32 @@ func TestDiff(t *testing.T) {
 		t.Errorf("%d lines", strings.Count(d, "\n"))
 	}
 }
+
+// TestExamples runs the golden files beside the examples, in every way.
+func TestExamples(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join("..", "..", "examples", "operators", "*", "testdata", "*.txtar"))
+	if err != nil || len(files) == 0 {
+		t.Fatal("no golden files", err)
+	}
+	for _, f := range files {
+		name := filepath.Base(filepath.Dir(filepath.Dir(f)))
+		data, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		module, err := ReadModule(filepath.Join(filepath.Dir(filepath.Dir(f)), name+".wasm"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := ParseGolden(f, data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := newSuite(t, module).Run(t.Context(), g)
+		if err != nil {
+			t.Errorf("%s: %v", f, err)
+		} else if d := g.Diff(got); g.Pending() || d != "" {
+			t.Errorf("%s:\n%s", f, d)
+		}
+	}
+}

@@ -104,23 +104,27 @@ const storesEvery = 256
 
 // countStores looks whether the guest has stored into the window through which it sees the pool. These pages are its own
 // from then on: they take memory that its limit does not count, and it reads there what it stored and not what comes
-// later. Such a guest is replaced, which gives the memory back.
+// later. They are dropped, so that it sees the pool again.
 func (o *operator) countStores() {
 	c := &o.checks
 	if !o.fd || o.g == nil || c.blind {
 		return
 	}
-	n, err := written(o.g.mem.bytes()[o.wins.in:][:o.wins.inLen])
+	input := o.g.mem.bytes()[o.wins.in:][:o.wins.inLen]
+	n, err := written(input)
+	if n > 0 {
+		err = forget(input)
+	}
 	if err != nil {
 		c.blind = true
+		o.log.log.Warn("what operators store into their input cannot be counted", "step", o.step.cfg.Name, "error", err)
 	}
 	if n == 0 {
 		return
 	}
 	if c.stores.Add(int64(n)) == int64(n) {
-		o.log.log.Warn("operator stores into its input, which it must not: it is given a fresh instance", "step", o.step.cfg.Name, "pages", n)
+		o.log.log.Warn("operator stores into its input, which it must not: it may compute with what it stored", "step", o.step.cfg.Name, "pages", n)
 	}
-	o.discard()
 }
 
 // checked is what a check means for the batch. One that could not be made is none: it says nothing of the result.

@@ -5,6 +5,8 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -34,6 +36,24 @@ func TestGolden(t *testing.T) {
 			if want := string(guestFile(t, file)); got != want {
 				t.Errorf("%s, interpreter %v:\n%s\nwant\n%s", c.module, interpreter, got, want)
 			}
+		}
+	}
+}
+
+// TestEveryExampleIsHeld: an example that is added is held to golden rows by TestGolden, TestLanguages, TestExamples of
+// edge-node/authoring, which runs the files beside the examples, or the tests of
+// aggregates.
+func TestEveryExampleIsHeld(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join("..", "..", "examples", "operators", "*", "*.wasm"))
+	if err != nil || len(files) == 0 {
+		t.Fatal("no examples", err)
+	}
+	for _, f := range files {
+		name := strings.TrimSuffix(filepath.Base(f), ".wasm")
+		base, language, _ := strings.Cut(name, "-")
+		steps := (base == "calibrate" || base == "severity") && slices.Contains([]string{"", "go", "rust", "assemblyscript"}, language)
+		if !steps && name != "weighted-mean" && name != "delta" {
+			t.Errorf("%s: nothing holds it to golden rows in both engines", name)
 		}
 	}
 }

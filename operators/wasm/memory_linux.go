@@ -121,3 +121,11 @@ func written(b []byte) (pages int, err error) {
 	}
 	return pages, nil
 }
+
+// forget drops what was stored into a copy-on-write mapping: its memory is given back, and the mapping is of the file again.
+func forget(b []byte) error {
+	if err := unix.Madvise(b, unix.MADV_DONTNEED); err != nil {
+		return fmt.Errorf("drop pages: %w", err)
+	}
+	return nil
+}

@@ -35,6 +35,8 @@ type Outcome struct {
 	Output  []string
 	Rejects []string
 	Error   string // then the rest is empty
+	// FuelPerRow is what the input took, about Wasm instructions. It is not part of a golden file.
+	FuelPerRow float64
 }
 
 // given are the files of an archive that an author writes, and expected those that [Golden.Update] can write.

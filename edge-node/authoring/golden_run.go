@@ -118,6 +118,7 @@ func (s *Suite) run(ctx context.Context, g *Golden, w way) (_ Outcome, err error
 		all[i] = batch.Record{Offset: int64(i), Value: []byte(line)}
 	}
 	var rejects []reject
+	began := c.usage().Fuel
 	passes := 1
 	if w.twice {
 		passes = 2
@@ -166,6 +167,9 @@ func (s *Suite) run(ctx context.Context, g *Golden, w way) (_ Outcome, err error
 				rejects = append(rejects, newReject(b, r))
 			}
 		}
+	}
+	if !w.twice && len(all) > 0 {
+		out.FuelPerRow = float64(c.usage().Fuel-began) / float64(len(all))
 	}
 	slices.SortStableFunc(rejects, func(a, b reject) int { return cmp.Compare(a.Line, b.Line) })
 	for _, r := range rejects {

@@ -31,14 +31,27 @@ type Report struct {
 	NameBytes int      `json:"name_bytes"` // of the names of functions, which traces of traps show
 	Memory    *Limits  `json:"memory,omitempty"`
 	Tables    []Limits `json:"tables"`
-	Imports   []Import `json:"imports"`
-	Exports   []Export `json:"exports"`
+	// Features are the proposals beyond WebAssembly 1.0 that it cannot do without, where they were looked for.
+	Features []string `json:"features,omitempty"`
+	// Allowed is what a node allows where a pipeline says nothing else.
+	Allowed Allowance `json:"allowed"`
+	Imports []Import  `json:"imports"`
+	Exports []Export  `json:"exports"`
 	// Input and Output are the columns, where they were asked for.
 	Input  []string `json:"input,omitempty"`
 	Output []string `json:"output,omitempty"`
+	// Fuel is what a row costs, where it was measured.
+	Fuel *Fuel `json:"fuel,omitempty"`
 	// Refused says why a node would not run the module; empty when it would. Hint says what to do about it.
 	Refused string `json:"refused,omitempty"`
 	Hint    string `json:"hint,omitempty"`
+}
+
+// Allowance are limits of a step, as a pipeline has them by default, in bytes but for the last.
+type Allowance struct {
+	Module     int   `json:"module"`
+	Memory     int   `json:"memory"`
+	FuelPerRow int64 `json:"fuel_per_row"`
 }
 
 // Import is what a module wants of its host.
@@ -83,6 +96,7 @@ func Inspect(ctx context.Context, file string, module []byte, cols schema.Column
 	}
 	sum := sha256.Sum256(module)
 	r := &Report{File: file, Size: len(module), Digest: "sha256:" + hex.EncodeToString(sum[:])}
+	r.Allowed = Allowance{wasm.DefaultModuleLimit, wasm.DefaultMemoryLimit, wasm.DefaultFuelPerRow}
 	sections, damage := readSections(module)
 	r.Functions, r.CodeBytes, r.DataBytes, r.NameBytes = sections.functionCount, sections.codeBytes, sections.dataBytes, sections.nameBytes
 	r.Tables, r.Imports, r.Exports = sections.tables, sections.imports, sections.exports
@@ -102,6 +116,12 @@ func Inspect(ctx context.Context, file string, module []byte, cols schema.Column
 		r.Hint = damage.Error()
 	}
 	return r, nil
+}
+
+// FindFeatures adds to a report what the module uses beyond WebAssembly 1.0. Of a module that is not valid it is nothing:
+// Inspect has the reason.
+func (r *Report) FindFeatures(ctx context.Context, module []byte) {
+	r.Features, _ = wasm.Features(ctx, module)
 }
 
 // roles of exports in the ABI.

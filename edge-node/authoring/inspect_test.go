@@ -143,3 +143,30 @@ func FuzzSections(f *testing.F) {
 		}
 	})
 }
+
+// TestMeasure: what a row costs is of the kernel's size, on made up rows and on given ones, and features are those of its
+// compiler.
+func TestMeasure(t *testing.T) {
+	cols := columns(t, "device: string, temp: float64?")
+	for name, features := range map[string]string{"calibrate": "bulk-memory", "calibrate-rust": "bulk-memory"} {
+		module := example(t, name)
+		r := &Report{File: name + ".wasm"}
+		r.FindFeatures(t.Context(), module)
+		if got := strings.Join(r.Features, " "); got != features {
+			t.Errorf("%s uses %q, want %q", name, got, features)
+		}
+		for _, rows := range [][]string{nil, {`{"device": "a", "temp": 1}`, `{"device": "b", "temp": null}`}} {
+			if err := r.Measure(t.Context(), module, cols, nil, rows, "these"); err != nil {
+				t.Fatal(err)
+			}
+			if f := r.Fuel; f.Problem != "" || f.PerRow < 2 || f.PerRow > 100 || f.Rows != fuelRows || f.From != "these" {
+				t.Errorf("%s: %+v", name, f)
+			}
+		}
+	}
+	r := &Report{}
+	r.FindFeatures(t.Context(), []byte("not Wasm"))
+	if r.Features != nil {
+		t.Error(r.Features)
+	}
+}

@@ -19,7 +19,9 @@ type goldenResult struct {
 	OK      bool   `json:"ok"`
 	Updated bool   `json:"updated,omitempty"`
 	Problem string `json:"problem,omitempty"`
-	Diff    string `json:"diff,omitempty"` // lines that begin with - were expected, with + came out
+	// FuelPerRow is what a row of the input took, about Wasm instructions; what a call costs by itself is in it.
+	FuelPerRow float64 `json:"fuel_per_row,omitempty"`
+	Diff       string  `json:"diff,omitempty"` // lines that begin with - were expected, with + came out
 }
 
 // opTest is in a file of another name, since Go takes *_test.go for its own.
@@ -54,6 +56,8 @@ output there may be
 
 Every file runs in the compiler and in the interpreter, as one batch and one row
 per batch, mapped and copied: the results must agree. A difference is exit code 1.
+Beside each file stands what its rows took on average: fuel is about WebAssembly
+instructions, and with few rows most of it is what the call costs by itself.
 With --update the results are written into the files: read them before you commit.`,
 		Example: `  weir op test
   weir op test --build scale
@@ -147,6 +151,7 @@ func (a *app) runGolden(cmd *cobra.Command, file string, goldens []string, updat
 			continue
 		}
 		got, err := suite.Run(cmd.Context(), g)
+		r.FuelPerRow = got.FuelPerRow
 		var disagree *authoring.DisagreeError
 		switch {
 		case cmd.Context().Err() != nil:
@@ -189,6 +194,8 @@ func (a *app) printGolden(results []goldenResult) error {
 			line += ": " + strings.TrimPrefix(r.Problem, r.File+": ")
 		} else if r.Diff != "" {
 			line += ": expected (-) is not what came out (+)"
+		} else if r.FuelPerRow > 0 {
+			line += fmt.Sprintf("  (%.0f fuel/row)", r.FuelPerRow)
 		}
 		if _, err := fmt.Fprintln(a.stdout, line); err != nil {
 			return err

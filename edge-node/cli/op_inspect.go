@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 
@@ -36,16 +37,17 @@ func (a *app) opInspect() *cobra.Command {
 	var in opInput
 	asJSON := false
 	cmd := &cobra.Command{
-		Use:   "inspect MODULE",
+		Use:   "inspect MODULE|DIR",
 		Short: "Show what is in a module, and whether a node would run it",
 		Long: `Show what is in a module: its digest, what it exports and wants of its host, how
-much memory it begins with. With --schema and --config it is also opened, and the
-columns that come out are shown.
+much memory it begins with. With --schema and --config it is also opened and run:
+the columns that come out are shown, and what a row costs, in fuel (about
+instructions), on made up rows. Without --schema, the first golden file in testdata
+beside the module that does not expect a refusal gives columns, config and rows.
 
 A module that a node would refuse is exit code 1, with the reason. The module may
-be anybody's: no more of its code runs than what says which columns come out, in
-the sandbox.`,
-		Example: `  weir op inspect scale.wasm
+be anybody's: it runs in the sandbox, and no more of it than that.`,
+		Example: `  weir op inspect scale
   weir op inspect scale.wasm --schema 'id: string, value: float64?' --config '{"factor": 2}'
   weir op inspect --json scale.wasm | jq -r .digest`,
 		Args: exactly(1, "a module"),
@@ -54,11 +56,29 @@ the sandbox.`,
 			if err != nil {
 				return err
 			}
-			module, err := authoring.ReadModule(args[0])
+			file, err := moduleOf(args[0])
 			if err != nil {
 				return err
 			}
-			r, err := authoring.Inspect(cmd.Context(), args[0], module, cols, config)
+			module, err := authoring.ReadModule(file)
+			if err != nil {
+				return err
+			}
+			var rows []string
+			from := "made up rows"
+			if g := sample(file); in.schema == "" && g != nil {
+				cols, rows, from = g.Columns, g.Input, g.File
+				if in.config == "" {
+					config = g.Config
+				}
+			}
+			r, err := authoring.Inspect(cmd.Context(), file, module, cols, config)
+			if err == nil {
+				r.FindFeatures(cmd.Context(), module)
+			}
+			if err == nil && r.Refused == "" && len(cols) > 0 {
+				err = r.Measure(cmd.Context(), module, cols, config, rows, from)
+			}
 			if err != nil {
 				return err
 			}
@@ -78,6 +98,20 @@ the sandbox.`,
 	return cmd
 }
 
+// sample is the first golden file beside a module that gives it rows, or nil.
+func sample(module string) *authoring.Golden {
+	files, err := goldenFiles(filepath.Dir(module))
+	if err != nil {
+		return nil
+	}
+	for _, f := range files {
+		if g, err := authoring.ReadGolden(f); err == nil && g.Want.Error == "" && len(g.Input) > 0 {
+			return g
+		}
+	}
+	return nil
+}
+
 func writeReport(to io.Writer, r *authoring.Report) error {
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	line := func(name, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
@@ -94,6 +128,11 @@ func writeReport(to io.Writer, r *authoring.Report) error {
 	if m := r.Memory; m != nil {
 		line("memory", "begins with %d KiB, %s", int64(m.Min)*64, most(m.Max, 64, " KiB"))
 	}
+	if len(r.Features) > 0 {
+		line("uses", "%s", strings.Join(r.Features, ", "))
+	}
+	line("limits", "module %s, memory %s, %d fuel per row; a pipeline may say otherwise in limits", bytesText(r.Allowed.Module),
+		bytesText(r.Allowed.Memory), r.Allowed.FuelPerRow)
 	for _, t := range r.Tables {
 		line("table", "%d entries, %s", t.Min, most(t.Max, 1, ""))
 	}
@@ -123,6 +162,11 @@ func writeReport(to io.Writer, r *authoring.Report) error {
 	}
 	if len(r.Output) > 0 {
 		line("out", "%s", strings.Join(r.Output, ", "))
+	}
+	if f := r.Fuel; f != nil && f.Problem != "" {
+		line("fuel", "not measured on %s: %s", f.From, oneLine(f.Problem))
+	} else if f != nil {
+		line("fuel", "%.1f per row, on batches of %d: %s", f.PerRow, f.Rows, f.From)
 	}
 	if r.Refused != "" {
 		line("REFUSED", "%s", oneLine(r.Refused))

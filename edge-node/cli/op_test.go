@@ -94,7 +94,7 @@ func TestOpTest(t *testing.T) {
 func TestOpInspect(t *testing.T) {
 	module := filepath.Join(exampleOperators(t), "severity", "severity.wasm")
 	out, _, code := runCommand(t, []string{"op", "inspect", module, "--schema", "temp: float64?"}, nil)
-	for _, want := range []string{"\nabi     1\n", "digest  sha256:", "offered\n", "weir_process  (i32, i32, i32) -> (i32)", "\nout     temp: float64?, severity: string\n"} {
+	for _, want := range []string{"\nabi     1\n", "digest  sha256:", "offered\n", "weir_process  (i32, i32, i32) -> (i32)", "\nout     temp: float64?, severity: string\n", "\nuses    bulk-memory\n", " per row, on batches of 1024: made up rows\n"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}

@@ -21,7 +21,7 @@ that change batches of rows inside a node. From nothing to a measured operator:
   weir op build scale             scale/scale.wasm
   weir op test scale              what must come out, in every way a node may run it
   weir op inspect scale           what is in it, and what a row costs
-  weir op bench scale/scale.wasm --schema 'id: string, value: float64?'
+  weir op bench scale             how fast it is, beside native Go
 
 Then name it in a pipeline: steps: [{wasm: {module: scale.wasm, config: {factor: 2}}}]
 

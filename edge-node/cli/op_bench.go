@@ -25,7 +25,7 @@ func (a *app) opBench() *cobra.Command {
 	opt := authoring.BenchOptions{}
 	asJSON := false
 	cmd := &cobra.Command{
-		Use:   "bench MODULE|DIR --schema COLUMNS",
+		Use:   "bench MODULE|DIR [--schema COLUMNS]",
 		Short: "Measure an operator beside native Go",
 		Long: `Measure what an operator costs, on made up rows or those of --input. Three ways run
 in turn, so that what else the machine does hits all of them:
@@ -39,17 +39,18 @@ A ratio is the time beside native's: compare ratios, not nanoseconds, across mac
 Fuel is about Wasm instructions; limits.fuel_per_row of a step must be above it. The
 start is that of an instance whose code is compiled.
 
+Without --schema, the first golden file in testdata beside the module that does not
+expect a refusal gives columns, config and rows; the rows are repeated.
+
 Made up rows have numbers from 0 to 100, strings item-0 to item-999, times a second
 apart, and nulls in one row of 20 where there may be any. An operator that drops most
 of them is better measured with rows of its own.`,
-		Example: `  weir op bench scale.wasm --schema 'id: string, value: float64?' --config '{"factor": 2}'
+		Example: `  weir op bench scale
+  weir op bench scale.wasm --schema 'id: string, value: float64?' --config '{"factor": 2}'
   weir op bench scale --schema 'id: string, value: float64' --input rows.jsonl --time 10s
   weir op bench scale --schema 'value: float64' --json | jq .pool.ratio`,
 		Args: exactly(1, "a module"),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			if in.schema == "" {
-				return usagef(cmd, "no columns: give --schema, as in --schema 'a: int64, b: string?'")
-			}
 			if opt.Rows < 1 || opt.Rows > authoring.MaxBenchRows {
 				return usagef(cmd, "--rows is %d: it must be from 1 to %d", opt.Rows, authoring.MaxBenchRows)
 			}
@@ -59,14 +60,24 @@ of them is better measured with rows of its own.`,
 			if opt.Columns, opt.Config, err = in.parse(cmd); err != nil {
 				return err
 			}
+			file, err := moduleOf(args[0])
+			if err != nil {
+				return err
+			}
+			if in.schema == "" {
+				g := sample(file)
+				if g == nil {
+					return usagef(cmd, "no columns: give --schema, as in --schema 'a: int64, b: string?'")
+				}
+				opt.Columns, opt.Input = g.Columns, g.Input
+				if in.config == "" {
+					opt.Config = g.Config
+				}
+			}
 			if input != "" {
 				if opt.Input, err = readRows(input); err != nil {
 					return err
 				}
-			}
-			file, err := moduleOf(args[0])
-			if err != nil {
-				return err
 			}
 			module, err := authoring.ReadModule(file)
 			if err != nil {

@@ -99,7 +99,7 @@ func (o *operator) Process(ctx context.Context, b *batch.Batch) error {
 }
 
 // storesEvery is how many batches a guest runs between two looks at what it has stored into its input, at most. A look at
-// 16 MiB takes some 25 us.
+// 16 MiB takes 0.15 ms.
 const storesEvery = 256
 
 // countStores looks whether the guest has stored into the window through which it sees the pool. These pages are its own

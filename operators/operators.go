@@ -8,6 +8,7 @@ package operators
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/weir-stream/weir/ingest/batch"
 )
@@ -175,6 +176,27 @@ func (u Usage) Plus(o Usage) Usage {
 	u.Differed += o.Differed
 	u.Stores += o.Stores
 	return u
+}
+
+// Shadowed is implemented by steps that show their batches to a candidate.
+type Shadowed interface {
+	Shadow() ShadowStatus
+}
+
+// ShadowStatus is how a candidate does beside a live operator. Its output goes nowhere.
+type ShadowStatus struct {
+	Digest  [32]byte // SHA-256 of the candidate's module
+	Batches int64    // that were compared
+	Skipped int64    // that passed it by because it was busy, or was left alone after a failure
+	Failed  int64    // that it could not be run on
+	GivenUp bool     // it failed too often
+	Rows    int64    // that the live operator gave in the batches compared
+	// Rows that only one of them gave, rows both gave and that differ, by column as well, and rejects that only one had.
+	OnlyLive, OnlyCandidate, Changed, Rejects int64
+	Columns                                   map[string]int64
+	// What the batches compared took.
+	LiveFuel, CandidateFuel int64
+	LiveTime, CandidateTime time.Duration
 }
 
 // Digested is implemented by steps that run a module.

@@ -45,6 +45,14 @@ func (w *running) uses(spec *config.Pipeline) {
 	for i := range spec.Steps {
 		if m := spec.Steps[i].Wasm; m != nil {
 			w.files = append(w.files, m.File)
+			if m.Shadow != nil {
+				w.files = append(w.files, m.Shadow.File)
+			}
+		}
+	}
+	for _, a := range spec.Window.Aggregates {
+		if a.Wasm != nil {
+			w.files = append(w.files, a.Wasm.File)
 		}
 	}
 }

@@ -97,6 +97,11 @@ type Wasm struct {
 	CompileTime time.Duration
 	// OnError says what happens to rows on which the operator fails. Default reject.
 	OnError OnError
+	// Shadow is a candidate that gets the same batches; its output goes nowhere. nil means none. Of its fields, Module, File,
+	// ModulePos, Config, the limits and Sample are set.
+	Shadow *Wasm
+	// Sample, of a candidate, is one batch in so many that it gets. Default all.
+	Sample int64
 }
 
 // OnError is what happens when an operator fails.
@@ -144,8 +149,41 @@ func wasmTable() object[Wasm] {
 			},
 			at("verify", fractionKind(), func(w *Wasm) *int64 { return &w.Verify },
 				"Run a part of the batches again in the interpreter, 1/1000 of them for example, and stop the partition when one becomes something else. 1 is all, off none. Default off."),
+			at("shadow", shadowTable().pointer(func() Wasm {
+				w := defaultWasm()
+				w.Config, w.Sample = nil, 1
+				return w
+			}), func(w *Wasm) **Wasm { return &w.Shadow },
+				"A candidate that gets the same batches beside the operator. How its output differs is counted and logged; it goes nowhere."),
 			at("on_error", enum("a way to handle errors", []OnError{OnErrorReject, OnErrorStop}), func(w *Wasm) *OnError { return &w.OnError },
 				"Rows the operator fails on: reject them to dead letters, or stop the partition. Default reject."),
+		},
+	}
+}
+
+// shadowTable is what can be said of a candidate.
+func shadowTable() object[Wasm] {
+	return object[Wasm]{
+		what: "shadow",
+		fields: []field[Wasm]{
+			{
+				key: "module", doc: "Path of the candidate's .wasm file, relative to this file.", required: true, schema: typed("string"),
+				read: func(r *reader, v value, w *Wasm) { readModule(r, v, &w.Module, &w.File, &w.ModulePos) },
+			},
+			{
+				key: "config", doc: "What the candidate is opened with; it gets it as JSON. Default: what the operator gets.", schema: jsonSchema{},
+				read: func(r *reader, v value, w *Wasm) {
+					if b, ok := r.json(v); ok {
+						w.Config = b
+					}
+				},
+			},
+			{
+				key: "limits", doc: "What the candidate may use. Default: the defaults, not the operator's.", schema: limitsTable().jsonSchema(),
+				read: func(r *reader, v value, w *Wasm) { limitsTable().read(r, v, w) },
+			},
+			at("sample", fractionKind(), func(w *Wasm) *int64 { return &w.Sample },
+				"The part of the batches the candidate gets, 1/10 of them for example. 1 is all, the default; off is none."),
 		},
 	}
 }

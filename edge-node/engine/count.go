@@ -77,6 +77,7 @@ type StepStatus struct {
 	// Bytes of these rows as Arrow columns; what decode is given is the bytes of the records' values.
 	BytesIn, BytesOut int64
 	Usage             operators.Usage
+	Shadow            *operators.ShadowStatus // of the newest generation's candidate, or nil
 }
 
 func (c *stepCount) status(name string) StepStatus {
@@ -175,6 +176,10 @@ func (c *stageCounts) status(steps []operators.Step) []StepStatus {
 		if d, ok := s.(operators.Digested); ok {
 			digest := d.Digest()
 			st.Digest = hex.EncodeToString(digest[:])
+		}
+		if sh, ok := s.(operators.Shadowed); ok {
+			status := sh.Shadow()
+			st.Shadow = &status
 		}
 		all = append(all, st)
 	}

@@ -105,6 +105,33 @@ func (p *Plan) planWasm(ctx context.Context, name string, spec *config.Wasm, in 
 		return nil, p.Spec.Errorf(spec.ModulePos, "%v", err)
 	}
 	p.Modules = append(p.Modules, Module{Step: s.Name(), File: spec.File, Digest: digestText(s.Digest())})
+	if spec.Shadow == nil || spec.Shadow.Sample == 0 {
+		return s, nil
+	}
+	shadow, err := p.planShadow(ctx, s, spec, opts)
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return shadow, nil
+}
+
+// planShadow puts the candidate beside the live operator. It changes nothing of what the pipeline gives, so it is not in the
+// revision.
+func (p *Plan) planShadow(ctx context.Context, live *wasm.Step, spec *config.Wasm, opts Options) (operators.Step, error) {
+	candidate := *spec.Shadow
+	if candidate.Config == nil {
+		candidate.Config = spec.Config
+	}
+	cfg := p.wasmConfig(live.Name()+" shadow", &candidate, opts)
+	cfg.Transport, cfg.OnError = wasm.Copy, wasm.Reject
+	c, err := wasm.New(ctx, cfg, live.In())
+	if err != nil {
+		return nil, p.Spec.Errorf(candidate.ModulePos, "shadow: %v", err)
+	}
+	s, err := wasm.NewShadow(live, c, int(candidate.Sample))
+	if err != nil {
+		return nil, errors.Join(p.Spec.Errorf(candidate.ModulePos, "shadow: %v", err), c.Close())
+	}
 	return s, nil
 }
 

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"encoding/hex"
 	"fmt"
 	"runtime"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/weir-stream/weir/edge-node/engine"
 	"github.com/weir-stream/weir/edge-node/pipeline"
+	"github.com/weir-stream/weir/operators"
 	"github.com/weir-stream/weir/sink"
 )
 
@@ -123,6 +125,40 @@ var moduleMetrics = []metric[pipeline.ModulesStatus]{
 	{desc("wasm_cache_damaged_total", "Files of wasm_cache that this node did not write so; they were set aside, not run."), counter, func(s pipeline.ModulesStatus) float64 { return float64(s.Damaged) }},
 }
 
+var byCandidate = []string{"pipeline", "step", "candidate"}
+
+var shadowMetrics = []metric[operators.ShadowStatus]{
+	{desc("shadow_batches_total", "Batches on which a candidate was compared with the live operator.", byCandidate...), counter, func(s operators.ShadowStatus) float64 { return float64(s.Batches) }},
+	{desc("shadow_skipped_batches_total", "Batches that passed a candidate by because it was busy or resting.", byCandidate...), counter, func(s operators.ShadowStatus) float64 { return float64(s.Skipped) }},
+	{desc("shadow_failures_total", "Batches a candidate could not be run on.", byCandidate...), counter, func(s operators.ShadowStatus) float64 { return float64(s.Failed) }},
+	{desc("shadow_given_up", "1 when a candidate failed too often.", byCandidate...), gauge, func(s operators.ShadowStatus) float64 { return truth(s.GivenUp) }},
+	{desc("shadow_rows_total", "Rows of the live operator that were compared.", byCandidate...), counter, func(s operators.ShadowStatus) float64 { return float64(s.Rows) }},
+	{desc("shadow_live_fuel_total", "What the live operator ran on the batches compared, in WebAssembly instructions or about.", byCandidate...), counter, func(s operators.ShadowStatus) float64 { return float64(s.LiveFuel) }},
+	{desc("shadow_candidate_fuel_total", "What the candidate ran on the same batches.", byCandidate...), counter, func(s operators.ShadowStatus) float64 { return float64(s.CandidateFuel) }},
+	{desc("shadow_live_seconds_total", "Time the live operator took for the batches compared.", byCandidate...), counter, func(s operators.ShadowStatus) float64 { return s.LiveTime.Seconds() }},
+	{desc("shadow_candidate_seconds_total", "Time the candidate took for the same batches.", byCandidate...), counter, func(s operators.ShadowStatus) float64 { return s.CandidateTime.Seconds() }},
+}
+
+var (
+	shadowRows = desc("shadow_differing_rows_total", "Rows and rejects in which a candidate differs, by kind: only_live, only_candidate, changed, reject.",
+		"pipeline", "step", "candidate", "kind")
+	shadowColumns = desc("shadow_differing_values_total", "Values in which a candidate differs, by column.", "pipeline", "step", "candidate", "column")
+)
+
+// collectShadow sends how a candidate does.
+func collectShadow(send func(*prometheus.Desc, prometheus.ValueType, float64, ...string), pipeline, step string, s operators.ShadowStatus) {
+	candidate := hex.EncodeToString(s.Digest[:8])
+	for _, m := range shadowMetrics {
+		send(m.desc, m.kind, m.value(s), pipeline, step, candidate)
+	}
+	for kind, n := range map[string]int64{"only_live": s.OnlyLive, "only_candidate": s.OnlyCandidate, "changed": s.Changed, "reject": s.Rejects} {
+		send(shadowRows, counter, float64(n), pipeline, step, candidate, kind)
+	}
+	for column, n := range s.Columns {
+		send(shadowColumns, counter, float64(n), pipeline, step, candidate, column)
+	}
+}
+
 func truth(b bool) float64 {
 	if b {
 		return 1
@@ -164,6 +200,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		for _, step := range s.Engine.Steps {
 			for _, m := range stepMetrics {
 				send(m.desc, m.kind, m.value(step), name, step.Name)
+			}
+			if step.Shadow != nil {
+				collectShadow(send, name, step.Name, *step.Shadow)
 			}
 			if step.Digest == "" {
 				continue

@@ -58,7 +58,12 @@ func (c *checks) onProbation(g *guest) bool {
 // verifies tells whether the batch is one of those that the interpreter runs too. It is a function of where the batch
 // begins, and no pattern of offsets.
 func (o *operator) verifies(b *batch.Batch) bool {
-	n := uint64(max(0, o.step.cfg.Verify))
+	return o.step.cfg.Verify > 0 && sampled(b, o.step.cfg.Verify)
+}
+
+// sampled takes one batch in so many.
+func sampled(b *batch.Batch, every int) bool {
+	n := uint64(every)
 	if n <= 1 || len(b.Records) == 0 {
 		return n == 1
 	}

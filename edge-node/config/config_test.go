@@ -201,6 +201,7 @@ func TestCanonical(t *testing.T) {
 		{"ttl: 90d", "ttl: 1d, flush_every: 1s, table: t, schema: apply"},
 		{"tags:", "late: {to: drop}\ntags:"},
 		{"module: calibrate.wasm,", "module: calibrate.wasm, verify: 1/10,"},
+		{"module: calibrate.wasm,", "module: calibrate.wasm, shadow: {module: other.wasm, sample: 1/10, config: {x: 1}, limits: {memory: 1MiB}},"},
 		{"fuel_per_row: 20_000", "fuel_per_row: 20_000, deadline: 20s, log_lines: 1, log_rate: 1, tables: 10, module: 1MiB"},
 		{"format: json", "# a comment\n  format: json"},
 		{"b: 1, a: 2", "a: 2, b: 1"},
@@ -322,6 +323,13 @@ func TestWasmLimits(t *testing.T) {
 		if got := parse("verify: " + in).Verify; got != want {
 			t.Errorf("verify: %s gives %d", in, got)
 		}
+	}
+	shadow := parse("shadow: {module: b.wasm, sample: 1/3, limits: {stack: 64KiB}}").Shadow
+	if shadow.Module != "b.wasm" || shadow.File != "testdata/b.wasm" && shadow.File != "b.wasm" || shadow.Sample != 3 || shadow.Stack != 64<<10 || shadow.FuelPerRow != 50_000 || shadow.Config != nil {
+		t.Errorf("shadow %+v", shadow)
+	}
+	if got := parse("shadow: {module: b.wasm}").Shadow.Sample; got != 1 {
+		t.Errorf("a candidate gets 1/%d of the batches", got)
 	}
 	def := parse("name: d")
 	if def.Memory != 64<<20 || def.FuelPerRow != 50_000 || def.ModuleSize != 8<<20 || def.Tables != 131072 || def.Expansion != 1024 ||

@@ -78,7 +78,7 @@ func (p *process) waitSaid(t *testing.T, word string, times int) {
 func TestHotSwap(t *testing.T) {
 	t.Parallel()
 	s := newSwapStream(t, "    protocol: classic")
-	s.produce(t.Context(), 21, 120_000, 8000)
+	s.produce(t.Context(), 21, 140_000, 8000)
 	conn := openClickHouse(t, s.clickhouse)
 	node := s.start("--watch")
 	node.waitReady(t, 30*time.Second)
@@ -93,29 +93,44 @@ func TestHotSwap(t *testing.T) {
 		eventually(t, 30*time.Second, func() (bool, string) { return s.stored(conn) > before, node.stderr.String() })
 	}
 
+	// A candidate beside the live module, with another offset, changes no answer and begins no segment.
+	text, err := os.ReadFile(s.file())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.write("candidate.wasm", s.version(99))
+	s.write("pipeline.yaml", []byte(strings.Replace(string(text), "on_error: reject", "on_error: reject, shadow: {module: candidate.wasm, config: {offset: 0.5}}", 1)))
+	node.waitSaid(t, "swapped ", swaps+1)
+	var metrics string
+	eventually(t, 30*time.Second, func() (bool, string) {
+		_, metrics = get(t, node.address(t)+"/metrics")
+		return regexp.MustCompile(`weir_shadow_differing_values_total\{[^}]*column="temp",[^}]*\} [1-9]`).MatchString(metrics), metrics
+	})
+	s.write("pipeline.yaml", text)
+	node.waitSaid(t, "swapped ", swaps+2)
+
 	// Half a module is not taken, and neither is what needs a restart.
 	if err := os.WriteFile(filepath.Join(s.dir, "calibrate.wasm"), s.base[:len(s.base)/2], 0o600); err != nil {
 		t.Fatal(err)
 	}
 	node.waitSaid(t, "not reloaded", 1)
 	s.module(swaps)
-	node.waitSaid(t, "swapped ", swaps+1)
-	text, err := os.ReadFile(s.file())
-	if err != nil {
-		t.Fatal(err)
-	}
+	node.waitSaid(t, "swapped ", swaps+3)
 	s.write("pipeline.yaml", []byte(strings.Replace(string(text), "flush_every: 200ms", "flush_every: 300ms", 1)))
 	node.waitSaid(t, "a restart is needed: sink.clickhouse changed", 1)
 	s.write("pipeline.yaml", text)
-	node.waitSaid(t, "swapped ", swaps+2)
+	node.waitSaid(t, "swapped ", swaps+4)
 	node.signal(t, syscall.SIGHUP) // with nothing new in the files
-	node.waitSaid(t, "swapped ", swaps+3)
+	node.waitSaid(t, "swapped ", swaps+5)
 
-	_, metrics := get(t, node.address(t)+"/metrics")
-	for name, want := range map[string]int{"swaps_total": swaps + 3, "swap_failures_total": 2, "swapping_partitions": 0} {
+	_, metrics = get(t, node.address(t)+"/metrics")
+	for name, want := range map[string]int{"swaps_total": swaps + 5, "swap_failures_total": 2, "swapping_partitions": 0} {
 		if line := fmt.Sprintf("weir_%s{pipeline=\"line-temperature\"} %d\n", name, want); !strings.Contains(metrics, line) {
 			t.Errorf("no metric %s", line)
 		}
+	}
+	if n := node.said("  shadow  ") + node.said(" shadow "); n == 0 {
+		t.Errorf("no summary of the candidate:\n%s", node.stderr.String())
 	}
 	if n := node.said("partition assigned"); n != 6 {
 		t.Errorf("partitions were assigned %d times, want 6: the group noticed", n)

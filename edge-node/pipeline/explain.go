@@ -223,6 +223,9 @@ func describe(spec *config.Step) (does []string) {
 		}
 	case config.StepWasm:
 		does = append(does, "run "+spec.Wasm.Module)
+		if s := spec.Wasm.Shadow; s != nil && s.Sample > 0 {
+			does = append(does, fmt.Sprintf("compare with %s on 1/%d of the batches", s.Module, s.Sample))
+		}
 	}
 	return does
 }

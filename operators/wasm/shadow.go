@@ -244,7 +244,7 @@ func (c *contender) compare(x *exhibit) {
 		s.skipped.Add(1)
 		return
 	}
-	made := input(&x.before.Batch)
+	made, rows := input(&x.before.Batch), x.after.Rows
 	defer made.Release()
 	var d contrasted
 	var took time.Duration
@@ -276,7 +276,7 @@ func (c *contender) compare(x *exhibit) {
 	s.mu.Lock()
 	st := &s.status
 	st.Batches++
-	st.Rows += int64(x.after.Rows)
+	st.Rows += int64(rows)
 	st.OnlyLive += d.onlyLive
 	st.OnlyCandidate += d.onlyCandidate
 	st.Changed += d.changed

@@ -52,6 +52,9 @@ func NewShadow(live, candidate *Step, every int) (*Shadow, error) {
 	if !candidate.In().Equal(live.In()) {
 		return nil, fmt.Errorf("the candidate gets the columns %s, and the live operator %s", candidate.In(), live.In())
 	}
+	if live.Stateful() || candidate.Stateful() {
+		return nil, errors.New("an operator that keeps state has no candidate, and is none: what it gives depends on batches that the candidate does not get")
+	}
 	if !candidate.Out().Equal(live.Out()) {
 		return nil, fmt.Errorf("the candidate gives the columns %s, and the live operator %s: they must be the same to be compared", candidate.Out(), live.Out())
 	}

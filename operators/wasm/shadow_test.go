@@ -134,6 +134,15 @@ func TestShadowColumns(t *testing.T) {
 	}
 }
 
+// TestShadowOfState: what a stateful operator gives depends on all batches before, and a candidate does not get them all.
+func TestShadowOfState(t *testing.T) {
+	in := schemaOf(t, "device: string", "counter: int64")
+	module := Config{Module: example(t, "delta")}
+	if _, err := NewShadow(newStep(t, module, in), newStep(t, module, in), 1); err == nil || !strings.Contains(err.Error(), "keeps state") {
+		t.Fatal(err)
+	}
+}
+
 // TestShadowBusy: a candidate that is slow lets batches pass, and holds nobody up.
 func TestShadowBusy(t *testing.T) {
 	in, rows := hostileRows(t, 37)

@@ -97,6 +97,63 @@ func benchFilter(b *testing.B, n int) {
 	b.ReportMetric(t[2]/t[0], "memcpy/native")
 }
 
+// filterGuests is the kernel of nativeFilter in each language, as its users would write it.
+var filterGuests = []struct{ language, file string }{
+	{"c", "testdata/filter/filter.wasm"},
+	{"rust", "testdata/filter-rust/filter-rust.wasm"},
+	{"go", "testdata/filter-go/filter-go.wasm"},
+}
+
+// BenchmarkFilterLanguages is the same step in C, Rust and Go, metered and not, beside native Go: as multiples of it in the
+// same run.
+func BenchmarkFilterLanguages(b *testing.B) {
+	const n = 8 << 10
+	schema, rows := benchRows(b, n)
+	var steps []*rerun
+	var funcs []func()
+	for _, g := range filterGuests {
+		for _, unmetered := range []bool{false, true} {
+			r := newRerun(b, newChain(b, schema, 8<<20, Config{Module: guestFile(b, g.file), unmetered: unmetered}), schema, rows)
+			steps = append(steps, r)
+			funcs = append(funcs, func() { r.run(b) })
+		}
+	}
+	sel := make([]int32, n+1)
+	slot, err := steps[0].c.pool.Range(0).Acquire()
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer slot.Release()
+	t := interleave(b, append(funcs, func() {
+		steps[0].reset()
+		nativeFilter(&steps[0].c.batch, slot.Mem(), sel)
+	})...)
+	native := t[len(t)-1]
+	b.ReportMetric(native/n, "native-ns/row")
+	for i, g := range filterGuests {
+		b.ReportMetric(t[2*i]/native, g.language+"/native")
+		b.ReportMetric(t[2*i]/t[2*i+1], g.language+"-metered/unmetered")
+	}
+}
+
+// TestFilterGuests: what is compared does the same.
+func TestFilterGuests(t *testing.T) {
+	schema, rows := benchRows(t, 100)
+	want := ""
+	for _, g := range filterGuests {
+		ch := newChain(t, schema, 1<<20, Config{Module: guestFile(t, g.file)})
+		b := ch.decode(t, schema, rows)
+		if err := ch.ops[0].Process(context.Background(), b); err != nil {
+			t.Fatal(err)
+		}
+		if got := render(b); want == "" {
+			want = got
+		} else if got != want {
+			t.Errorf("%s:\n%s\nwant\n%s", g.language, got, want)
+		}
+	}
+}
+
 // interleave runs the functions in turn for as long as the benchmark lasts, and returns the median of each in
 // nanoseconds: other work on the machine moves a mean, and hits one side more than the other.
 func interleave(b *testing.B, funcs ...func()) []float64 {

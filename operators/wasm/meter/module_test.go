@@ -131,3 +131,6 @@ func (m metered) call(fuel int64, args ...uint64) (results []uint64, used int64,
 }
 
 func (m metered) spent() bool { return int64(m.fuel.Get()) == meter.Spent }
+
+// stopped tells whether the last call was ended by what the module was rewritten for.
+func (m metered) stopped() bool { return m.spent() || int64(m.stack.Get()) < 0 }

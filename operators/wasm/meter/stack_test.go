@@ -117,3 +117,37 @@ func TestDepth(t *testing.T) {
 		}
 	}
 }
+
+// TestLargeFrames: a function takes of the stack for what the compiler may keep of it, even if it calls no other.
+func TestLargeFrames(t *testing.T) {
+	leaf := func(n int) []byte {
+		return body(cat(bytes.Repeat([]byte{0x20, 0, 0xad}, n), bytes.Repeat([]byte{0x7c}, n-1), []byte{0xa7})...)
+	}
+	small, large := function(), function()
+	small.code, large.code = [][]byte{leaf(100)}, [][]byte{leaf(20_000)}
+	// 80 locals are set within 30 loops: each loop may keep each of them.
+	set := []byte{}
+	for i := range 80 {
+		set = append(set, 0x20, 0, 0x21, byte(i+1))
+	}
+	loops := function()
+	loops.code = [][]byte{sized(cat([]byte{1, 80, 0x7f}, bytes.Repeat([]byte{0x03, 0x40}, 30), set, bytes.Repeat([]byte{0x0b}, 30), []byte{0x20, 0, 0x41, 1, 0x6b, 0x22, 0, 0x04, 0x40, 0x20, 0, 0x10, 0, 0x1a, 0x0b, 0x20, 0, 0x0b}))}
+	for _, c := range []struct {
+		name string
+		s    source
+		n    uint64
+		ok   bool
+	}{{"small leaf", small, 1, true}, {"large leaf", large, 1, false}, {"4 in loops", loops, 4, true}, {"8 in loops", loops, 8, false}} {
+		l := limits
+		l.Stack = meter.MinStack
+		out, err := meter.Rewrite(c.s.module(), l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := connect(t, newRuntime(t, "interpreter"), out)
+		m.budget.Set(1 << 40)
+		if _, err := m.ExportedFunction("f").Call(t.Context(), c.n); (err == nil) != c.ok || m.stopped() == c.ok {
+			t.Errorf("%s: error %v, stack %d", c.name, err, int64(m.stack.Get()))
+		}
+	}
+}

@@ -40,6 +40,9 @@ func rehearse(t *testing.T, in *batch.Schema, rows [][]any, live, candidate Conf
 		}
 		balance(t, b)
 		result = render(b)
+		for i := range b.Cols { // the next batch is written where this one was
+			clear(b.Cols[i].Values)
+		}
 		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
 			st := s.Shadow()
 			if st.Batches+st.Failed+st.Skipped == int64(i+1) {

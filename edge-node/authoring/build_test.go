@@ -99,7 +99,7 @@ func TestBuildExamples(t *testing.T) {
 	if _, err := exec.LookPath("clang-19"); err != nil {
 		t.Skip("the committed modules are built by clang-19")
 	}
-	for _, name := range []string{"calibrate", "severity"} {
+	for _, name := range []string{"calibrate", "severity", "explode"} {
 		out := filepath.Join(t.TempDir(), "op.wasm")
 		var log bytes.Buffer
 		if _, err := Build(t.Context(), filepath.Join("..", "..", "examples", "operators", name), out, &log); err != nil {

@@ -96,6 +96,7 @@ if ! missing c "clang and lld, or set CLANG and WASM_LD"; then
 	build c "$examples/calibrate/calibrate.c" "$examples/calibrate/calibrate.wasm"
 	build c "$examples/severity/severity.c" "$examples/severity/severity.wasm"
 	build c "$examples/weighted-mean/weighted-mean.c" "$examples/weighted-mean/weighted-mean.wasm"
+	build c "$examples/explode/explode.c" "$examples/explode/explode.wasm"
 	build c "$guests/c/conformance.c" "$guests/c/conformance.wasm"
 	build c "$examples/delta/delta.c" "$examples/delta/delta.wasm"
 	for name in hostile filter state thresholds; do
@@ -110,7 +111,7 @@ if ! missing go "Go"; then
 	build go "$root/operators/wasm/testdata/filter-go" "$root/operators/wasm/testdata/filter-go/filter-go.wasm"
 fi
 if ! missing rust "rustc and libstd-rust-dev-wasm32, or set RUSTC to one with the target wasm32-unknown-unknown"; then
-	for name in calibrate severity; do
+	for name in calibrate severity explode; do
 		build rust "$examples/$name-rust/$name.rs" "$examples/$name-rust/$name-rust.wasm"
 	done
 	build rust "$guests/rust/conformance.rs" "$guests/rust/conformance.wasm"

@@ -104,29 +104,42 @@ func readRow(t *testing.T, s *batch.Schema, line string) []any {
 		t.Fatalf("%s: %v, or not %d values", line, err, len(s.Fields))
 	}
 	for i, v := range row {
-		kind := s.Fields[i].Type.Kind
-		text, isNumber := v.(json.Number)
-		if s, ok := v.(string); ok && kind == batch.Float64 {
-			text, isNumber = json.Number(s), true
-		}
-		if !isNumber {
+		typ := s.Fields[i].Type
+		if list, ok := v.([]any); ok && typ.Kind == batch.List {
+			for k := range list {
+				list[k] = readValue(t, typ.Item, list[k])
+			}
 			continue
 		}
-		if kind == batch.Float32 || kind == batch.Float64 {
-			f, err := strconv.ParseFloat(string(text), 64)
-			if err != nil {
-				t.Fatal(err)
-			}
-			row[i] = f
-		} else if n, err := strconv.ParseInt(string(text), 10, 64); err == nil {
-			row[i] = int(n)
-		} else if n, err := strconv.ParseUint(string(text), 10, 64); err == nil {
-			row[i] = int(n) // the same bits
-		} else {
-			t.Fatal(err)
-		}
+		row[i] = readValue(t, typ.Kind, v)
 	}
 	return row
+}
+
+func readValue(t *testing.T, kind batch.Kind, v any) any {
+	t.Helper()
+	text, isNumber := v.(json.Number)
+	if s, ok := v.(string); ok && kind == batch.Float64 {
+		text, isNumber = json.Number(s), true
+	}
+	if !isNumber {
+		return v
+	}
+	if kind == batch.Float32 || kind == batch.Float64 {
+		f, err := strconv.ParseFloat(string(text), 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	if n, err := strconv.ParseInt(string(text), 10, 64); err == nil {
+		return int(n)
+	}
+	n, err := strconv.ParseUint(string(text), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int(n) // the same bits
 }
 
 var rejectDetail = regexp.MustCompile(`(?m)^(reject \d+ \w+): .*`)
@@ -245,8 +258,8 @@ var logLine = regexp.MustCompile(`(?m)^level=(\w+) msg="?(.*?)"?$`)
 
 func logText(s string) string { return strings.TrimSpace(logLine.ReplaceAllString(s, "$1 $2")) }
 
-func addressesOf(c batch.Column) [3]*byte {
-	return [3]*byte{unsafe.SliceData(c.Validity), unsafe.SliceData(c.Offsets), unsafe.SliceData(c.Values)}
+func addressesOf(c batch.Column) [4]*byte {
+	return [4]*byte{unsafe.SliceData(c.Validity), unsafe.SliceData(c.Offsets), unsafe.SliceData(c.ItemOffsets), unsafe.SliceData(c.Values)}
 }
 
 // TestConformanceRandom copies and filters batches of random rows of every type, some of them large, in every language:
@@ -254,6 +267,7 @@ func addressesOf(c batch.Column) [3]*byte {
 func TestConformanceRandom(t *testing.T) {
 	fields := []string{
 		"n: int64?", "b: bool?", "i8: int8?", "u16: uint16?", "i32: int32", "f32: float32?", "f64: float64?", "s: string?", "z: binary?", "t: string",
+		"lf: list<float64>?", "ls: list<string>?", "lb: list<bool>?", "li: list<int16>?", "lz: list<binary>?", "lt: list<timestamp[ms]>?",
 	}
 	schema := schemaOf(t, fields...)
 	rnd := rand.New(rand.NewPCG(7, 11))
@@ -296,12 +310,12 @@ func TestConformanceRandom(t *testing.T) {
 
 // TestConformanceSmallWindow gives guests less room than their output needs: they ask for fewer rows, and write nothing beyond it.
 func TestConformanceSmallWindow(t *testing.T) {
-	schema := schemaOf(t, "n: int64?", "s: string?", "b: bool?")
+	schema := schemaOf(t, "n: int64?", "s: string?", "b: bool?", "xs: list<float64>", "ss: list<string>?")
 	rows := make([][]any, 4000)
 	for i := range rows {
-		rows[i] = []any{i % 5, fmt.Sprintf("a string that is not short, of row %d", i), i%3 == 0}
+		rows[i] = []any{i % 5, fmt.Sprintf("a string that is not short, of row %d", i), i%3 == 0, []any{1.5, float64(i), -2.0}[:i%4], []any{"ab", "", "cd"}[:i%3]}
 	}
-	for _, mode := range []string{"copy", "take", "repeat", "upper", "count", "config"} {
+	for _, mode := range []string{"copy", "take", "repeat", "upper", "count", "config", "explode", "lists"} {
 		want := ""
 		for _, language := range languages {
 			for _, transport := range []Transport{Auto, Copy} {
@@ -355,6 +369,16 @@ func randomRow(rnd *rand.Rand, size int) []any {
 		rnd.NormFloat64(), text(), text(), text(),
 	}
 	row[5] = float64(float32(row[6].(float64)))
+	for _, item := range []func() any{
+		func() any { return rnd.NormFloat64() }, text, func() any { return rnd.IntN(2) == 0 }, func() any { return rnd.IntN(1<<16) - 1<<15 }, text,
+		func() any { return rnd.IntN(1 << 40) },
+	} {
+		list := []any{}
+		for range rnd.IntN(5) * rnd.IntN(2) {
+			list = append(list, item())
+		}
+		row = append(row, list)
+	}
 	for i := range row {
 		if i != 4 && i != 9 && rnd.IntN(4) == 0 {
 			row[i] = nil
@@ -386,7 +410,7 @@ func expected(b *batch.Batch, mode string) *batch.Batch {
 		vals := make([]any, len(rows))
 		for i, r := range rows {
 			if b.Cols[f].Valid(r) {
-				vals[i] = valueAt(&b.Cols[f], field.Type.Kind, r)
+				vals[i] = valueAt(&b.Cols[f], field.Type, r)
 			}
 		}
 		kept.Cols[f] = column(field, vals, &arena)
@@ -394,8 +418,18 @@ func expected(b *batch.Batch, mode string) *batch.Batch {
 	return kept
 }
 
-func valueAt(c *batch.Column, k batch.Kind, i int) any {
-	switch k {
+func valueAt(c *batch.Column, t batch.Type, i int) any {
+	switch t.Kind {
+	case batch.List:
+		items, list := c.Items(), []any{}
+		for lo, hi := c.Range(i); lo < hi; lo++ {
+			list = append(list, valueAt(&items, t.Items(), lo))
+		}
+		return list
+	case batch.Timestamp:
+		return int(batch.As[int64](c.Values)[i])
+	case batch.Int16:
+		return int(batch.As[int16](c.Values)[i])
 	case batch.Bool:
 		return c.Bit(i)
 	case batch.Int8:

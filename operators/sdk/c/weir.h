@@ -31,8 +31,11 @@ extern "C" {
 
 typedef enum {
   WEIR_ANY, WEIR_BOOL, WEIR_I8, WEIR_I16, WEIR_I32, WEIR_I64, WEIR_U8, WEIR_U16, WEIR_U32, WEIR_U64,
-  WEIR_F32, WEIR_F64, WEIR_STRING, WEIR_BINARY, WEIR_DATE32, WEIR_TIME_S, WEIR_TIME_MS, WEIR_TIME_US, WEIR_TIME_NS
+  WEIR_F32, WEIR_F64, WEIR_STRING, WEIR_BINARY, WEIR_DATE32, WEIR_TIME_S, WEIR_TIME_MS, WEIR_TIME_US, WEIR_TIME_NS,
+  WEIR_LIST = 32 /* of something: WEIR_LIST_OF(WEIR_F64) */
 } weir_type;
+#define WEIR_LIST_OF(item) ((weir_type)(WEIR_LIST | (item)))
+#define WEIR_ITEM(list) ((weir_type)((list) & ~WEIR_LIST)) /* the type of a list's items */
 
 typedef struct { const char *ptr; size_t len; } weir_str; /* bytes, not zero terminated; ptr is NULL for "not there" */
 
@@ -50,12 +53,15 @@ static int weir_declare(const char *name, weir_type type, bool nullable); /* dec
 static void weir_replaces(int out, bool nullable);  /* a passed column gets new values of the same type in each batch */
 static void weir_keep_rows(void);                   /* call it in weir_on_open if rows are dropped, added: see weir_take */
 
-/* Configuration: the step's `config:` as JSON. Escapes in strings are not decoded. */
+/* Configuration: the step's `config:` as JSON. What is made of it stays for the life of the operator. */
 typedef struct { const char *ptr, *end; } weir_json; /* one JSON value; ptr is NULL for "not there" */
 static weir_json weir_config(const char *key);       /* a top level value */
+static weir_json weir_get(weir_json object, const char *key);
 static double weir_number(weir_json v, double otherwise);
-static weir_str weir_text_of(weir_json v);           /* of a string */
+static bool weir_flag(weir_json v, bool otherwise);
+static weir_str weir_text_of(weir_json v);           /* of a string, escapes decoded; half of a surrogate pair is U+FFFD */
 static bool weir_next(weir_json *object, weir_str *key, weir_json *value); /* entries of an object, one by one */
+static bool weir_next_element(weir_json *array, weir_json *value);         /* elements of an array, one by one */
 
 /* ---- what the author uses: batch ---- */
 
@@ -70,6 +76,17 @@ static const void *weir_values(int column);         /* fixed width values, of th
 #define weir_i64(column) ((const int64_t *)weir_values(column))
 #define weir_i32(column) ((const int32_t *)weir_values(column))
 
+/* Lists. Items are numbered through all rows: those of a row are from `from` up to but not `to`, none where it is null. */
+typedef struct { int32_t from, to; } weir_span;
+static weir_span weir_list(int column, int32_t row);
+static int32_t weir_item_count(int column);         /* of all rows */
+static const void *weir_items(int column);          /* fixed width items, of the type WEIR_ITEM(weir_type_of(column)) */
+#define weir_items_f64(column) ((const double *)weir_items(column))
+#define weir_items_i64(column) ((const int64_t *)weir_items(column))
+#define weir_items_i32(column) ((const int32_t *)weir_items(column))
+static bool weir_item_bool(int column, int32_t item);
+static weir_str weir_item_string(int column, int32_t item);
+
 /* New values of output columns, in the window the host gave. NULL or false: no room, return false. */
 static void *weir_new_values(int out, int32_t rows);            /* fixed width; a bitmap for bool */
 static inline double *weir_new_f64(int out, int32_t rows) { return (double *)weir_new_values(out, rows); }
@@ -77,11 +94,19 @@ static inline int64_t *weir_new_i64(int out, int32_t rows) { return (int64_t *)w
 static inline int32_t *weir_new_i32(int out, int32_t rows) { return (int32_t *)weir_new_values(out, rows); }
 static bool weir_new_strings(int out, int32_t rows, size_t bytes); /* bytes is the most they have together */
 static void weir_add_string(int out, weir_str s);               /* the next row */
+/* A new column of lists, with at most so many items, whose strings have at most so many bytes. Row by row its items are added, and
+   then the list is ended. More than was told is a trap. */
+static bool weir_new_lists(int out, int32_t rows, int32_t items, size_t bytes);
+static void *weir_add_items(int out, int32_t n);                /* room for n more items of fixed width, to be filled */
+static void weir_add_item_bool(int out, bool v);
+static void weir_add_item_string(int out, weir_str s);
+static void weir_end_list(int out);
 static bool weir_set_null(int out, int32_t rows, int32_t row);  /* after the values are made; false is no room */
 static bool weir_keep_nulls(int out, int column);               /* the nulls of an input column, which share its bitmap */
 
 /* Rows. Without a call of these the output has as many rows as the input. */
 static int32_t *weir_new_selection(void);           /* room for a row number per input row */
+static int32_t *weir_new_selection_of(int32_t n);   /* room for n row numbers, where a row becomes several */
 static bool weir_take(const int32_t *selection, int32_t rows); /* every passed column gets just these rows, in rising order */
 static void weir_length(int32_t rows);              /* the output has this many rows; every column was made new */
 
@@ -104,8 +129,10 @@ bool weir_on_restore(weir_str state);   /* takes it; the bytes stay where they a
 /* What runs once: small rather than fast. */
 #ifdef __clang__
 #define WEIR_COLD __attribute__((unused, noinline, minsize)) static
+#define WEIR_ONCE __attribute__((minsize))
 #else
 #define WEIR_COLD __attribute__((unused, noinline)) static
+#define WEIR_ONCE
 #endif
 #define WEIR_EXPORT(name) __attribute__((export_name(name), used))
 #define WEIR_PAGE 65536u
@@ -134,7 +161,9 @@ struct weir_out_column {
   uint8_t *validity;
   int32_t *offsets;
   char *data, *data_end;
-  int32_t count;    /* strings added */
+  int32_t count;    /* strings or lists added */
+  int32_t rows, items, max_items; /* of lists */
+  int32_t *item_offsets;
 };
 
 static struct {
@@ -151,8 +180,14 @@ static struct {
   struct weir_arrow_schema out_root, out_schema[WEIR_MAX_COLUMNS + 1], *out_children[WEIR_MAX_COLUMNS + 1];
   struct weir_arrow_array arr_root, arr[WEIR_MAX_COLUMNS + 1], *arr_children[WEIR_MAX_COLUMNS + 1];
   const void *buffers[WEIR_MAX_COLUMNS + 1][3], *root_buffers[1];
+  struct weir_arrow_schema item_schema[WEIR_MAX_COLUMNS + 1], *item_schema_at[WEIR_MAX_COLUMNS + 1];
+  struct weir_arrow_array item_arr[WEIR_MAX_COLUMNS + 1], *item_arr_at[WEIR_MAX_COLUMNS + 1];
+  const void *item_buffers[WEIR_MAX_COLUMNS + 1][3];
+  size_t config_len;
+  char *config_text; /* decoded strings of the configuration, each as far in as it is there */
 } weir_g;
 
+void *weir_export_alloc(size_t n);
 WEIR_API const char *const weir_formats[] = {"", "b", "c", "s", "i", "l", "C", "S", "I", "L", "f", "g", "u", "z", "tdD",
   "tss:UTC", "tsm:UTC", "tsu:UTC", "tsn:UTC"};
 WEIR_API const uint8_t weir_widths[] = {0, 0, 1, 2, 4, 8, 1, 2, 4, 8, 4, 8, 0, 0, 4, 8, 8, 8, 8};
@@ -184,6 +219,11 @@ WEIR_COLD weir_type weir_parse_format(const char *f) {
   for (int t = WEIR_BOOL; t <= WEIR_DATE32; t++) if (weir_same(f, weir_formats[t])) return (weir_type)t;
   return WEIR_ANY;
 }
+WEIR_COLD weir_type weir_parse_type(const struct weir_arrow_schema *s) {
+  if (!weir_same(s->format, "+l")) return weir_parse_format(s->format);
+  weir_type item = weir_parse_format(s->children[0]->format);
+  return item == WEIR_ANY ? WEIR_ANY : WEIR_LIST_OF(item);
+}
 WEIR_API int weir_columns(void) { return weir_g.columns; }
 WEIR_API const char *weir_name(int c) { return weir_g.in->children[c]->name; }
 WEIR_API weir_type weir_type_of(int c) { return weir_g.types[c]; }
@@ -197,7 +237,16 @@ WEIR_COLD int weir_add_out(int from, const char *name, weir_type type, int64_t f
   int o = weir_g.outs++;
   weir_g.out[o].from = from;
   weir_g.out[o].type = type;
-  weir_g.out_schema[o].format = weir_formats[type];
+  weir_g.out_schema[o].format = weir_formats[WEIR_ITEM(type)];
+  if (type & WEIR_LIST) {
+    weir_g.item_schema[o].format = weir_g.out_schema[o].format;
+    weir_g.item_schema[o].name = "item";
+    weir_g.item_schema_at[o] = &weir_g.item_schema[o];
+    weir_g.item_arr_at[o] = &weir_g.item_arr[o];
+    weir_g.out_schema[o].format = "+l";
+    weir_g.out_schema[o].n_children = 1;
+    weir_g.out_schema[o].children = &weir_g.item_schema_at[o];
+  }
   weir_g.out_schema[o].name = name;
   weir_g.out_schema[o].flags = flags;
   return o;
@@ -226,9 +275,54 @@ WEIR_COLD const char *weir_skip(const char *p, const char *e) { /* behind one va
   }
   return p < e ? p : e;
 }
-WEIR_API weir_str weir_text_of(weir_json v) {
+WEIR_COLD uint32_t weir_hex4(const char *p) {
+  uint32_t u = 0;
+  for (int i = 0; i < 4; i++) u = u << 4 | (uint32_t)(p[i] <= '9' ? p[i] - '0' : (p[i] | 32) - 'a' + 10);
+  return u;
+}
+WEIR_COLD char *weir_utf8(char *to, uint32_t c) {
+  int more = c < 0x80 ? 0 : c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
+  *to++ = (char)(more ? 0xff00u >> (more + 1) | c >> 6 * more : c);
+  while (more--) *to++ = (char)(0x80 | (c >> 6 * more & 63));
+  return to;
+}
+/* Text with its escapes decoded, which is never longer. The host made sure that it is JSON. */
+WEIR_COLD char *weir_unescape(char *to, const char *p, const char *e) {
+  static const char plain[] = "b\bf\fn\nr\rt\t";
+  while (p < e) {
+    if (*p != '\\') { *to++ = *p++; continue; }
+    char c = p[1];
+    p += 2;
+    if (c != 'u') {
+      for (size_t i = 0; i + 1 < sizeof plain; i += 2) if (plain[i] == c) { c = plain[i + 1]; break; }
+      *to++ = c;
+      continue;
+    }
+    uint32_t u = weir_hex4(p), low;
+    p += 4;
+    if (u >= 0xd800 && u < 0xe000) {
+      if (u < 0xdc00 && e - p >= 6 && p[0] == '\\' && p[1] == 'u' && (low = weir_hex4(p + 2)) >= 0xdc00 && low < 0xe000) {
+        u = 0x10000 + ((u - 0xd800) << 10) + (low - 0xdc00);
+        p += 6;
+      } else u = 0xfffd;
+    }
+    to = weir_utf8(to, u);
+  }
+  return to;
+}
+WEIR_COLD weir_str weir_text_of(weir_json v) {
   weir_str s = {NULL, 0};
-  if (v.ptr && v.end - v.ptr >= 2 && *v.ptr == '"') { s.ptr = v.ptr + 1; s.len = (size_t)(v.end - v.ptr) - 2; }
+  if (!v.ptr || v.end - v.ptr < 2 || *v.ptr != '"') return s;
+  s.ptr = v.ptr + 1;
+  s.len = (size_t)(v.end - v.ptr) - 2;
+  size_t i = 0;
+  while (i < s.len && s.ptr[i] != '\\') i++;
+  if (i == s.len) return s;
+  if (!weir_g.config_text) weir_g.config_text = (char *)weir_export_alloc(weir_g.config_len);
+  if (!weir_g.config_text) return s;
+  char *to = weir_g.config_text + (s.ptr - weir_g.config.ptr);
+  s.len = (size_t)(weir_unescape(to, s.ptr, s.ptr + s.len) - to);
+  s.ptr = to;
   return s;
 }
 WEIR_COLD bool weir_next(weir_json *o, weir_str *key, weir_json *value) {
@@ -246,12 +340,25 @@ WEIR_COLD bool weir_next(weir_json *o, weir_str *key, weir_json *value) {
   o->ptr = weir_space(value->end, o->end);
   return true;
 }
-WEIR_COLD weir_json weir_config(const char *name) {
-  weir_json o = weir_g.config, v, none = {NULL, NULL};
+WEIR_COLD bool weir_next_element(weir_json *a, weir_json *value) {
+  if (!a->ptr) return false;
+  const char *p = weir_space(a->ptr, a->end);
+  if (p >= a->end || (*p != '[' && *p != ',')) return false;
+  p = weir_space(p + 1, a->end);
+  if (p >= a->end || *p == ']') return false;
+  value->ptr = p;
+  value->end = weir_skip(p, a->end);
+  a->ptr = weir_space(value->end, a->end);
+  return true;
+}
+WEIR_COLD weir_json weir_get(weir_json o, const char *name) {
+  weir_json v, none = {NULL, NULL};
   weir_str key, want = {name, weir_strlen(name)};
   while (weir_next(&o, &key, &v)) if (weir_equal(key, want)) return v;
   return none;
 }
+WEIR_COLD weir_json weir_config(const char *name) { return weir_get(weir_g.config, name); }
+WEIR_COLD bool weir_flag(weir_json v, bool otherwise) { return v.ptr && (*v.ptr == 't' || *v.ptr == 'f') ? *v.ptr == 't' : otherwise; }
 /* Exact for numbers of up to 15 digits and small exponents, which is what people write; close otherwise. */
 WEIR_COLD double weir_number(weir_json v, double otherwise) {
   const char *p = v.ptr;
@@ -293,6 +400,22 @@ WEIR_API weir_str weir_string(int c, int32_t r) {
   return s;
 }
 
+WEIR_API const int32_t *weir_list_offsets(int c) { return (const int32_t *)weir_in_buffer(c, 1); }
+WEIR_API weir_span weir_list(int c, int32_t r) {
+  weir_span s = {0, 0};
+  if (weir_valid(c, r)) { s.from = weir_list_offsets(c)[r]; s.to = weir_list_offsets(c)[r + 1]; }
+  return s;
+}
+WEIR_API int32_t weir_item_count(int c) { return weir_list_offsets(c)[weir_g.batch->length]; }
+WEIR_API const void *weir_item_buffer(int c, int i) { return weir_g.batch->children[c]->children[0]->buffers[i]; }
+WEIR_API const void *weir_items(int c) { return weir_item_buffer(c, 1); }
+WEIR_API bool weir_item_bool(int c, int32_t k) { return ((const uint8_t *)weir_items(c))[k >> 3] >> (k & 7) & 1; }
+WEIR_API weir_str weir_item_string(int c, int32_t k) {
+  const int32_t *o = (const int32_t *)weir_items(c);
+  weir_str s = {(const char *)weir_item_buffer(c, 2) + o[k], (size_t)(o[k + 1] - o[k])};
+  return s;
+}
+
 /* -- output -- */
 
 WEIR_API void *weir_room(size_t n) {
@@ -311,7 +434,7 @@ WEIR_API void *weir_new_values(int o, int32_t rows) {
   weir_g.out[o].data = (char *)p;
   return p;
 }
-WEIR_API bool weir_new_strings(int o, int32_t rows, size_t bytes) {
+WEIR_COLD bool weir_new_strings(int o, int32_t rows, size_t bytes) {
   struct weir_out_column *c = &weir_g.out[o];
   c->offsets = (int32_t *)weir_room(4 * ((size_t)rows + 1));
   c->data = (char *)weir_room(bytes);
@@ -327,6 +450,54 @@ WEIR_API void weir_add_string(int o, weir_str s) {
   if (s.len > (size_t)(c->data_end - c->data) - (size_t)at) __builtin_trap(); /* more than weir_new_strings was told */
   weir_copy(c->data + at, s.ptr, s.len);
   c->offsets[++c->count] = at + (int32_t)s.len;
+}
+WEIR_API bool weir_text_items(weir_type t) { return WEIR_ITEM(t) == WEIR_STRING || WEIR_ITEM(t) == WEIR_BINARY; }
+WEIR_COLD bool weir_new_lists(int o, int32_t rows, int32_t items, size_t bytes) {
+  struct weir_out_column *c = &weir_g.out[o];
+  size_t w = weir_widths[WEIR_ITEM(c->type)];
+  if ((uint32_t)items >= 1u << 27) { weir_g.full = true; return false; }
+  c->offsets = (int32_t *)weir_room(4 * ((size_t)rows + 1));
+  if (!c->offsets) return false;
+  if (weir_text_items(c->type)) {
+    c->item_offsets = (int32_t *)weir_room(4 * ((size_t)items + 1));
+    if (!c->item_offsets) return false;
+    c->item_offsets[0] = 0;
+  } else {
+    bytes = w ? w * (size_t)items : ((size_t)items + 7) / 8;
+  }
+  c->data = (char *)weir_room(bytes);
+  if (!c->data) return false;
+  if (!w) __builtin_memset(c->data, 0, bytes);
+  c->data_end = c->data + bytes;
+  c->offsets[0] = c->count = c->items = 0;
+  c->rows = rows;
+  c->max_items = items;
+  return c->made = true;
+}
+WEIR_API void *weir_add_items(int o, int32_t n) {
+  struct weir_out_column *c = &weir_g.out[o];
+  if (n < 0 || n > c->max_items - c->items) __builtin_trap(); /* more than weir_new_lists was told */
+  void *to = c->data + (size_t)c->items * weir_widths[WEIR_ITEM(c->type)];
+  c->items += n;
+  return to;
+}
+WEIR_API void weir_add_item_bool(int o, bool v) {
+  struct weir_out_column *c = &weir_g.out[o];
+  weir_add_items(o, 1);
+  c->data[(c->items - 1) >> 3] |= (char)(v << ((c->items - 1) & 7));
+}
+WEIR_API void weir_add_item_string(int o, weir_str s) {
+  struct weir_out_column *c = &weir_g.out[o];
+  int32_t at = c->item_offsets[c->items];
+  weir_add_items(o, 1);
+  if (s.len > (size_t)(c->data_end - c->data) - (size_t)at) __builtin_trap();
+  weir_copy(c->data + at, s.ptr, s.len);
+  c->item_offsets[c->items] = at + (int32_t)s.len;
+}
+WEIR_API void weir_end_list(int o) {
+  struct weir_out_column *c = &weir_g.out[o];
+  if (c->count >= c->rows) __builtin_trap();
+  c->offsets[++c->count] = c->items;
 }
 WEIR_API bool weir_set_null(int o, int32_t rows, int32_t row) {
   struct weir_out_column *c = &weir_g.out[o];
@@ -344,30 +515,34 @@ WEIR_API bool weir_keep_nulls(int o, int c) {
   weir_g.out[o].validity = (uint8_t *)(uintptr_t)weir_in_buffer(c, 0);
   return true;
 }
+WEIR_API int32_t *weir_new_selection_of(int32_t n) { return n < 0 ? NULL : (int32_t *)weir_room(4 * (size_t)n); }
 WEIR_API int32_t *weir_new_selection(void) { return (int32_t *)weir_room(4 * (size_t)weir_g.rows); }
 WEIR_API void weir_length(int32_t rows) { weir_g.rows = rows; }
 
+/* Unrolled, the rarer ones cost more bytes than they save time. */
+#ifdef __clang__
+#define WEIR_SMALL_LOOP _Pragma("clang loop unroll(disable)")
+#else
+#define WEIR_SMALL_LOOP
+#endif
 WEIR_API void weir_take_bits(uint8_t *to, const uint8_t *from, const int32_t *sel, int32_t n) {
   __builtin_memset(to, 0, ((size_t)n + 7) / 8);
-  for (int32_t i = 0; i < n; i++) to[i >> 3] |= (uint8_t)((from[sel[i] >> 3] >> (sel[i] & 7) & 1) << (i & 7));
+  WEIR_SMALL_LOOP for (int32_t i = 0; i < n; i++) to[i >> 3] |= (uint8_t)((from[sel[i] >> 3] >> (sel[i] & 7) & 1) << (i & 7));
 }
 #define WEIR_TAKE(T) for (int32_t i = 0; i < n; i++) ((T *)to)[i] = ((const T *)from)[sel[i]]
-__attribute__((unused, noinline)) static bool weir_take_column(int o, const int32_t *sel, int32_t n) {
-  struct weir_out_column *c = &weir_g.out[o];
-  const struct weir_arrow_array *a = weir_g.batch->children[c->from];
-  if (a->buffers[0] && a->null_count) {
-    if (!(c->validity = (uint8_t *)weir_room(((size_t)n + 7) / 8))) return false;
-    weir_take_bits(c->validity, (const uint8_t *)a->buffers[0], sel, n);
-  }
-  if (c->type == WEIR_STRING || c->type == WEIR_BINARY) {
+/* The values of an array at these places, made anew for an output column or for the items of one. */
+__attribute__((unused, noinline)) static bool weir_take_values(struct weir_out_column *c, const struct weir_arrow_array *a, weir_type type, const int32_t *sel, int32_t n, int32_t **offsets) {
+  if (type == WEIR_STRING || type == WEIR_BINARY) {
     const int32_t *off = (const int32_t *)a->buffers[1];
     const char *from = (const char *)a->buffers[2];
-    if (!weir_new_strings(o, n, 0)) return false;
+    int32_t *ends = (int32_t *)weir_room(4 * ((size_t)n + 1));
+    if (!ends) return false;
+    *offsets = ends;
+    *ends++ = 0;
     /* One pass: the data takes what room there is, and gives back the rest. Short strings are copied as 16 bytes, whatever
        their length, where that much is free: what is too much is written over by the next one. Reading too much is fine,
        since the windows are not the end of the memory. */
-    char *to = c->data, *end = weir_g.room_end;
-    int32_t *ends = c->offsets + 1;
+    char *to = c->data = weir_g.room, *end = weir_g.room_end;
     for (int32_t i = 0; i < n; i++) {
       int32_t start = off[sel[i]], len = off[sel[i] + 1] - start;
       if (len <= 16 && end - to >= 16) __builtin_memcpy(to, from + start, 16);
@@ -379,16 +554,51 @@ __attribute__((unused, noinline)) static bool weir_take_column(int o, const int3
     return weir_room((size_t)(to - c->data)) != NULL;
   }
   const void *from = a->buffers[1];
-  void *to = weir_new_values(o, n);
+  size_t w = weir_widths[type];
+  void *to = c->data = (char *)weir_room(w ? w * (size_t)n : ((size_t)n + 7) / 8);
   if (!to) return false;
-  switch (weir_widths[c->type]) {
+  switch (w) {
   case 0: weir_take_bits((uint8_t *)to, (const uint8_t *)from, sel, n); break;
-  case 1: WEIR_TAKE(uint8_t); break;
-  case 2: WEIR_TAKE(uint16_t); break;
+  case 1: WEIR_SMALL_LOOP WEIR_TAKE(uint8_t); break;
+  case 2: WEIR_SMALL_LOOP WEIR_TAKE(uint16_t); break;
   case 4: WEIR_TAKE(uint32_t); break;
   default: WEIR_TAKE(uint64_t);
   }
   return true;
+}
+/* Lists: the places of their items stand at the end of the room while these are taken. */
+WEIR_COLD bool weir_take_lists(struct weir_out_column *c, const struct weir_arrow_array *a, const int32_t *sel, int32_t n) {
+  const int32_t *off = (const int32_t *)a->buffers[1];
+  int32_t *ends = (int32_t *)weir_room(4 * ((size_t)n + 1));
+  size_t items = 0, limit = (size_t)(weir_g.room_end - weir_g.room) / 4;
+  if (!ends) return false;
+  c->offsets = ends;
+  *ends = 0;
+  for (int32_t i = 0; i < n; i++) {
+    items += (size_t)(off[sel[i] + 1] - off[sel[i]]);
+    if (items > limit) { weir_g.full = true; return false; }
+    *++ends = (int32_t)items;
+  }
+  char *end = weir_g.room_end;
+  int32_t *places = (int32_t *)((uintptr_t)end & ~(uintptr_t)3) - items, *p = places;
+  for (int32_t i = 0; i < n; i++)
+    for (int32_t k = off[sel[i]]; k < off[sel[i] + 1]; k++) *p++ = k;
+  weir_g.room_end = (char *)places;
+  bool ok = weir_take_values(c, a->children[0], WEIR_ITEM(c->type), places, (int32_t)items, &c->item_offsets);
+  weir_g.room_end = end;
+  c->count = n;
+  c->items = (int32_t)items;
+  return ok;
+}
+WEIR_API bool weir_take_column(int o, const int32_t *sel, int32_t n) {
+  struct weir_out_column *c = &weir_g.out[o];
+  const struct weir_arrow_array *a = weir_g.batch->children[c->from];
+  if (a->buffers[0] && a->null_count) {
+    if (!(c->validity = (uint8_t *)weir_room(((size_t)n + 7) / 8))) return false;
+    weir_take_bits(c->validity, (const uint8_t *)a->buffers[0], sel, n);
+  }
+  c->made = true;
+  return c->type & WEIR_LIST ? weir_take_lists(c, a, sel, n) : weir_take_values(c, a, c->type, sel, n, &c->offsets);
 }
 WEIR_API bool weir_take(const int32_t *sel, int32_t n) {
   for (int o = 0; o < weir_g.outs; o++)
@@ -416,13 +626,14 @@ WEIR_EXPORT("weir_alloc") void *weir_export_alloc(size_t n) {
 WEIR_EXPORT("weir_windows") void weir_export_windows(void *in, size_t in_len, void *out, size_t out_len) { (void)in; (void)in_len; (void)out; (void)out_len; }
 #endif
 
-WEIR_EXPORT("weir_open") struct weir_arrow_schema *weir_export_open(const char *config, size_t len, struct weir_arrow_schema *in) {
+WEIR_EXPORT("weir_open") WEIR_ONCE struct weir_arrow_schema *weir_export_open(const char *config, size_t len, struct weir_arrow_schema *in) {
   if (in->n_children - 1 > WEIR_MAX_COLUMNS) { weir_fail("too many input columns: define WEIR_MAX_COLUMNS larger"); return NULL; }
   weir_g.in = in;
   weir_g.columns = (int)in->n_children - 1; /* the last one is _row */
-  for (int i = 0; i <= weir_g.columns; i++) weir_g.types[i] = weir_parse_format(in->children[i]->format);
+  for (int i = 0; i <= weir_g.columns; i++) weir_g.types[i] = weir_parse_type(in->children[i]);
   weir_g.config.ptr = config;
   weir_g.config.end = config + len;
+  weir_g.config_len = len;
   if (!weir_on_open() || weir_g.failed) return NULL;
   if (weir_g.keeps_rows) weir_g.row_out = weir_pass(weir_g.columns);
   for (int o = 0; o < weir_g.outs; o++) weir_g.out_children[o] = &weir_g.out_schema[o];
@@ -434,7 +645,22 @@ WEIR_EXPORT("weir_open") struct weir_arrow_schema *weir_export_open(const char *
 }
 
 #ifndef WEIR_AGGREGATE
-WEIR_EXPORT("weir_process") const struct weir_arrow_array *weir_export_process(struct weir_arrow_array *a, char *out, size_t room) {
+WEIR_COLD bool weir_result_list(int o, struct weir_arrow_array *r) {
+  struct weir_out_column *c = &weir_g.out[o];
+  struct weir_arrow_array *items = &weir_g.item_arr[o];
+  bool strings = weir_text_items(c->type);
+  r->n_children = 1;
+  r->children = &weir_g.item_arr_at[o];
+  if (!c->made) return true; /* those of the input */
+  items->length = c->items;
+  items->n_buffers = strings ? 3 : 2;
+  items->buffers = weir_g.item_buffers[o];
+  items->buffers[1] = strings ? (const void *)c->item_offsets : c->data;
+  items->buffers[2] = c->data;
+  return c->count == weir_g.rows || weir_fail("an output column of lists has another number of rows than the output");
+}
+
+WEIR_EXPORT("weir_process") WEIR_ONCE const struct weir_arrow_array *weir_export_process(struct weir_arrow_array *a, char *out, size_t room) {
   weir_g.batch = a;
   weir_g.rows = (int32_t)a->length;
   weir_g.room = weir_g.room_start = out;
@@ -454,10 +680,11 @@ WEIR_EXPORT("weir_process") const struct weir_arrow_array *weir_export_process(s
     r->length = weir_g.rows;
     r->n_buffers = text ? 3 : 2;
     r->buffers = b;
+    if (c->type & WEIR_LIST && !weir_result_list(o, r)) return NULL;
     if (c->made) {
       r->null_count = c->validity ? -1 : 0;
       b[0] = c->validity;
-      b[1] = text ? (const void *)c->offsets : c->data;
+      b[1] = text || c->type & WEIR_LIST ? (const void *)c->offsets : c->data;
       b[2] = c->data;
     } else if (c->from < 0) {
       weir_fail("an output column was not made in this batch");
@@ -468,6 +695,7 @@ WEIR_EXPORT("weir_process") const struct weir_arrow_array *weir_export_process(s
       b[0] = from->buffers[0];
       b[1] = from->buffers[1];
       if (text) b[2] = from->buffers[2];
+      if (c->type & WEIR_LIST) r->children = from->children;
     }
     weir_g.arr_children[o] = r;
   }

@@ -1,5 +1,6 @@
 import { Declared } from "./plan";
-import { Type, isText, widthOf } from "./types";
+import { BoolListBuilder, ListBuilder, Lists, TextListBuilder, maxItems } from "./lists";
+import { Type, isList, isText, itemOf, widthOf } from "./types";
 import { Bits, Text, TextBuilder, Values, copy } from "./views";
 
 // Fields of an ArrowArray of the Arrow C data interface as wasm32 lays it out.
@@ -23,6 +24,9 @@ export class Made {
   validity: usize = 0;
   offsets: usize = 0;
   values: usize = 0;
+  rows: i32 = 0; // of lists: so far, and their items
+  items: i32 = 0;
+  itemOffsets: usize = 0; // of lists of strings
 
   constructor(readonly type: Type, readonly source: i32) {}
 }
@@ -56,7 +60,8 @@ export class Batch {
     for (let i = 0; i < this.out.length; i++) {
       const c = this.out[i];
       c.made = false;
-      c.validity = c.offsets = c.values = 0;
+      c.validity = c.offsets = c.values = c.itemOffsets = 0;
+      c.rows = c.items = 0;
     }
   }
 
@@ -90,6 +95,31 @@ export class Batch {
   /** The values of a string or binary column. */
   text(column: i32): Text {
     return new Text(this.buffer(column, 1), this.buffer(column, 2));
+  }
+
+  private itemBuffer(column: i32, i: i32): usize {
+    const child = pointer(load<usize>(this.child(column), CHILDREN), 0);
+    return pointer(load<usize>(child, BUFFERS), i);
+  }
+
+  /** Where the lists of a column are: which items each row has. */
+  lists(column: i32): Lists {
+    return new Lists(this.buffer(column, 1), this.buffer(column, 0), this.rows);
+  }
+
+  /** The numbers in the lists of a column, all rows one after the other. T must have the width of their type. */
+  itemValues<T>(column: i32): Values<T> {
+    return changetype<Values<T>>(this.itemBuffer(column, 1));
+  }
+
+  /** The truth values in the lists of a column. */
+  itemBools(column: i32): Bits {
+    return changetype<Bits>(this.itemBuffer(column, 1));
+  }
+
+  /** The strings in the lists of a column. */
+  itemText(column: i32): Text {
+    return new Text(this.itemBuffer(column, 1), this.itemBuffer(column, 2));
   }
 
   /** Which rows are not null, or null where all are: for tight loops. */
@@ -149,6 +179,47 @@ export class Batch {
     return new TextBuilder(offsets, data, rows, bytes);
   }
 
+  private claimLists(out: i32, rows: i32, items: i32, bytes: usize): usize {
+    if (items < 0 || items >= maxItems) {
+      this.full = true;
+      return 0;
+    }
+    const offsets = this.claim((<usize>rows + 1) << 2);
+    const values = offsets ? this.claim(bytes) : 0;
+    if (!values) return 0;
+    this.make(out, values);
+    this.out[out].offsets = offsets;
+    this.out[out].rows = this.out[out].items = 0;
+    store<i32>(offsets, 0);
+    return values;
+  }
+
+  /** Starts a column of lists of numbers, which have at most so many items together. T must have the width of their type. */
+  newLists<T>(out: i32, rows: i32, items: i32): ListBuilder<T> | null {
+    const values = this.claimLists(out, rows, items, (<usize>items) << alignof<T>());
+    if (!values) return null;
+    return new ListBuilder<T>(this.out[out], rows, items);
+  }
+
+  /** Starts a column of lists of truth values, which have at most so many items together. */
+  newBoolLists(out: i32, rows: i32, items: i32): BoolListBuilder | null {
+    const n = (<usize>items + 7) >> 3;
+    const bits = this.claimLists(out, rows, items, n);
+    if (!bits) return null;
+    memory.fill(bits, 0, n);
+    return new BoolListBuilder(this.out[out], rows, items);
+  }
+
+  /** Starts a column of lists of strings or binary, of at most so many items together, which have at most so many bytes together. */
+  newTextLists(out: i32, rows: i32, items: i32, bytes: i32): TextListBuilder | null {
+    if (!this.claimLists(out, rows, items, bytes)) return null;
+    const offsets = this.claim((<usize>items + 1) << 2);
+    if (!offsets) return null;
+    store<i32>(offsets, 0);
+    this.out[out].itemOffsets = offsets;
+    return new TextListBuilder(this.out[out], rows, items, bytes);
+  }
+
   /** Makes a row of an output column of so many rows null, after its values are made. */
   setNull(out: i32, rows: i32, row: i32): bool {
     const c = this.out[out];
@@ -198,9 +269,14 @@ export class Batch {
       c.validity = this.takeBits(validity, rows, n);
       if (!c.validity) return false;
     }
-    if (isText(c.type)) return this.takeText(c, rows, n);
-    const from = this.buffer(c.source, 1);
-    switch (widthOf(c.type)) {
+    if (isList(c.type)) return this.takeList(o, rows, n);
+    return this.takeValues(o, c.type, this.buffer(c.source, 1), this.buffer(c.source, 2), rows, n);
+  }
+
+  /** The values of a column, or the items of lists, at n places. More is the third buffer, of strings. */
+  private takeValues(o: i32, type: Type, from: usize, more: usize, rows: Values<i32>, n: i32): bool {
+    if (isText(type)) return this.takeText(this.out[o], from, more, rows, n);
+    switch (widthOf(type)) {
       case 0:
         const bits = this.takeBits(from, rows, n);
         if (bits) this.make(o, bits);
@@ -214,6 +290,35 @@ export class Batch {
       default:
         return this.takeFixed<u64>(o, changetype<Values<u64>>(from), rows, n);
     }
+  }
+
+  /** The items are taken as rows are, by their places. */
+  private takeList(o: i32, rows: Values<i32>, n: i32): bool {
+    const c = this.out[o], from = changetype<Values<i32>>(this.buffer(c.source, 1));
+    const offsets = this.claim((<usize>n + 1) << 2);
+    if (!offsets) return false;
+    const ends = changetype<Values<i32>>(offsets);
+    let items: i64 = 0;
+    ends[0] = 0;
+    for (let i = 0; i < n; i++) {
+      items += from[rows[i] + 1] - from[rows[i]];
+      if (items >= maxItems) {
+        this.full = true;
+        return false;
+      }
+      ends[i + 1] = <i32>items;
+    }
+    const places = this.selection(<i32>items);
+    if (!places) return false;
+    for (let i = 0, at = 0; i < n; i++) {
+      for (let k = from[rows[i]]; k < from[rows[i] + 1]; k++) places[at++] = k;
+    }
+    if (!this.takeValues(o, itemOf(c.type), this.itemBuffer(c.source, 1), this.itemBuffer(c.source, 2), places, <i32>items)) return false;
+    c.itemOffsets = c.offsets;
+    c.offsets = offsets;
+    c.rows = n;
+    c.items = <i32>items;
+    return true;
   }
 
   private takeFixed<T>(o: i32, from: Values<T>, rows: Values<i32>, n: i32): bool {
@@ -239,11 +344,10 @@ export class Batch {
    * length, where that much is free: what is too much is written over by the next one. Reading too much is fine, since the
    * windows are not the end of the memory.
    */
-  private takeText(c: Made, rows: Values<i32>, n: i32): bool {
+  private takeText(c: Made, from: usize, data: usize, rows: Values<i32>, n: i32): bool {
     const offsets = this.claim((<usize>n + 1) << 2);
     if (!offsets) return false;
     store<i32>(offsets, 0);
-    const from = this.buffer(c.source, 1), data = this.buffer(c.source, 2);
     const start = this.room, end = this.end;
     let to = start;
     for (let i = 0; i < n; i++) {

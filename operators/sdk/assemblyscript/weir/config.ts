@@ -63,7 +63,7 @@ export class Json {
       from = i + 1;
     }
     out.push(s.substring(from, s.length - 1));
-    return out.join("");
+    return out.length > 1 ? wellFormed(out.join("")) : out[0];
   }
 
   /** What an object or array has in it: the values one by one, keys before theirs. */
@@ -84,6 +84,17 @@ export class Json {
     }
     return out;
   }
+}
+
+/** Text with U+FFFD for halves of surrogate pairs, which UTF-8 does not have. */
+function wellFormed(s: string): string {
+  let out = "";
+  for (let i = 0; i < s.length; ) {
+    const c = s.codePointAt(i);
+    out += c >= 0xd800 && c < 0xe000 ? "\ufffd" : String.fromCodePoint(c);
+    i += c > 0xffff ? 2 : 1;
+  }
+  return out;
 }
 
 /** Behind the value that begins at i. */

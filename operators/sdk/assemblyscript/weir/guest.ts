@@ -2,7 +2,7 @@ import {
   ARRAY_SIZE, BUFFERS, Batch, CHILDREN, LENGTH, NULL_COUNT, N_BUFFERS, N_CHILDREN, pointer,
 } from "./batch";
 import { Plan } from "./plan";
-import { formatOf, isText, typeOf } from "./types";
+import { Type, formatOf, isList, isText, itemOf, typeOf } from "./types";
 
 const ABI = 1;
 const PAGE: u32 = 64 << 10;
@@ -60,6 +60,7 @@ export abstract class Operator {
 
 let operator: Operator | null = null;
 let batch: Batch | null = null;
+let tables: StaticArray<usize> = []; // per column that is a list: the pointer to the array of its items
 let result: usize = 0; // the array of the batch; those of the columns, their pointers and buffers are behind it
 
 /** Names the operator of this module. Call it once, at the top level of the main file. */
@@ -87,7 +88,7 @@ export function weir_open(config: usize, length: usize, schema: usize): usize {
   for (let i = 0; i < n; i++) {
     const field = pointer(load<usize>(schema, SCHEMA_CHILDREN), i);
     plan.names.push(zeroEndedAt(load<usize>(field, NAME)));
-    plan.types.push(typeOf(zeroEndedAt(load<usize>(field, FORMAT))));
+    plan.types.push(typeAt(field));
     plan.nulls.push((load<i64>(field, FLAGS) & NULLABLE) != 0);
   }
   o.open(plan);
@@ -96,6 +97,14 @@ export function weir_open(config: usize, length: usize, schema: usize): usize {
   batch = new Batch(plan.out);
   prepare(plan);
   return outSchema(plan);
+}
+
+/** The type of a column of the schema. */
+function typeAt(field: usize): Type {
+  const format = zeroEndedAt(load<usize>(field, FORMAT));
+  if (format != "+l") return typeOf(format);
+  const item = typeOf(zeroEndedAt(load<usize>(pointer(load<usize>(field, SCHEMA_CHILDREN), 0), FORMAT)));
+  return item == Type.Any ? Type.Any : Type.List | item;
 }
 
 /** Text up to a zero byte. */
@@ -125,6 +134,14 @@ function outSchema(plan: Plan): usize {
   for (let i = 0; i < n; i++) {
     const f = plan.out[i], at = zeroed(SCHEMA_SIZE);
     store<usize>(at, zeroEnded(formatOf(f.type)), FORMAT);
+    if (isList(f.type)) {
+      const item = zeroed(SCHEMA_SIZE), table = zeroed(4);
+      store<usize>(item, zeroEnded(formatOf(itemOf(f.type))), FORMAT);
+      store<usize>(item, zeroEnded("item"), NAME);
+      store<usize>(table, item);
+      store<i64>(at, 1, SCHEMA_N_CHILDREN);
+      store<usize>(at, table, SCHEMA_CHILDREN);
+    }
     store<usize>(at, zeroEnded(f.name), NAME);
     store<i64>(at, f.nullable ? NULLABLE : 0, FLAGS);
     store<usize>(children + ((<usize>i) << 2), at);
@@ -139,6 +156,7 @@ function outSchema(plan: Plan): usize {
 /** Lays out the arrays that every batch fills in. */
 function prepare(plan: Plan): void {
   const n = plan.out.length;
+  tables = new StaticArray<usize>(n);
   result = zeroed(ARRAY_SIZE);
   const children = zeroed(4 * n);
   store<i64>(result, 1, N_BUFFERS);
@@ -149,6 +167,15 @@ function prepare(plan: Plan): void {
     const at = zeroed(ARRAY_SIZE);
     store<i64>(at, isText(plan.out[i].type) ? 3 : 2, N_BUFFERS);
     store<usize>(at, zeroed(12), BUFFERS);
+    if (isList(plan.out[i].type)) {
+      const items = zeroed(ARRAY_SIZE), table = zeroed(4);
+      store<i64>(items, isText(itemOf(plan.out[i].type)) ? 3 : 2, N_BUFFERS);
+      store<usize>(items, zeroed(12), BUFFERS);
+      store<usize>(table, items);
+      store<i64>(at, 1, N_CHILDREN);
+      store<usize>(at, table, CHILDREN);
+      tables[i] = table;
+    }
     store<usize>(children + ((<usize>i) << 2), at);
   }
 }
@@ -169,6 +196,15 @@ export function weir_process(array: usize, out: usize, room: usize): usize {
       store<usize>(to, c.validity);
       store<usize>(to, text ? c.offsets : c.values, 4);
       if (text) store<usize>(to, c.values, 8);
+      if (isList(c.type)) {
+        if (c.rows != b.length) return fail("an output column of lists has another number of rows than the output");
+        store<usize>(to, c.offsets, 4);
+        store<usize>(at, tables[i], CHILDREN);
+        const items = load<usize>(tables[i]), strings = isText(itemOf(c.type)), into = load<usize>(items, BUFFERS);
+        store<i64>(items, c.items, LENGTH);
+        store<usize>(into, strings ? c.itemOffsets : c.values, 4);
+        if (strings) store<usize>(into, c.values, 8);
+      }
     } else if (c.source < 0) {
       return fail("an output column was not made in this batch");
     } else if (b.length != b.rows) {
@@ -177,6 +213,7 @@ export function weir_process(array: usize, out: usize, room: usize): usize {
       const child = b.child(c.source);
       store<i64>(at, load<i64>(child, NULL_COUNT), NULL_COUNT);
       memory.copy(to, load<usize>(child, BUFFERS), text ? 12 : 8);
+      if (isList(c.type)) store<usize>(at, load<usize>(child, CHILDREN), CHILDREN);
     }
   }
   return result;

@@ -38,7 +38,8 @@
 
 export { Batch } from "./batch";
 export { Bits, Text, TextBuilder, Utf8, Values } from "./views";
+export { BoolListBuilder, Items, ListBuilder, Lists, TextListBuilder } from "./lists";
 export { Json } from "./config";
 export { Level, Operator, log, serve } from "./guest";
 export { Plan } from "./plan";
-export { Type } from "./types";
+export { Type, isList, itemOf } from "./types";

@@ -19,6 +19,18 @@ export enum Type {
   TimestampMs,
   TimestampUs,
   TimestampNs,
+
+  /** With a type, as Type.List | Type.Float64: lists of it, none of whose items is null. */
+  List = 32,
+}
+
+export function isList(type: Type): bool {
+  return (type & Type.List) != 0;
+}
+
+/** The type of a list's items. */
+export function itemOf(type: Type): Type {
+  return type & ~Type.List;
 }
 
 // Formats in an ArrowSchema, names in pipelines, and bytes per value, by Type.
@@ -32,12 +44,12 @@ const names: StaticArray<string> = [
 const widths: StaticArray<u8> = [0, 0, 1, 2, 4, 8, 1, 2, 4, 8, 4, 8, 0, 0, 4, 8, 8, 8, 8];
 
 export function formatOf(type: Type): string {
-  return formats[type];
+  return isList(type) ? "+l" : formats[type];
 }
 
 /** The name of a type in pipelines: float64, timestamp[ms]. */
 export function nameOf(type: Type): string {
-  return names[type];
+  return isList(type) ? "list<" + names[itemOf(type)] + ">" : names[type];
 }
 
 /** Bytes of a value; 0 where that is not a number of whole bytes, or not the same for all. */

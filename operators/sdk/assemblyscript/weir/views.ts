@@ -71,6 +71,11 @@ export class Text {
     return rows ? load<i32>(this.offsets + ((<usize>rows) << 2)) - load<i32>(this.offsets) : 0;
   }
 
+  /** How many bytes rows from one up to but not another have together. */
+  between(from: i32, to: i32): i32 {
+    return load<i32>(this.offsets + ((<usize>to) << 2)) - load<i32>(this.offsets + ((<usize>from) << 2));
+  }
+
   /** The string of a row. It makes a new string: for tight loops compare bytes, with is. */
   get(row: i32): string {
     return String.UTF8.decodeUnsafe(this.at(row), this.length(row));

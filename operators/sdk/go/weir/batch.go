@@ -32,6 +32,9 @@ type column struct {
 	offsets  []int32
 	values   uint32
 	data     []byte // of strings, as long as filled
+
+	ends  []int32 // of the items of lists of strings
+	items int     // of lists, so far
 }
 
 // Rows is the number of input rows.
@@ -194,6 +197,8 @@ func (b *Batch) take(o int, rows []int32) {
 		c.validity = addr(mem)
 	}
 	switch {
+	case c.typ.IsList():
+		b.takeList(o, rows)
 	case c.typ.text():
 		in, total := b.Strings(c.from), 0
 		for _, r := range rows {

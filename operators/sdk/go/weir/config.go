@@ -2,7 +2,11 @@
 
 package weir
 
-import "strconv"
+import (
+	"strconv"
+	"unicode/utf16"
+	"unicode/utf8"
+)
 
 // Value is a JSON value of the configuration. The zero Value is one that is not there.
 type Value struct{ json string }
@@ -47,6 +51,25 @@ func (v Value) Each(f func(key string, value Value)) {
 	}
 }
 
+// Elements calls f for the elements of an array, in order.
+func (v Value) Elements(f func(value Value)) {
+	s := v.json
+	if s == "" || s[0] != '[' {
+		return
+	}
+	for {
+		s = space(s[1:]) // behind the bracket or a comma
+		if s == "" || s[0] == ']' {
+			return
+		}
+		n := skip(s)
+		f(Value{s[:n]})
+		if s = space(s[n:]); s == "" || s[0] != ',' {
+			return
+		}
+	}
+}
+
 // Number is a number, or otherwise where the value is not one.
 func (v Value) Number(otherwise float64) float64 {
 	f, err := strconv.ParseFloat(v.json, 64)
@@ -56,15 +79,62 @@ func (v Value) Number(otherwise float64) float64 {
 	return f
 }
 
-// Text is a string, or otherwise where the value is not one.
+// Text is a string, its escapes decoded, or otherwise where the value is not one. Half of a surrogate pair becomes U+FFFD.
 func (v Value) Text(otherwise string) string {
 	if v.json == "" || v.json[0] != '"' {
 		return otherwise
 	}
-	if s, err := strconv.Unquote(v.json); err == nil {
+	s := v.json[1 : len(v.json)-1]
+	var out []byte
+	for i := 0; i < len(s); i++ {
+		if s[i] != '\\' {
+			if out != nil {
+				out = append(out, s[i])
+			}
+			continue
+		}
+		if out == nil {
+			out = append(make([]byte, 0, len(s)), s[:i]...)
+		}
+		i++
+		switch s[i] {
+		case 'b':
+			out = append(out, '\b')
+		case 'f':
+			out = append(out, '\f')
+		case 'n':
+			out = append(out, '\n')
+		case 'r':
+			out = append(out, '\r')
+		case 't':
+			out = append(out, '\t')
+		case 'u':
+			r := hex4(s[i+1:])
+			i += 4
+			if utf16.IsSurrogate(r) {
+				var both rune = utf8.RuneError
+				if len(s)-i > 6 && s[i+1] == '\\' && s[i+2] == 'u' {
+					both = utf16.DecodeRune(r, hex4(s[i+3:]))
+				}
+				if r = both; r != utf8.RuneError {
+					i += 6
+				}
+			}
+			out = utf8.AppendRune(out, r)
+		default:
+			out = append(out, s[i])
+		}
+	}
+	if out == nil {
 		return s
 	}
-	return v.json[1 : len(v.json)-1] // an escape that JSON has and Go does not: as it is written
+	return string(out)
+}
+
+// hex4 is the four hex digits at the beginning of s. The host made sure that it is JSON.
+func hex4(s string) rune {
+	n, _ := strconv.ParseUint(s[:4], 16, 16)
+	return rune(n)
 }
 
 // Bool is true or false, or otherwise where the value is neither.

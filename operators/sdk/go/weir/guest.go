@@ -41,9 +41,10 @@ const (
 var guest struct {
 	open    Open
 	process Process
-	blocks  [][]byte // what the host asked for; never freed
-	bytes   int      // of the blocks
-	text    [][]byte // zero terminated strings of the schema
+	blocks  [][]byte       // what the host asked for; never freed
+	bytes   int            // of the blocks
+	text    [][]byte       // zero terminated strings of the schema
+	items   []*arrowSchema // of lists
 
 	schema   arrowSchema
 	schemas  []arrowSchema
@@ -51,9 +52,10 @@ var guest struct {
 	batch    Batch
 	array    arrowArray
 	arrays   []arrowArray
-	children []uint32    // of the array
-	buffers  [][3]uint32 // of the arrays
-	top      [1]uint32   // the buffers of the batch: no validity
+	children []uint32     // of the array
+	buffers  [][3]uint32  // of the arrays
+	lists    []*listArray // of the columns that are lists
+	top      [1]uint32    // the buffers of the batch: no validity
 }
 
 // Serve names the operator of this module. Call it once, in an init function of package main.
@@ -126,7 +128,7 @@ func exportOpen(config, configLen, in uint32) uint32 {
 	for i := range int(root.children) {
 		f := (*arrowSchema)(at(*(*uint32)(at(root.table + uint32(4*i)))))
 		p.names = append(p.names, cstring(f.name))
-		p.types = append(p.types, typeOf(cstring(f.format)))
+		p.types = append(p.types, typeAt(f))
 		p.nulls = append(p.nulls, f.flags&nullable != 0)
 	}
 	process, err := guest.open(p)
@@ -149,10 +151,16 @@ func prepare(p *Plan) {
 	g, n := &guest, len(p.out)
 	g.schemas, g.table = make([]arrowSchema, n), make([]uint32, n)
 	g.arrays, g.children, g.buffers = make([]arrowArray, n), make([]uint32, n), make([][3]uint32, n)
+	g.lists = make([]*listArray, n)
 	g.batch.out = make([]column, n)
 	g.batch.cols = make([]*arrowArray, len(p.names))
 	for i, o := range p.out {
-		g.schemas[i].format, g.schemas[i].name = zeroed(typeTable[o.typ].format), zeroed(o.name)
+		format := typeTable[o.typ.Item()].format
+		if o.typ.IsList() {
+			g.schemas[i].children, g.schemas[i].table = 1, itemSchema(format)
+			format = "+l"
+		}
+		g.schemas[i].format, g.schemas[i].name = zeroed(format), zeroed(o.name)
 		if o.null {
 			g.schemas[i].flags = nullable
 		}
@@ -162,6 +170,10 @@ func prepare(p *Plan) {
 		g.arrays[i].nBuffers = 2
 		if o.typ.text() {
 			g.arrays[i].nBuffers = 3
+		}
+		if o.typ.IsList() {
+			g.lists[i] = newListArray(o.typ.Item())
+			g.arrays[i].nChildren, g.arrays[i].children = 1, addr(g.lists[i].child[:])
 		}
 		g.batch.out[i] = column{typ: o.typ, from: o.from}
 	}
@@ -200,7 +212,7 @@ func exportProcess(array, out, room uint32) (result uint32) {
 	b.from, b.end = out, out+room
 	for i := range b.out {
 		c := &b.out[i]
-		c.made, c.validity, c.values, c.offsets, c.data = false, 0, 0, nil, nil
+		c.made, c.validity, c.values, c.offsets, c.data, c.ends, c.items = false, 0, 0, nil, nil, nil, 0
 	}
 	if err := guest.process(b); err != nil {
 		return fail(err.Error())
@@ -224,12 +236,23 @@ func (b *Batch) result() uint32 {
 			if c.typ.text() {
 				to[1], to[2] = addr(c.offsets), c.values
 			}
+			if c.typ.IsList() {
+				if len(c.offsets) != b.made+1 {
+					return fail("an output column of lists has another number of rows than the output")
+				}
+				to[1] = addr(c.offsets)
+				g.lists[i].set(c)
+				a.children = addr(g.lists[i].child[:])
+			}
 		case c.from < 0:
 			return fail("an output column was not made in this batch")
 		default:
 			from := b.cols[c.from]
 			a.nulls = from.nulls
 			copy(to[:], unsafe.Slice((*uint32)(at(from.buffers)), int(a.nBuffers)))
+			if c.typ.IsList() {
+				a.children = from.children
+			}
 		}
 	}
 	g.array.length = int64(b.made)

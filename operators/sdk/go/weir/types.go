@@ -28,6 +28,18 @@ const (
 	TimestampNs
 )
 
+// list is the bit that makes a type the list of it.
+const list Type = 32
+
+// ListOf is the type of lists of a type, which is no list itself. No item is null.
+func ListOf(item Type) Type { return item | list }
+
+// IsList tells whether the type is a list.
+func (t Type) IsList() bool { return t&list != 0 }
+
+// Item is the type of a list's items.
+func (t Type) Item() Type { return t &^ list }
+
 var typeTable = [...]struct {
 	format, name string
 	width        int
@@ -42,7 +54,12 @@ var typeTable = [...]struct {
 }
 
 // String is the name used in pipelines.
-func (t Type) String() string { return typeTable[t].name }
+func (t Type) String() string {
+	if t.IsList() {
+		return "list<" + typeTable[t.Item()].name + ">"
+	}
+	return typeTable[t].name
+}
 
 func (t Type) text() bool { return t == String || t == Binary }
 
@@ -53,6 +70,19 @@ func typeOf(format string) Type {
 		}
 	}
 	return Any
+}
+
+// typeAt reads the type of a schema.
+func typeAt(s *arrowSchema) Type {
+	format := cstring(s.format)
+	if format != "+l" {
+		return typeOf(format)
+	}
+	item := typeOf(cstring((*arrowSchema)(at(*(*uint32)(at(s.table)))).format))
+	if item == Any {
+		return Any
+	}
+	return ListOf(item)
 }
 
 // Fixed is any value of fixed width.

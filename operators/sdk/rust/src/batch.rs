@@ -31,7 +31,7 @@ impl<'a> Batch<'a> {
         self.array.length() as usize
     }
 
-    /// The values of a column: [`Values`], [`Bools`], [`Strings`] or [`Binary`].
+    /// The values of a column: [`Values`], [`Bools`], [`Strings`], [`Binary`] or [`Lists`](crate::Lists).
     pub fn column<T: View<'a> + ?Sized>(&self, column: Column<T>) -> T::View {
         T::view(self.raw(column.index))
     }
@@ -52,6 +52,13 @@ impl<'a> Raw<'a> {
             return &[];
         }
         slice::from_raw_parts(at(self.buffers[i]), n)
+    }
+
+    /// The items of a list column, of which there are so many. Safety: it is one.
+    pub(crate) unsafe fn items(&self, rows: usize) -> Raw<'a> {
+        let child: &u32 = &*at(self.array.children);
+        let array: &Array = &*at(*child);
+        Raw { array, buffers: slice::from_raw_parts(at(array.buffers), array.n_buffers as usize), rows }
     }
 
     pub(crate) fn validity(&self) -> Option<&'a [u8]> {
@@ -114,6 +121,11 @@ impl<'a, T: Fixed> Values<'a, T> {
         Values { values: unsafe { raw.buffer(1, raw.rows) }, validity: raw.validity() }
     }
 
+    /// Items of a list: some of these, which have no nulls.
+    pub(crate) fn some(&self, from: usize, to: usize) -> Self {
+        Values { values: &self.values[from..to], validity: None }
+    }
+
     /// All values; what is under a null is any number.
     pub fn as_slice(&self) -> &'a [T] {
         self.values
@@ -129,9 +141,10 @@ impl<'a, T: Fixed> Values<'a, T> {
 /// A column of truth values.
 #[derive(Clone, Copy)]
 pub struct Bools<'a> {
-    bits: &'a [u8],
+    pub(crate) bits: &'a [u8],
     validity: Option<&'a [u8]>,
     rows: usize,
+    from: usize, // the bit of the first one
 }
 
 view!(Bools ['a] [], bool);
@@ -139,7 +152,13 @@ view!(Bools ['a] [], bool);
 impl<'a> Bools<'a> {
     pub(crate) fn new(raw: Raw<'a>) -> Self {
         // Safety: so long is the bitmap of a bool column.
-        Bools { bits: unsafe { raw.buffer(1, bytes(raw.rows)) }, validity: raw.validity(), rows: raw.rows }
+        Bools { bits: unsafe { raw.buffer(1, bytes(raw.rows)) }, validity: raw.validity(), rows: raw.rows, from: 0 }
+    }
+
+    /// Items of a list: some of these, which have no nulls.
+    pub(crate) fn some(&self, from: usize, to: usize) -> Self {
+        assert!(from <= to && to <= self.rows, "no such items");
+        Bools { bits: self.bits, validity: None, rows: to - from, from: self.from + from }
     }
 
     /// How many rows there are.
@@ -150,7 +169,8 @@ impl<'a> Bools<'a> {
     /// The value of a row, either where it is null.
     #[inline]
     pub fn value(&self, row: usize) -> bool {
-        bit(self.bits, row)
+        assert!(row < self.rows, "no such row");
+        bit(self.bits, self.from + row)
     }
 }
 
@@ -189,7 +209,12 @@ impl<'a> Binary<'a> {
 
     /// The bytes of all rows together.
     pub fn data_len(&self) -> usize {
-        self.data.len() - self.offsets[0] as usize
+        (self.offsets[self.len()] - self.offsets[0]) as usize
+    }
+
+    /// Items of a list: some of these, which have no nulls.
+    pub(crate) fn some(&self, from: usize, to: usize) -> Self {
+        Binary { offsets: &self.offsets[from..=to], data: self.data, validity: None }
     }
 }
 

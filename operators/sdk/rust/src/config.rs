@@ -13,9 +13,10 @@ impl<'a> Value<'a> {
         !self.0.is_empty()
     }
 
-    /// The value of an object by its key. Keys are compared as they are written.
+    /// The value of an object by its key.
     pub fn get(&self, key: &str) -> Value<'a> {
-        self.raw_entries().find(|(k, _)| k.inside() == key).map(|(_, v)| v).unwrap_or_default()
+        let same = |k: &Value| k.inside() == key || k.inside().contains('\\') && k.string().as_deref() == Some(key);
+        self.raw_entries().find(|(k, _)| same(k)).map(|(_, v)| v).unwrap_or_default()
     }
 
     /// The entries of an object, in order.

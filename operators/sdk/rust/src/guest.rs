@@ -124,13 +124,36 @@ struct Plan {
     result: Box<Array>,
     arrays: Vec<Array>,
     buffers: Vec<[u32; 3]>,
+    items: Vec<Items>,
     schema: SchemaMemory,
     _pointers: [Vec<u32>; 2], // of arrays, and the buffers of the batch
+}
+
+/// The array of the items of a list column, and what the host finds it by.
+struct Items {
+    array: Box<Array>,
+    buffers: Box<[u32; 3]>,
+    child: Box<u32>,
+}
+
+impl Items {
+    fn new(field: &Field) -> Items {
+        let buffers = Box::new([0; 3]);
+        let text = field.kind.item().map_or(false, Type::is_text);
+        let array = Box::new(Array {
+            n_buffers: if text { 3 } else { 2 },
+            buffers: address(buffers.as_ptr()),
+            ..Array::default()
+        });
+        let child = Box::new(address::<Array>(&*array));
+        Items { array, buffers, child }
+    }
 }
 
 struct SchemaMemory {
     root: Box<ArrowSchema>,
     _children: Vec<ArrowSchema>,
+    _items: Vec<(Box<ArrowSchema>, Box<u32>)>,
     _pointers: Vec<u32>,
     _text: Vec<Vec<u8>>,
 }
@@ -200,8 +223,10 @@ impl Plan {
         let n = fields.len();
         let columns = fields.iter().map(Made::new).collect();
         let buffers = vec![[0; 3]; n];
+        let items = fields.iter().map(Items::new).collect();
         let array = |(f, b): (&Field, &[u32; 3])| Array {
             n_buffers: if f.kind.is_text() { 3 } else { 2 },
+            n_children: i64::from(f.kind.item().is_some()),
             buffers: address(b.as_ptr()),
             ..Array::default()
         };
@@ -215,7 +240,7 @@ impl Plan {
             children: address(children.as_ptr()),
             ..Array::default()
         });
-        Plan { columns, result, arrays, buffers, schema: SchemaMemory::new(&fields), _pointers: [children, validity] }
+        Plan { columns, result, arrays, buffers, items, schema: SchemaMemory::new(&fields), _pointers: [children, validity] }
     }
 
     #[inline(never)]
@@ -232,6 +257,16 @@ impl Plan {
                 if c.kind.is_text() {
                     *b = [c.validity.get(), c.offsets.get(), c.values.get()];
                 }
+                if let Some(item) = c.kind.item() {
+                    *b = [c.validity.get(), c.offsets.get(), 0];
+                    let items = &mut self.items[o];
+                    items.array.length = c.items.get() as i64;
+                    *items.buffers = [0, c.values.get(), 0];
+                    if item.is_text() {
+                        *items.buffers = [0, c.item_offsets.get(), c.values.get()];
+                    }
+                    a.children = address::<u32>(&*items.child);
+                }
             } else if let Some(source) = c.source {
                 if rows != batch.rows() {
                     return Err(Error::new("passes columns, but has another number of rows: take them"));
@@ -239,6 +274,7 @@ impl Plan {
                 let raw = batch.raw(source);
                 a.null_count = raw.array.null_count;
                 b[..raw.buffers.len()].copy_from_slice(raw.buffers);
+                a.children = raw.array.children;
             } else {
                 return Err(Error::new("an output column was not made in this batch"));
             }
@@ -256,11 +292,21 @@ unsafe fn read_schema(schema: u32) -> Result<(Schema, Field)> {
     let mut input = Schema::new();
     for &child in children {
         let field: &ArrowSchema = &*at(child);
-        let kind = Type::parse(text(field.format)).ok_or("has a column of a type that this operator is too old for")?;
+        let kind = read_type(field).ok_or("has a column of a type that this operator is too old for")?;
         input.read(text(field.name), kind, field.flags & NULLABLE != 0);
     }
     let row = input.pop().ok_or("has no column of row numbers")?;
     Ok((input, row))
+}
+
+unsafe fn read_type(field: &ArrowSchema) -> Option<Type> {
+    let format = text(field.format);
+    if format != "+l" {
+        return Type::parse(format).copied();
+    }
+    let child: &u32 = &*at(field.children);
+    let item: &ArrowSchema = &*at(*child);
+    Type::parse(text(item.format)).map(Type::List)
 }
 
 /// Text of a number, without the weight of the standard library's formatting.
@@ -290,14 +336,26 @@ unsafe fn text<'a>(address: u32) -> &'a str {
 impl SchemaMemory {
     fn new(fields: &[Field]) -> SchemaMemory {
         let text: Vec<Vec<u8>> = fields.iter().map(|f| [f.name.as_bytes(), &[0]].concat()).collect();
+        let mut items = Vec::new();
         let children: Vec<ArrowSchema> = fields
             .iter()
             .zip(&text)
-            .map(|(f, name)| ArrowSchema {
-                format: address(f.kind.format().as_ptr()),
-                name: address(name.as_ptr()),
-                flags: if f.nullable { NULLABLE } else { 0 },
-                ..ArrowSchema::default()
+            .map(|(f, name)| {
+                let mut schema = ArrowSchema {
+                    format: address(f.kind.format().as_ptr()),
+                    name: address(name.as_ptr()),
+                    flags: if f.nullable { NULLABLE } else { 0 },
+                    ..ArrowSchema::default()
+                };
+                if let Some(item) = f.kind.item() {
+                    let (format, name) = (address(item.format().as_ptr()), address("item\0".as_ptr()));
+                    let child = Box::new(ArrowSchema { format, name, ..ArrowSchema::default() });
+                    let pointer = Box::new(address::<ArrowSchema>(&*child));
+                    schema.n_children = 1;
+                    schema.children = address::<u32>(&*pointer);
+                    items.push((child, pointer));
+                }
+                schema
             })
             .collect();
         let pointers: Vec<u32> = children.iter().map(|c| address::<ArrowSchema>(c)).collect();
@@ -308,6 +366,6 @@ impl SchemaMemory {
             children: address(pointers.as_ptr()),
             ..ArrowSchema::default()
         });
-        SchemaMemory { root, _children: children, _pointers: pointers, _text: text }
+        SchemaMemory { root, _children: children, _items: items, _pointers: pointers, _text: text }
     }
 }

@@ -41,6 +41,8 @@ mod alloc;
 mod batch;
 mod config;
 mod error;
+mod list;
+mod list_output;
 #[doc(hidden)]
 pub mod guest;
 mod output;
@@ -50,9 +52,11 @@ mod types;
 pub use batch::{Batch, Binary, Bools, Strings, Values};
 pub use config::Value;
 pub use error::{Error, Result};
+pub use list::{Lists, Slice};
+pub use list_output::{BoolListBuilder, BytesListBuilder, ListBuilder};
 pub use output::{BoolBuilder, Builder, BytesBuilder, Nulls, Output};
 pub use schema::{Column, Field, Schema, Target};
-pub use types::{Fixed, Kind, Type, View};
+pub use types::{Fixed, Kind, List, Type, View};
 
 /// An operator. One value of it lives as long as the instance, and is called from one thread.
 pub trait Operator: Sized {

@@ -3,7 +3,7 @@ use std::marker::PhantomData;
 use std::ptr;
 use std::slice;
 
-use crate::batch::{bit, bytes, Batch, Binary};
+use crate::batch::{bit, bytes, Batch, Binary, Raw};
 use crate::error::{Cause, Error, Result};
 use crate::guest::address;
 use crate::schema::{Column, Field, Target};
@@ -14,8 +14,8 @@ use crate::types::{Fixed, Type};
 ///
 /// Unless [`take`](Output::take) or [`set_len`](Output::set_len) says otherwise the output has as many rows as the input.
 pub struct Output<'a> {
-    batch: &'a Batch<'a>,
-    columns: &'a [Made],
+    pub(crate) batch: &'a Batch<'a>,
+    pub(crate) columns: &'a [Made],
     room: *mut u8,
     left: usize,
     rows: usize,
@@ -30,6 +30,8 @@ pub(crate) struct Made {
     pub(crate) validity: Cell<u32>,
     pub(crate) offsets: Cell<u32>,
     pub(crate) values: Cell<u32>,
+    pub(crate) items: Cell<usize>, // of lists
+    pub(crate) item_offsets: Cell<u32>,
 }
 
 impl Made {
@@ -42,6 +44,8 @@ impl Made {
             validity: Cell::new(0),
             offsets: Cell::new(0),
             values: Cell::new(0),
+            items: Cell::new(0),
+            item_offsets: Cell::new(0),
         }
     }
 }
@@ -61,7 +65,7 @@ impl<'a> Output<'a> {
     }
 
     /// Takes n values of the window, with undefined contents. They are aligned to 64 bytes.
-    fn alloc<T>(&mut self, n: usize) -> Result<&'a mut [T]> {
+    pub(crate) fn alloc<T>(&mut self, n: usize) -> Result<&'a mut [T]> {
         let size = n.checked_mul(std::mem::size_of::<T>()).filter(|&s| s <= self.left).ok_or(Error(Cause::Full))?;
         let at = self.room as *mut T;
         let step = self.left.min((size + 63) & !63);
@@ -73,7 +77,7 @@ impl<'a> Output<'a> {
         }
     }
 
-    fn make(&self, column: usize, rows: usize, values: u32) -> &'a Made {
+    pub(crate) fn make(&self, column: usize, rows: usize, values: u32) -> &'a Made {
         let c = &self.columns[column];
         c.made.set(true);
         c.rows.set(rows);
@@ -81,7 +85,7 @@ impl<'a> Output<'a> {
         c
     }
 
-    fn validity(&mut self, column: usize, rows: usize) -> Result<&'a mut [u8]> {
+    pub(crate) fn validity(&mut self, column: usize, rows: usize) -> Result<&'a mut [u8]> {
         let bits = self.alloc::<u8>(bytes(rows))?;
         bits.fill(0xff);
         self.columns[column].validity.set(address(bits.as_ptr()));
@@ -198,6 +202,15 @@ impl<'a> Output<'a> {
             }
         }
         let kind = self.columns[o].kind;
+        match kind.item() {
+            Some(item) => self.take_list(o, item, raw, rows),
+            None => self.take_values(o, kind, raw, rows),
+        }
+    }
+
+    /// The values of a column, or of the items of a list, at these places. Safety: all are there.
+    #[inline(never)]
+    pub(crate) fn take_values(&mut self, o: usize, kind: Type, raw: Raw, rows: &[u32]) -> Result<()> {
         if kind.is_text() {
             return self.take_bytes(o, Binary::new(raw), rows);
         }
@@ -261,7 +274,7 @@ fn take_bits(to: &mut [u8], from: &[u8], rows: &[u32]) {
     }
 }
 
-fn clear(bits: &mut [u8], row: usize) {
+pub(crate) fn clear(bits: &mut [u8], row: usize) {
     bits[row >> 3] &= !(1 << (row & 7));
 }
 

@@ -1,6 +1,6 @@
 // The conformance guest in AssemblyScript. What each mode does is in ../../README.md.
 
-import { Batch, Level, Operator, Plan, Text, Type, Utf8, log, serve } from "weir";
+import { Batch, Level, Operator, Plan, Text, Type, Utf8, isList, itemOf, log, serve } from "weir";
 export * from "weir/exports";
 
 class Conformance extends Operator {
@@ -25,7 +25,7 @@ class Conformance extends Operator {
     if (mode == "take" || mode == "repeat" || mode == "double" || mode == "fail" || mode == "panic") {
       this.n = plan.column("n", Type.Int64);
     }
-    if (mode == "take" || mode == "repeat") plan.keepRows();
+    if (mode == "take" || mode == "repeat" || mode == "explode") plan.keepRows();
     if (mode == "repeat") this.added = plan.add("copy", Type.Int32, false);
     else if (mode == "upper") {
       this.s = plan.column("s", Type.String);
@@ -34,6 +34,15 @@ class Conformance extends Operator {
     else if (mode == "double") this.added = plan.add("seven", Type.Bool, true);
     else if (mode == "refuse") plan.refuse(plan.config.get("message").text(""));
     else if (mode == "config") this.openConfig(plan);
+    else if (mode == "explode") {
+      this.n = plan.column("xs", Type.List | Type.Float64);
+      this.added = plan.add("i", Type.Int32, false);
+      plan.add("x", Type.Float64, false);
+    } else if (mode == "lists") {
+      this.n = plan.column("xs", Type.List | Type.Float64);
+      this.s = plan.column("ss", Type.List | Type.String);
+      this.added = plan.add("positive", Type.List | Type.Bool, false);
+    }
     else if (mode != "pass" && mode != "copy" && mode != "take" && mode != "fail" && mode != "panic" && mode != "log") {
       plan.refuse("config.mode is not one of the modes");
     }
@@ -62,6 +71,8 @@ class Conformance extends Operator {
     else if (mode == "count") this.count(batch);
     else if (mode == "double") this.double(batch);
     else if (mode == "config") this.constants(batch);
+    else if (mode == "explode") this.explode(batch);
+    else if (mode == "lists") this.lists(batch);
     else if (mode == "fail" && this.thirteen(batch)) batch.fail("a row has n = 13: größer geht's nicht");
     else if (mode == "panic") assert(!this.thirteen(batch), "thirteen");
     else if (mode == "log") {
@@ -83,6 +94,11 @@ class Conformance extends Operator {
   private copy(batch: Batch): void {
     for (let c = 0; c < this.types.length; c++) {
       let made: bool;
+      if (isList(this.types[c])) {
+        if (!this.copyLists(batch, c)) return;
+        batch.keepNulls(c, c);
+        continue;
+      }
       switch (this.types[c]) {
         case Type.Bool: made = this.copyBools(batch, c); break;
         case Type.Int8: made = this.copyFixed<i8>(batch, c); break;
@@ -104,6 +120,87 @@ class Conformance extends Operator {
         if (!batch.valid(c, i) && !batch.setNull(c, batch.rows, i)) return;
       }
     }
+  }
+
+  private copyLists(batch: Batch, c: i32): bool {
+    switch (itemOf(this.types[c])) {
+      case Type.Bool: {
+        const lists = batch.lists(c), from = batch.itemBools(c), to = batch.newBoolLists(c, batch.rows, lists.total);
+        if (!to) return false;
+        for (let i = 0; i < batch.rows; i++, to.end()) {
+          for (let k = lists.from(i); k < lists.to(i); k++) to.add(from[k]);
+        }
+        return true;
+      }
+      case Type.String:
+      case Type.Binary: {
+        const lists = batch.lists(c), from = batch.itemText(c);
+        const to = batch.newTextLists(c, batch.rows, lists.total, from.between(0, lists.total));
+        if (!to) return false;
+        for (let i = 0; i < batch.rows; i++, to.end()) {
+          for (let k = lists.from(i); k < lists.to(i); k++) to.addFrom(from, k);
+        }
+        return true;
+      }
+      case Type.Int8:
+      case Type.Uint8: return this.copyFixedLists<u8>(batch, c);
+      case Type.Int16:
+      case Type.Uint16: return this.copyFixedLists<u16>(batch, c);
+      case Type.Int32:
+      case Type.Uint32:
+      case Type.Date32: return this.copyFixedLists<u32>(batch, c);
+      case Type.Float32: return this.copyFixedLists<f32>(batch, c);
+      case Type.Float64: return this.copyFixedLists<f64>(batch, c);
+      default: return this.copyFixedLists<u64>(batch, c);
+    }
+  }
+
+  private copyFixedLists<T>(batch: Batch, c: i32): bool {
+    const lists = batch.lists(c), from = batch.itemValues<T>(c), to = batch.newLists<T>(c, batch.rows, lists.total);
+    if (!to) return false;
+    for (let i = 0; i < batch.rows; i++, to.end()) {
+      for (let k = lists.from(i); k < lists.to(i); k++) to.add(from[k]);
+    }
+    return true;
+  }
+
+  private explode(batch: Batch): void {
+    const lists = batch.lists(this.n), from = batch.itemValues<f64>(this.n);
+    let made = 0;
+    for (let i = 0; i < batch.rows; i++) made += lists.length(i);
+    const rows = batch.selection(made), index = batch.newValues<i32>(this.added, made), x = batch.newValues<f64>(this.added + 1, made);
+    if (!rows || !index || !x) return;
+    let at = 0;
+    for (let i = 0; i < batch.rows; i++) {
+      for (let k = lists.from(i); k < lists.to(i); k++, at++) {
+        rows[at] = i;
+        index[at] = k - lists.from(i);
+        x[at] = from[k];
+      }
+    }
+    batch.take(rows, made);
+  }
+
+  private lists(batch: Batch): void {
+    const numbers = batch.lists(this.n), x = batch.itemValues<f64>(this.n), texts = batch.lists(this.s), s = batch.itemText(this.s);
+    const rest = batch.newLists<f64>(this.n, batch.rows, numbers.total);
+    const flags = batch.newBoolLists(this.added, batch.rows, numbers.total);
+    const reversed = batch.newTextLists(this.s, batch.rows, texts.total, s.between(0, texts.total));
+    if (!rest || !flags || !reversed) return;
+    for (let i = 0; i < batch.rows; i++) {
+      for (let k = numbers.from(i); k < numbers.to(i); k++) {
+        flags.add(x[k] > 0);
+        if (k > numbers.from(i)) rest.add(x[k]);
+      }
+      for (let k = texts.to(i) - 1; k >= texts.from(i); k--) {
+        if (s.length(k)) reversed.addFrom(s, k);
+      }
+      rest.end();
+      flags.end();
+      reversed.end();
+    }
+    batch.keepNulls(this.n, this.n);
+    batch.keepNulls(this.s, this.s);
   }
 
   private copyFixed<T>(batch: Batch, c: i32): bool {

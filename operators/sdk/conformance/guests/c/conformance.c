@@ -1,11 +1,11 @@
 /* The conformance guest in C. What each mode does is in ../../README.md. */
 #include "weir.h"
 
-enum mode { PASS, COPY, TAKE, REPEAT, UPPER, COUNT, DOUBLE, FAIL, PANIC, REFUSE, CONFIG, LOG, MODES };
+enum mode { PASS, COPY, TAKE, REPEAT, UPPER, COUNT, DOUBLE, FAIL, PANIC, REFUSE, CONFIG, LOG, EXPLODE, LISTS, MODES };
 static const char *const modes[MODES] = {"pass", "copy", "take", "repeat", "upper", "count", "double", "fail", "panic", "refuse",
-  "config", "log"};
+  "config", "log", "explode", "lists"};
 
-static int mode, n, s, added, more[4];
+static int mode, n, s, xs, added, more[4];
 static int64_t seen;
 static struct { double number, sum; bool flag; weir_str text; char keys[256]; size_t keys_len; } config;
 
@@ -23,8 +23,8 @@ static void read_config(void) {
   config.number = weir_number(weir_config("number"), -1);
   config.text = weir_text_of(weir_config("text"));
   if (!config.text.ptr) config.text = text("none");
-  weir_json flag = weir_config("flag"), list = weir_config("entries"), value;
-  config.flag = flag.ptr && *flag.ptr == 't';
+  weir_json list = weir_config("entries"), value;
+  config.flag = weir_flag(weir_config("flag"), false);
   weir_str key;
   while (weir_next(&list, &key, &value)) {
     config.sum += weir_number(value, 0);
@@ -53,6 +53,19 @@ bool weir_on_open(void) {
     s = weir_column("s", WEIR_STRING);
     added = weir_declare("size", WEIR_U32, true);
     return s >= 0 || weir_fail("needs a column s of type string");
+  case EXPLODE: case LISTS:
+    xs = weir_column("xs", WEIR_LIST_OF(WEIR_F64));
+    if (xs < 0) return weir_fail("needs a column xs of type list<float64>");
+    if (mode == EXPLODE) {
+      added = weir_declare("i", WEIR_I32, false);
+      more[0] = weir_declare("x", WEIR_F64, false);
+      weir_keep_rows();
+      break;
+    }
+    s = weir_column("ss", WEIR_LIST_OF(WEIR_STRING));
+    if (s < 0) return weir_fail("needs a column ss of type list<string>");
+    added = weir_declare("positive", WEIR_LIST_OF(WEIR_BOOL), false);
+    break;
   case COUNT: added = weir_declare("seen", WEIR_I64, false); break;
   case DOUBLE: added = weir_declare("seven", WEIR_BOOL, true); return need_n();
   case FAIL: case PANIC: return need_n();
@@ -68,9 +81,66 @@ bool weir_on_open(void) {
   return true;
 }
 
+static bool copy_lists(int c) {
+  int32_t rows = weir_rows(), items = weir_item_count(c);
+  weir_type type = WEIR_ITEM(weir_type_of(c));
+  bool texts = type == WEIR_STRING || type == WEIR_BINARY;
+  size_t bytes = 0, w = weir_widths[type];
+  for (int32_t k = 0; texts && k < items; k++) bytes += weir_item_string(c, k).len;
+  if (!weir_new_lists(c, rows, items, bytes)) return false;
+  for (int32_t i = 0; i < rows; i++) {
+    weir_span l = weir_list(c, i);
+    if (w) weir_copy((char *)weir_add_items(c, l.to - l.from), (const char *)weir_items(c) + w * (size_t)l.from, w * (size_t)(l.to - l.from));
+    else for (int32_t k = l.from; k < l.to; k++)
+      if (texts) weir_add_item_string(c, weir_item_string(c, k));
+      else weir_add_item_bool(c, weir_item_bool(c, k));
+    weir_end_list(c);
+  }
+  return weir_keep_nulls(c, c);
+}
+
+static bool explode(void) {
+  int32_t rows = weir_rows(), made = 0, at = 0;
+  for (int32_t i = 0; i < rows; i++) made += weir_list(xs, i).to - weir_list(xs, i).from;
+  int32_t *selection = weir_new_selection_of(made), *index = weir_new_i32(added, made);
+  double *x = weir_new_f64(more[0], made);
+  if (!selection || !index || !x) return false;
+  for (int32_t i = 0; i < rows; i++) {
+    weir_span l = weir_list(xs, i);
+    for (int32_t k = l.from; k < l.to; k++, at++) {
+      selection[at] = i;
+      index[at] = k - l.from;
+      x[at] = weir_items_f64(xs)[k];
+    }
+  }
+  return weir_take(selection, made);
+}
+
+static bool lists(void) {
+  int32_t rows = weir_rows(), texts = weir_item_count(s);
+  size_t bytes = 0;
+  for (int32_t k = 0; k < texts; k++) bytes += weir_item_string(s, k).len;
+  int32_t items = weir_item_count(xs);
+  if (!weir_new_lists(xs, rows, items, 0) || !weir_new_lists(added, rows, items, 0) || !weir_new_lists(s, rows, texts, bytes)) return false;
+  for (int32_t i = 0; i < rows; i++) {
+    weir_span l = weir_list(xs, i), t = weir_list(s, i);
+    for (int32_t k = l.from; k < l.to; k++) weir_add_item_bool(added, weir_items_f64(xs)[k] > 0);
+    if (l.from < l.to) l.from++; /* all but the first */
+    double *to = (double *)weir_add_items(xs, l.to - l.from);
+    for (int32_t k = l.from; k < l.to; k++) *to++ = weir_items_f64(xs)[k];
+    for (int32_t k = t.to; k-- > t.from;) /* in reverse, without empty ones */
+      if (weir_item_string(s, k).len) weir_add_item_string(s, weir_item_string(s, k));
+    weir_end_list(xs);
+    weir_end_list(added);
+    weir_end_list(s);
+  }
+  return weir_keep_nulls(xs, xs) && weir_keep_nulls(s, s);
+}
+
 static bool copy(int c) {
   int32_t rows = weir_rows();
   weir_type type = weir_type_of(c);
+  if (type & WEIR_LIST) return copy_lists(c);
   if (type == WEIR_STRING || type == WEIR_BINARY) {
     size_t bytes = 0;
     for (int32_t i = 0; i < rows; i++) bytes += weir_string(c, i).len;
@@ -100,7 +170,7 @@ static bool repeat(void) {
   const int64_t *times = weir_i64(n);
   for (int32_t i = 0; i < rows; i++)
     if (weir_valid(n, i) && times[i] > 0) made += (int32_t)times[i];
-  int32_t *selection = (int32_t *)weir_room(4 * (size_t)made), *number = weir_new_i32(added, made);
+  int32_t *selection = weir_new_selection_of(made), *number = weir_new_i32(added, made);
   if (!selection || !number) return false;
   for (int32_t i = 0; i < rows; i++)
     for (int32_t k = 0; weir_valid(n, i) && k < times[i]; k++, at++) {
@@ -177,6 +247,8 @@ bool weir_on_batch(void) {
   }
   case REPEAT: return repeat();
   case UPPER: return upper();
+  case EXPLODE: return explode();
+  case LISTS: return lists();
   case DOUBLE: return doubled();
   case CONFIG: return constants();
   case COUNT: {

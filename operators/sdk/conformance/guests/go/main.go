@@ -41,6 +41,10 @@ func open(p *weir.Plan) (weir.Process, error) {
 		return constants(p), nil
 	case "log":
 		return log, nil
+	case "explode":
+		return explode(p), nil
+	case "lists":
+		return lists(p), nil
 	default:
 		return nil, errors.New("config.mode is not one of the modes")
 	}
@@ -49,6 +53,11 @@ func open(p *weir.Plan) (weir.Process, error) {
 func copyAll(p *weir.Plan) weir.Process {
 	return func(b *weir.Batch) error {
 		for c := range p.Columns() {
+			if t := p.Type(c); t.IsList() {
+				copyLists(b, c, t.Item())
+				b.KeepNulls(c, c)
+				continue
+			}
 			switch p.Type(c) {
 			case weir.String, weir.Binary:
 				in, bytes := b.Strings(c), 0
@@ -101,6 +110,98 @@ func copyFixed[T weir.Fixed](b *weir.Batch, c int) {
 	out := weir.New[T](b, c, b.Rows())
 	for i, v := range weir.Values[T](b, c) {
 		out[i] = v
+	}
+}
+
+func copyLists(b *weir.Batch, c int, item weir.Type) {
+	switch item {
+	case weir.String, weir.Binary:
+		in := b.StringLists(c)
+		out := b.NewStringLists(c, b.Rows(), in.Len(), in.Bytes())
+		for i := range b.Rows() {
+			for k := range in.At(i).Len() {
+				out.Append(in.At(i).At(k))
+			}
+			out.End()
+		}
+	case weir.Bool:
+		in := b.BoolLists(c)
+		out := b.NewBoolLists(c, b.Rows(), in.Len())
+		for i := range b.Rows() {
+			for k := range in.At(i).Len() {
+				out.Append(in.At(i).At(k))
+			}
+			out.End()
+		}
+	case weir.Int8, weir.Uint8:
+		copyFixedLists[int8](b, c)
+	case weir.Int16, weir.Uint16:
+		copyFixedLists[int16](b, c)
+	case weir.Int32, weir.Uint32, weir.Date32:
+		copyFixedLists[int32](b, c)
+	case weir.Float32:
+		copyFixedLists[float32](b, c)
+	case weir.Float64:
+		copyFixedLists[float64](b, c)
+	default:
+		copyFixedLists[int64](b, c)
+	}
+}
+
+func copyFixedLists[T weir.Fixed](b *weir.Batch, c int) {
+	in := weir.Lists[T](b, c)
+	out := weir.NewLists[T](b, c, b.Rows(), in.Len())
+	for i := range b.Rows() {
+		out.Add(in.At(i))
+	}
+}
+
+func explode(p *weir.Plan) weir.Process {
+	xs := p.Column("xs", weir.ListOf(weir.Float64))
+	index, x := p.Declare("i", weir.Int32, false), p.Declare("x", weir.Float64, false)
+	p.KeepRows()
+	return func(b *weir.Batch) error {
+		in, made := weir.Lists[float64](b, xs), 0
+		for i := range b.Rows() {
+			made += len(in.At(i))
+		}
+		rows, numbers, values, at := b.Selection(made), weir.New[int32](b, index, made), weir.New[float64](b, x, made), 0
+		for i := range b.Rows() {
+			for k, v := range in.At(i) {
+				rows[at], numbers[at], values[at] = int32(i), int32(k), v
+				at++
+			}
+		}
+		b.Take(rows)
+		return nil
+	}
+}
+
+func lists(p *weir.Plan) weir.Process {
+	xs, ss := p.Column("xs", weir.ListOf(weir.Float64)), p.Column("ss", weir.ListOf(weir.String))
+	positive := p.Declare("positive", weir.ListOf(weir.Bool), false)
+	return func(b *weir.Batch) error {
+		numbers, texts, n := weir.Lists[float64](b, xs), b.StringLists(ss), b.Rows()
+		rest, flags := weir.NewLists[float64](b, xs, n, numbers.Len()), b.NewBoolLists(positive, n, numbers.Len())
+		reversed := b.NewStringLists(ss, n, texts.Len(), texts.Bytes())
+		for i := range n {
+			list := numbers.At(i)
+			for _, v := range list {
+				flags.Append(v > 0)
+			}
+			flags.End()
+			rest.Add(list[min(1, len(list)):])
+			t := texts.At(i)
+			for k := t.Len() - 1; k >= 0; k-- {
+				if s := t.At(k); s != "" {
+					reversed.Append(s)
+				}
+			}
+			reversed.End()
+		}
+		b.KeepNulls(xs, xs)
+		b.KeepNulls(ss, ss)
+		return nil
 	}
 }
 

@@ -1,6 +1,6 @@
 //! The conformance guest in Rust. What each mode does is in ../../README.md.
 
-use weir::{log, Batch, Column, Fixed, Level, Operator, Output, Result, Schema, Target, Type, Value, Values};
+use weir::{log, Batch, Column, Fixed, Level, List, Operator, Output, Result, Schema, Target, Type, Value, Values};
 
 enum Conformance {
     Pass,
@@ -14,6 +14,8 @@ enum Conformance {
     Panic(Column<i64>),
     Constants(Constants),
     Log,
+    Explode(Column<List<f64>>, Target<i32>, Target<f64>),
+    Lists(Column<List<f64>>, Target<List<f64>>, Column<List<str>>, Target<List<str>>, Target<List<bool>>),
 }
 
 /// A column that is copied.
@@ -31,6 +33,7 @@ enum Copy {
     F64(Column<f64>, Target<f64>),
     String(Column<str>, Target<str>),
     Binary(Column<[u8]>, Target<[u8]>),
+    List(Box<dyn Fn(&Batch, &mut Output) -> Result<()>>),
 }
 
 struct Constants {
@@ -70,6 +73,14 @@ impl Operator for Conformance {
             Some("refuse") => return Err(config.get("message").string().unwrap_or_default().into()),
             Some("config") => Conformance::Constants(Constants::open(config, &mut out)),
             Some("log") => Conformance::Log,
+            Some("explode") => {
+                out.keep_rows();
+                Conformance::Explode(input.column("xs")?, out.add("i", false), out.add("x", false))
+            }
+            Some("lists") => {
+                let (xs, ss) = (input.column("xs")?, input.column("ss")?);
+                Conformance::Lists(xs, out.replace(xs)?, ss, out.replace(ss)?, out.add("positive", false))
+            }
             _ => return Err("config.mode is not one of the modes".into()),
         };
         Ok((op, out))
@@ -137,6 +148,42 @@ impl Operator for Conformance {
                     panic!("thirteen");
                 }
             }
+            Conformance::Explode(xs, index, x) => {
+                let lists = batch.column(*xs);
+                let (mut taken, mut numbers, mut values) = (Vec::new(), Vec::new(), Vec::new());
+                for (row, list) in lists.iter().enumerate() {
+                    let items = list.map_or(&[][..], |l| l.as_slice());
+                    taken.extend(items.iter().map(|_| row as u32));
+                    numbers.extend(0..items.len() as i32);
+                    values.extend_from_slice(items);
+                }
+                out.values(*index, numbers.len())?.copy_from_slice(&numbers);
+                out.values(*x, values.len())?.copy_from_slice(&values);
+                out.take(&taken)?;
+            }
+            Conformance::Lists(xs, rest, ss, reversed, positive) => {
+                let (numbers, texts) = (batch.column(*xs), batch.column(*ss));
+                let mut rest = out.lists(*rest, rows, numbers.item_count())?;
+                let mut flags = out.bool_lists(*positive, rows, numbers.item_count())?;
+                let mut reversed = out.string_lists(*reversed, rows, texts.item_count(), texts.items().data_len())?;
+                for (xs, ss) in numbers.iter().zip(texts.iter()) {
+                    match xs {
+                        Some(xs) => {
+                            xs.iter().for_each(|x| flags.push(x > Some(0.0)));
+                            rest.push_list(xs.as_slice().get(1..).unwrap_or(&[]));
+                        }
+                        None => rest.push_null(),
+                    }
+                    flags.end();
+                    match ss {
+                        Some(ss) => {
+                            ss.iter().rev().flatten().filter(|s| !s.is_empty()).for_each(|s| reversed.push(s));
+                            reversed.end();
+                        }
+                        None => reversed.push_null(),
+                    }
+                }
+            }
             Conformance::Constants(c) => {
                 out.values(c.number.0, rows)?.fill(c.number.1);
                 out.values(c.sum.0, rows)?.fill(c.sum.1);
@@ -172,6 +219,9 @@ impl Copy {
                 Copy::$variant(column, out.replace(column)?)
             }};
         }
+        if let Some(item) = input.fields()[i].kind.item() {
+            return Ok(Copy::List(copy_list(input, out, i, item)?));
+        }
         Ok(match input.fields()[i].kind {
             Type::Bool => copy!(Bool),
             Type::Int8 => copy!(I8),
@@ -191,7 +241,11 @@ impl Copy {
 
     fn process(&self, batch: &Batch, out: &mut Output) -> Result<()> {
         let rows = batch.rows();
+        if let Copy::List(copy) = self {
+            return copy(batch, out);
+        }
         match *self {
+            Copy::List(_) => Ok(()),
             Copy::I8(c, t) => fixed(c, t, batch, out),
             Copy::I16(c, t) => fixed(c, t, batch, out),
             Copy::I32(c, t) => fixed(c, t, batch, out),
@@ -220,6 +274,47 @@ impl Copy {
                 Ok(())
             }
         }
+    }
+}
+
+fn copy_list(input: &Schema, out: &mut Schema, i: usize, item: Type) -> Result<Box<dyn Fn(&Batch, &mut Output) -> Result<()>>> {
+    macro_rules! copy {
+        ($t:ty, $from:ident, $to:ident, $make:expr) => {{
+            let column: Column<List<$t>> = input.column_at(i)?;
+            let target = out.replace(column)?;
+            Ok(Box::new(move |batch, $to| {
+                let $from = batch.column(column);
+                let mut to = $make(target, batch.rows(), $from.item_count())?;
+                for list in $from.iter() {
+                    match list {
+                        Some(list) => {
+                            list.iter().flatten().for_each(|v| to.push(v));
+                            to.end();
+                        }
+                        None => to.push_null(),
+                    }
+                }
+                Ok(())
+            }))
+        }};
+        ($t:ty) => {
+            copy!($t, from, out, |t, rows, items| out.lists(t, rows, items))
+        };
+    }
+    match item {
+        Type::Bool => copy!(bool, from, out, |t, rows, items| out.bool_lists(t, rows, items)),
+        Type::String => copy!(str, from, out, |t, rows, items| out.string_lists(t, rows, items, from.items().data_len())),
+        Type::Binary => copy!([u8], from, out, |t, rows, items| out.binary_lists(t, rows, items, from.items().data_len())),
+        Type::Int8 => copy!(i8),
+        Type::Int16 => copy!(i16),
+        Type::Int32 | Type::Date32 => copy!(i32),
+        Type::Uint8 => copy!(u8),
+        Type::Uint16 => copy!(u16),
+        Type::Uint32 => copy!(u32),
+        Type::Uint64 => copy!(u64),
+        Type::Float32 => copy!(f32),
+        Type::Float64 => copy!(f64),
+        _ => copy!(i64),
     }
 }
 

@@ -198,3 +198,40 @@ func TestStoppedWithState(t *testing.T) {
 		})
 	}
 }
+
+// TestSwapWithState moves a stateful pipeline to a generation of the same revision while records arrive: the state moves too.
+func TestSwapWithState(t *testing.T) {
+	brokers, cl := broker(t)
+	rng := rand.New(rand.NewPCG(2, 4))
+	tr, c := &truth{sums: map[string]int64{}}, newCentre()
+	s := setup{brokers: brokers, group: "g", centre: c, steps: totalSteps(false), rows: 50}
+	e, _ := start(t, s)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- e.Run(ctx) }()
+	for range 4 {
+		produce(t, cl, rng, tr, 300)
+		time.Sleep(time.Duration(rng.IntN(100)) * time.Millisecond)
+		gen := generation(t, s.revision, 1+rng.IntN(100))
+		gen.Steps = totalSteps(false)
+		swap, err := e.Swap(t.Context(), gen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wait, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		if _, err := swap.Wait(wait); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	s.atEnd = true
+	last, _ := start(t, s)
+	if err := last.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	check(t, c, tr)
+}

@@ -104,21 +104,21 @@ if ! missing c "clang and lld, or set CLANG and WASM_LD"; then
 	done
 fi
 if ! missing go "Go"; then
-	for name in calibrate severity; do
+	for name in calibrate severity delta; do
 		build go "$examples/$name-go" "$examples/$name-go/$name-go.wasm"
 	done
 	build go "$guests/go" "$guests/go/conformance.wasm"
 	build go "$root/operators/wasm/testdata/filter-go" "$root/operators/wasm/testdata/filter-go/filter-go.wasm"
 fi
 if ! missing rust "rustc and libstd-rust-dev-wasm32, or set RUSTC to one with the target wasm32-unknown-unknown"; then
-	for name in calibrate severity explode; do
+	for name in calibrate severity explode delta; do
 		build rust "$examples/$name-rust/$name.rs" "$examples/$name-rust/$name-rust.wasm"
 	done
 	build rust "$guests/rust/conformance.rs" "$guests/rust/conformance.wasm"
 	build rust "$root/operators/wasm/testdata/filter-rust/filter.rs" "$root/operators/wasm/testdata/filter-rust/filter-rust.wasm"
 fi
 if ! missing assemblyscript "npm, and make its registry reachable for assemblyscript@$assemblyscript"; then
-	for name in calibrate severity; do
+	for name in calibrate severity delta; do
 		build assemblyscript "$examples/$name-assemblyscript/$name.ts" "$examples/$name-assemblyscript/$name-assemblyscript.wasm"
 	done
 	build assemblyscript "$guests/assemblyscript/conformance.ts" "$guests/assemblyscript/conformance.wasm"

@@ -37,7 +37,7 @@ export function log(level: Level, text: string): void {
   importLog(level, changetype<usize>(utf8), utf8.byteLength);
 }
 
-function fail(why: string): usize {
+export function fail(why: string): usize {
   const utf8 = String.UTF8.encode(why);
   importError(changetype<usize>(utf8), utf8.byteLength);
   return 0;
@@ -58,7 +58,7 @@ export abstract class Operator {
   abstract process(batch: Batch): void;
 }
 
-let operator: Operator | null = null;
+export let operator: Operator | null = null;
 let batch: Batch | null = null;
 let tables: StaticArray<usize> = []; // per column that is a list: the pointer to the array of its items
 let result: usize = 0; // the array of the batch; those of the columns, their pointers and buffers are behind it

@@ -98,7 +98,7 @@ pub(crate) fn log(level: i32, text: &str) {
     unsafe { host::log(level, text.as_ptr(), text.len()) }
 }
 
-fn fail(why: &str) -> u32 {
+pub(crate) fn fail(why: &str) -> u32 {
     unsafe { host::error(why.as_ptr(), why.len()) }
     0
 }
@@ -109,12 +109,12 @@ pub fn alloc(size: u32) -> u32 {
 }
 
 /// Where the operator lives. Calls never overlap, and there are no threads.
-pub struct Slot<T>(UnsafeCell<Option<Guest<T>>>);
+pub struct Slot<T>(pub(crate) UnsafeCell<Option<Guest<T>>>);
 
 unsafe impl<T> Sync for Slot<T> {}
 
-struct Guest<T> {
-    operator: T,
+pub(crate) struct Guest<T> {
+    pub(crate) operator: T,
     plan: Plan,
 }
 

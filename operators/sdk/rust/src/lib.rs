@@ -47,6 +47,8 @@ mod list_output;
 pub mod guest;
 mod output;
 mod schema;
+#[doc(hidden)]
+pub mod state;
 mod types;
 
 pub use batch::{Batch, Binary, Bools, Strings, Values};
@@ -67,6 +69,18 @@ pub trait Operator: Sized {
     /// Makes the output columns of one batch. An error fails the batch; one that came from [`Output`] for want of room makes
     /// the host call again with fewer rows.
     fn process(&mut self, batch: &Batch, out: &mut Output) -> Result<()>;
+}
+
+/// An operator that remembers earlier rows, served with [`stateful_operator!`]. What it remembers must follow from the rows in
+/// order, however they are cut into batches; a restart, and a batch that failed, go on in a new instance with what was
+/// saved last.
+pub trait Stateful: Operator {
+    /// Appends the state. It is called after batches: forget what is not needed any more, for the state's size is limited
+    /// (`limits.state` of the step, 1 MiB) and costs time with every batch.
+    fn save(&self, state: &mut Vec<u8>) -> Result<()>;
+
+    /// Takes a state, at most once, before the first batch.
+    fn restore(&mut self, state: &[u8]) -> Result<()>;
 }
 
 /// How much a line in the node's log matters.
@@ -112,6 +126,26 @@ macro_rules! operator {
         #[no_mangle]
         pub unsafe extern "C" fn weir_process(array: u32, out: u32, room: u32) -> u32 {
             WEIR.process(array, out, room)
+        }
+    };
+}
+
+/// Makes a type that implements [`Stateful`] the operator of this module, in place of [`operator!`].
+#[macro_export]
+macro_rules! stateful_operator {
+    ($operator:ty) => {
+        $crate::operator!($operator);
+
+        static WEIR_STATE: $crate::state::Saved = $crate::state::Saved::new();
+
+        #[no_mangle]
+        pub unsafe extern "C" fn weir_snapshot() -> u32 {
+            WEIR_STATE.snapshot(&WEIR)
+        }
+
+        #[no_mangle]
+        pub unsafe extern "C" fn weir_restore(state: u32, len: u32) -> u32 {
+            WEIR_STATE.restore(&WEIR, state, len)
         }
     };
 }

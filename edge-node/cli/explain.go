@@ -180,9 +180,13 @@ func writeExplanation(to io.Writer, e *pipeline.Explanation) error {
 
 	x := e.Execution
 	fmt.Fprintln(w)
-	line("runs", "a lane per partition, in offset order; %d chains of decoder and steps, batches of at most %d rows", x.Chains, x.BatchRows)
+	chains, inAll := fmt.Sprintf("%d chains", x.Chains), ", "+mib(x.PoolBytes*int64(x.Chains))+" in all"
+	if x.ChainPerPartition {
+		chains, inAll = "each with a chain", ""
+	}
+	line("runs", "a lane per partition, in offset order; %s of decoder and steps, batches of at most %d rows", chains, x.BatchRows)
 	line("transport", "%s: %s", x.Transport, x.Why)
-	line("pool", "%s a chain, %s in all", mib(x.PoolBytes), mib(x.PoolBytes*int64(x.Chains)))
+	line("pool", "%s a chain%s", mib(x.PoolBytes), inAll)
 	for _, r := range x.Pool {
 		line("", "%s: %d slots of %s", r.Stage, r.Slots, mib(int64(r.SlotBytes)))
 	}

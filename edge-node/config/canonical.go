@@ -11,12 +11,12 @@ import (
 // is written: the planner hashes it to the pipeline's revision. Two specs with equal bytes give equal rows for equal
 // records.
 //
-// digests are the content hashes of the Wasm modules, in the order of the wasm steps and then of the aggregates; a path
-// means nothing.
+// digests are the content hashes of the Wasm modules, in the order of the wasm steps and then of the aggregates, and functions
+// those of the functions that are called, by name; a path means nothing.
 //
 // Not in it: brokers, group, start, credentials, URL, table, flush interval, TTL, tags, batch size where no step is an operator's, what happens to late
 // rows and on operator errors. They change where rows go or whether the pipeline goes on, not what a row says.
-func (p *Pipeline) Canonical(digests []string) []byte {
+func (p *Pipeline) Canonical(digests []string, functions map[string]string) []byte {
 	type col struct {
 		Name, Type string
 		Nullable   bool
@@ -46,6 +46,10 @@ func (p *Pipeline) Canonical(digests []string) []byte {
 		State        int64
 		BatchRows    int64
 	}
+	type function struct {
+		Name string
+		step
+	}
 	spec := struct {
 		Format                                  int // of this form; a change of it makes a new revision of every pipeline
 		Pipeline                                string
@@ -55,6 +59,7 @@ func (p *Pipeline) Canonical(digests []string) []byte {
 		Columns                                 []col
 		Time                                    string
 		MaxOutOfOrder, AllowedLateness, MaxJump int64
+		Functions                               []function `json:",omitempty"`
 		Steps                                   []step
 		Tumbling                                int64
 		GroupBy                                 []string
@@ -80,6 +85,19 @@ func (p *Pipeline) Canonical(digests []string) []byte {
 		}
 		spec.Columns = append(spec.Columns, out)
 	}
+	limit := func(out *step, w *Wasm) {
+		out.Config, out.Memory, out.Fuel = sortedKeys(w.Config), w.Memory, w.FuelPerRow
+		out.Stack, out.Expansion, out.Output, out.BatchRows = w.Stack, w.Expansion, w.Output, p.Batch.Rows
+	}
+	for i := range p.Functions {
+		f := &p.Functions[i]
+		if digest, called := functions[f.Name]; called {
+			out := function{f.Name, step{Kind: StepWasm, Module: digest}}
+			limit(&out.step, &f.Wasm)
+			spec.Functions = append(spec.Functions, out)
+		}
+	}
+	slices.SortFunc(spec.Functions, func(a, b function) int { return strings.Compare(a.Name, b.Name) })
 	for _, s := range p.Steps {
 		out := step{Kind: s.Kind}
 		switch s.Kind {
@@ -109,8 +127,7 @@ func (p *Pipeline) Canonical(digests []string) []byte {
 			if len(digests) > 0 {
 				out.Module, digests = digests[0], digests[1:]
 			}
-			out.Config, out.Memory, out.Fuel = sortedKeys(s.Wasm.Config), s.Wasm.Memory, s.Wasm.FuelPerRow
-			out.Stack, out.Expansion, out.Output, out.BatchRows = s.Wasm.Stack, s.Wasm.Expansion, s.Wasm.Output, p.Batch.Rows
+			limit(&out, s.Wasm)
 		}
 		spec.Steps = append(spec.Steps, out)
 	}

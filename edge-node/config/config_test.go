@@ -192,7 +192,7 @@ func TestCanonical(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return p.Canonical([]string{digest})
+		return p.Canonical([]string{digest}, nil)
 	}
 	base := canonical("", "", "sha256:1")
 	for _, c := range []struct{ old, replacement string }{
@@ -248,8 +248,8 @@ func TestCanonical(t *testing.T) {
 		t.Error("another module does not change the revision")
 	}
 	plain := parseFile(t, "styles.yml")
-	before := plain.Canonical(nil)
-	if plain.Batch.Rows++; !bytes.Equal(plain.Canonical(nil), before) {
+	before := plain.Canonical(nil, nil)
+	if plain.Batch.Rows++; !bytes.Equal(plain.Canonical(nil, nil), before) {
 		t.Error("the size of batches changes the revision of a pipeline without operators")
 	}
 }

@@ -35,7 +35,7 @@ func FuzzParse(f *testing.F) {
 		if err := p.Validate(); err != nil {
 			t.Errorf("parsed, and not valid: %v", err)
 		}
-		p.Canonical(nil)
+		p.Canonical(nil, nil)
 		for _, s := range p.Steps {
 			if s.Filter == nil {
 				continue

@@ -25,6 +25,8 @@ type Pipeline struct {
 	Source Source
 	// Time is where event time comes from and how late it may be.
 	Time Time
+	// Functions are the user's own, for the expressions of steps, in the order written.
+	Functions []Function
 	// Steps change the rows, in this order. There may be none.
 	Steps []Step
 	// Window says what is aggregated, by what, and how long.
@@ -87,6 +89,8 @@ func pipelineTable() object[Pipeline] {
 				"Where records come from, their format, and the columns to read from them.").must(),
 			at("time", timeTable().kind(), func(p *Pipeline) *Time { return &p.Time },
 				"The column that holds event time, and how late rows may be.").must(),
+			at("functions", functionsKind(), func(p *Pipeline) *[]Function { return &p.Functions },
+				"Functions of your own to call in expressions: name: {wasm: file}."),
 			at("steps", stepsKind(), func(p *Pipeline) *[]Step { return &p.Steps },
 				"What happens to the rows, in order: filter, map, drop, rename, cast, wasm."),
 			at("window", windowTable().kind(), func(p *Pipeline) *Window { return &p.Window },

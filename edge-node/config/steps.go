@@ -121,32 +121,47 @@ func defaultWasm() Wasm {
 	}
 }
 
+// moduleField is the path of a module.
+func moduleField(key string) field[Wasm] {
+	return field[Wasm]{
+		key: key, doc: "Path of the .wasm file, relative to this file.", required: true, schema: typed("string"),
+		read: func(r *reader, v value, w *Wasm) { readModule(r, v, &w.Module, &w.File, &w.ModulePos) },
+	}
+}
+
+// configField is what a module is opened with.
+func configField() field[Wasm] {
+	return field[Wasm]{
+		key: "config", doc: "What the operator is opened with; it gets it as JSON.", schema: jsonSchema{},
+		read: func(r *reader, v value, w *Wasm) {
+			if b, ok := r.json(v); ok {
+				w.Config = b
+			}
+		},
+	}
+}
+
+// limitsField is what an instance may use.
+func limitsField(table object[Wasm]) field[Wasm] {
+	return field[Wasm]{
+		key: "limits", doc: "What an instance may use.", schema: table.jsonSchema(),
+		read: func(r *reader, v value, w *Wasm) { table.read(r, v, w) },
+	}
+}
+
 func wasmTable() object[Wasm] {
 	return object[Wasm]{
 		what: "wasm",
 		fields: []field[Wasm]{
-			{
-				key: "module", doc: "Path of the .wasm file, relative to this file.", required: true, schema: typed("string"),
-				read: func(r *reader, v value, w *Wasm) { readModule(r, v, &w.Module, &w.File, &w.ModulePos) },
-			},
+			moduleField("module"),
 			at("name", matching("a name", `^[A-Za-z0-9._-]{1,63}$`, func(s string) error {
 				if len(s) > 63 || s == "" || strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") != "" {
 					return fmt.Errorf("%s is not a name: use letters, digits, '.', '_' and '-', at most 63", quote(s))
 				}
 				return nil
 			}), func(w *Wasm) *string { return &w.Name }, "How errors and metrics call the operator. Default: the module's file name without .wasm."),
-			{
-				key: "config", doc: "What the operator is opened with; it gets it as JSON.", schema: jsonSchema{},
-				read: func(r *reader, v value, w *Wasm) {
-					if b, ok := r.json(v); ok {
-						w.Config = b
-					}
-				},
-			},
-			{
-				key: "limits", doc: "What an instance may use.", schema: limitsTable().jsonSchema(),
-				read: func(r *reader, v value, w *Wasm) { limitsTable().read(r, v, w) },
-			},
+			configField(),
+			limitsField(limitsTable()),
 			at("verify", fractionKind(), func(w *Wasm) *int64 { return &w.Verify },
 				"Run a part of the batches again in the interpreter, 1/1000 of them for example, and stop the partition when one becomes something else. 1 is all, off none. Default off."),
 			at("shadow", shadowTable().pointer(func() Wasm {

@@ -164,13 +164,16 @@ type way struct {
 	spread bool
 }
 
+// sandboxed tells whether the pipeline has operators or functions of the user's.
+func (c *testCase) sandboxed() bool { return strings.Contains(c.yaml, "wasm:") }
+
 func ways(c *testCase) []way {
 	ways := []way{
 		{name: "whole"},
 		{name: "by_row", spec: nodeSpec{Rows: 1}},
 		{name: "killed", spec: nodeSpec{Instance: "n1"}, kills: 4},
 	}
-	if strings.Contains(c.yaml, "wasm:") {
+	if c.sandboxed() {
 		ways = append(ways, way{name: "copied", spec: nodeSpec{Copy: true, Rows: 3}}, way{name: "interpreted", spec: nodeSpec{Interpreter: true}})
 	}
 	if c.state {
@@ -211,14 +214,16 @@ func runCase(t *testing.T, c *testCase, w way) {
 	sent := map[string]record{} // by topic/partition@offset
 	rng := rand.New(rand.NewPCG(seed(c.file), 1))
 	rest := c.records
-	for range w.kills {
+	for i := range w.kills {
 		n := rng.IntN(len(rest) + 1)
 		if w.cuts {
 			n = min(n, 2*len(c.records)/w.kills)
 		}
 		produce(ctx, t, producer, s.Prefix, w.spread, rest[:n], sent)
 		rest = rest[n:]
-		s.Rows = int64(rng.IntN(3)) // 0 is the pipeline's own: every life cuts its batches elsewhere
+		if i == 0 || !c.sandboxed() { // how many rows a batch has at most decides what an operator's row may use
+			s.Rows = int64(rng.IntN(3)) // 0 is the pipeline's own: every life cuts its batches elsewhere
+		}
 		node := startNode(t, s)
 		if w.cuts {
 			waitStored(ctx, t, s, len(sent))

@@ -62,10 +62,12 @@ type ExplainedModule struct {
 
 // Execution is how a plan runs on this machine.
 type Execution struct {
-	BatchRows int64  `json:"batch_rows"` // at most
-	Chains    int    `json:"chains"`     // as many batches are processed at a time
-	Transport string `json:"transport"`  // "shared memory" or "copy"
-	Why       string `json:"why"`
+	BatchRows int64 `json:"batch_rows"` // at most
+	Chains    int   `json:"chains"`     // as many batches are processed at a time
+	// ChainPerPartition is where a step keeps state: then every partition has a chain, and a pool, of its own.
+	ChainPerPartition bool   `json:"chain_per_partition"`
+	Transport         string `json:"transport"` // "shared memory" or "copy"
+	Why               string `json:"why"`
 	// Pool is the memory of the batches of one chain. It is there from the start and does not grow.
 	PoolBytes int64           `json:"pool_bytes"`
 	Pool      []ExplainedPool `json:"pool"`
@@ -148,6 +150,7 @@ func (p *Plan) execution(chains int) (Execution, error) {
 		if _, ok := s.(operators.Digested); ok {
 			sandboxed++
 		}
+		x.ChainPerPartition = x.ChainPerPartition || operators.IsStateful(s)
 	}
 	switch {
 	case sandboxed == 0:
@@ -194,6 +197,14 @@ func (p *Plan) explainSink() ExplainedSink {
 	return s
 }
 
+// stateOf says what a step keeps between batches.
+func stateOf(spec *config.Step, step operators.Step) string {
+	if !operators.IsStateful(step) {
+		return ""
+	}
+	return fmt.Sprintf("state of its own for each partition, at most %s; it is stored with the answers", config.FormatSize(spec.Wasm.State))
+}
+
 // describe says what a step does.
 func describe(spec *config.Step) (does []string) {
 	switch spec.Kind {
@@ -231,11 +242,10 @@ func describe(spec *config.Step) (does []string) {
 }
 
 // explainModule describes the module of a step that has just been planned; nil where it has none.
-func (p *Plan) explainModule(spec *config.Step, step operators.Step) *ExplainedModule {
-	if spec.Wasm == nil {
+func explainModule(w *config.Wasm, step operators.Step) *ExplainedModule {
+	if w == nil {
 		return nil
 	}
-	w := spec.Wasm
 	m := &ExplainedModule{
 		File: w.File, Config: string(w.Config), OnError: string(w.OnError),
 		Memory: w.Memory, FuelPerRow: w.FuelPerRow, Deadline: config.FormatDuration(w.Deadline),

@@ -56,9 +56,10 @@ type Stage struct {
 
 // Module is a Wasm operator the plan uses.
 type Module struct {
-	Step   string `json:"step"`
-	File   string `json:"file"`
-	Digest string `json:"sha256"`
+	Step     string `json:"step"`
+	Function string `json:"function,omitempty"` // that the step calls; empty where the module is the step
+	File     string `json:"file"`
+	Digest   string `json:"sha256"`
 }
 
 // Options change how a plan is made, not what it computes.
@@ -89,6 +90,9 @@ func New(ctx context.Context, spec *config.Pipeline, node config.Node, opts Opti
 	schema, err := p.planSource()
 	if err != nil {
 		return nil, asErrors(spec, err)
+	}
+	if err := p.checkFunctions(); err != nil {
+		return nil, err
 	}
 	schema, err = p.planSteps(ctx, schema, opts)
 	if err != nil {
@@ -271,10 +275,15 @@ var (
 // revise computes the revision from the spec and the operators' digests.
 func (p *Plan) revise() {
 	var digests []string
+	functions := map[string]string{}
 	for _, m := range p.Modules {
+		if m.Function != "" {
+			functions[m.Function] = m.Digest
+			continue
+		}
 		digests = append(digests, m.Digest)
 	}
-	sum := sha256.Sum256(p.Spec.Canonical(digests))
+	sum := sha256.Sum256(p.Spec.Canonical(digests, functions))
 	p.Revision = binary.BigEndian.Uint64(sum[:8])
 }
 

@@ -23,7 +23,7 @@ func (p *Plan) planSteps(ctx context.Context, in *batch.Schema, opts Options) (*
 		}
 		p.Steps = append(p.Steps, step)
 		in = step.Out()
-		p.Stages = append(p.Stages, Stage{Name: step.Name(), Schema: in, Does: describe(spec), Module: p.explainModule(spec, step)})
+		p.Stages = append(p.Stages, Stage{Name: step.Name(), Schema: in, Does: describe(spec), State: stateOf(spec, step), Module: explainModule(spec.Wasm, step)})
 	}
 	return in, nil
 }
@@ -31,15 +31,17 @@ func (p *Plan) planSteps(ctx context.Context, in *batch.Schema, opts Options) (*
 func (p *Plan) planStep(ctx context.Context, name string, spec *config.Step, in *batch.Schema, opts Options) (operators.Step, error) {
 	switch spec.Kind {
 	case config.StepFilter:
-		s, err := builtin.NewFilter(name, in, spec.Filter.Value)
-		return s, p.stepError(err, spec, func(string) (config.Pos, *config.Text) { return spec.Pos, spec.Filter })
+		f := p.newCalls(ctx, name, in, opts)
+		s, err := builtin.NewFilterIn(f.scope, name, spec.Filter.Value)
+		return f.before(s, err), p.stepError(err, spec, func(string) (config.Pos, *config.Text) { return spec.Pos, spec.Filter })
 	case config.StepMap:
 		assigns := make([]builtin.Assign, len(spec.Map))
 		for i, a := range spec.Map {
 			assigns[i] = builtin.Assign{Name: a.Name, Src: a.Expr.Value}
 		}
-		s, err := builtin.NewMap(name, in, assigns)
-		return s, p.stepError(err, spec, func(key string) (config.Pos, *config.Text) {
+		f := p.newCalls(ctx, name, in, opts)
+		s, err := builtin.NewMapIn(f.scope, name, assigns)
+		return f.before(s, err), p.stepError(err, spec, func(key string) (config.Pos, *config.Text) {
 			for i := range spec.Map {
 				if a := &spec.Map[i]; a.Name == key {
 					return a.Pos, &a.Expr

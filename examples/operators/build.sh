@@ -97,9 +97,10 @@ if ! missing c "clang and lld, or set CLANG and WASM_LD"; then
 	build c "$examples/severity/severity.c" "$examples/severity/severity.wasm"
 	build c "$examples/weighted-mean/weighted-mean.c" "$examples/weighted-mean/weighted-mean.wasm"
 	build c "$examples/explode/explode.c" "$examples/explode/explode.wasm"
+	build c "$examples/dewpoint/dewpoint.c" "$examples/dewpoint/dewpoint.wasm"
 	build c "$guests/c/conformance.c" "$guests/c/conformance.wasm"
 	build c "$examples/delta/delta.c" "$examples/delta/delta.wasm"
-	for name in hostile filter state thresholds; do
+	for name in hostile filter state thresholds function; do
 		build c "$root/operators/wasm/testdata/$name/$name.c" "$root/operators/wasm/testdata/$name/$name.wasm"
 	done
 fi

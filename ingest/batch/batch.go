@@ -70,6 +70,14 @@ func (b *Batch) SetWidth(n int) {
 // Hold adds a slot whose reference the batch takes over and gives back in Release.
 func (b *Batch) Hold(s *Slot) { b.slots = append(b.slots, s) }
 
+// TakeSlots makes the slots that another batch holds this one's: its columns may then be used here for as long as this
+// batch is.
+func (b *Batch) TakeSlots(from *Batch) {
+	b.slots = append(b.slots, from.slots...)
+	clear(from.slots)
+	from.slots = from.slots[:0]
+}
+
 // Release gives back every slot and empties the batch; its memory for columns and origins is kept for reuse. All
 // slices taken from it end here. Releasing twice is fine.
 func (b *Batch) Release() {

@@ -23,6 +23,19 @@ func (c *Column) size(t Type, n int) int {
 	case t.Variable():
 		off := As[int32](c.Offsets)
 		return size + 4*(n+1) + int(off[n]-off[0])
+	case t.Kind == List:
+		off := As[int32](c.Offsets)
+		size += 4 * (n + 1)
+		lo, hi := int(off[0]), int(off[n])
+		if !t.Items().Variable() {
+			items := Column{}
+			return size + items.size(t.Items(), hi-lo)
+		}
+		text := As[int32](c.ItemOffsets)
+		if hi == lo {
+			return size + 4
+		}
+		return size + 4*(hi-lo+1) + int(text[hi]-text[lo])
 	case t.Kind == Bool:
 		return size + BitmapLen(n)
 	default:

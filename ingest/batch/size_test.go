@@ -19,6 +19,17 @@ func TestSize(t *testing.T) {
 	if got, want := b.Size(), int64(36+2+72+2+40+17); got != want {
 		t.Errorf("size %d, want %d", got, want)
 	}
+	lists := Batch{Schema: &Schema{Fields: []Field{
+		{Name: "i", Type: ListOf(Type{Kind: Int16})}, {Name: "b", Type: ListOf(Type{Kind: Bool})}, {Name: "s", Type: ListOf(Type{Kind: String})},
+	}}, Rows: 2, Cols: []Column{
+		{Offsets: Bytes([]int32{1, 1, 4}), Values: make([]byte, 64)},
+		{Offsets: Bytes([]int32{0, 8, 9}), Values: make([]byte, 64)},
+		{Offsets: Bytes([]int32{1, 2, 3}), ItemOffsets: Bytes([]int32{0, 5, 6, 9}), Values: make([]byte, 64)},
+	}}
+	// Three offsets each; 3 x 2, 9 bits, 3 offsets and 4 bytes of text.
+	if got, want := lists.Size(), int64(3*12+6+2+12+4); got != want {
+		t.Errorf("size %d of lists, want %d", got, want)
+	}
 	b.Rows = 0
 	if got := b.Size(); got != 0 {
 		t.Errorf("size %d of no rows", got)

@@ -162,6 +162,8 @@ func columnBytes(f batch.Field, rows, inBytes int) int {
 	switch {
 	case f.Type.Kind == batch.Bool:
 		n += batch.BitmapLen(rows)
+	case f.Type.Kind == batch.List:
+		n += 4*(rows+1) + batch.Align + inBytes
 	case f.Type.Variable():
 		// The longest number or time has about 24 characters; strings made of strings are as long as a column or two.
 		n += 4*(rows+1) + batch.Align + 24*rows + inBytes/4

@@ -23,6 +23,20 @@ func NewFilter(name string, in *batch.Schema, src string) (operators.Step, error
 	return &filterStep{step: step{name: name, in: in, out: in}, program: p}, nil
 }
 
+// NewFilterIn is NewFilter with functions of the user's in the expression. The step's input has the columns of the scope's
+// calls behind its own, and its output has not: the caller makes them with NewCall.
+func NewFilterIn(scope *expr.Scope, name, src string) (operators.Step, error) {
+	if _, err := scope.Find(src, scope.In(), ""); err != nil {
+		return nil, exprError("", err)
+	}
+	in := scope.Schema(len(scope.Calls()))
+	p, err := scope.CompileFilter(src, in)
+	if err != nil {
+		return nil, exprError("", err)
+	}
+	return &filterStep{step: step{name: name, in: in, out: scope.In()}, program: p}, nil
+}
+
 // RangeSize is all of the input: nearly every row may pass.
 func (s *filterStep) RangeSize(_, inBytes int) int {
 	return inBytes + 3*batch.Align*len(s.in.Fields)
@@ -43,6 +57,8 @@ func (o *filter) Process(_ context.Context, b *batch.Batch) error {
 		return err
 	}
 	o.keep = o.eval.Filter(b, o.keep[:0])
+	b.SetWidth(len(o.step.out.Fields)) // without the columns of calls, which the expression alone reads
+	b.Schema = o.step.out
 	if len(o.keep) == b.Rows {
 		return nil
 	}

@@ -14,7 +14,9 @@ import (
 type checker struct {
 	src   string
 	in    *batch.Schema
-	used  []bool
+	used  []bool // by column of in
+	scope *Scope // nil where there are no functions of the user's
+	args  int    // calls of such functions around what is checked
 	err   *Error
 	nodes int
 	depth int
@@ -114,6 +116,9 @@ func (c *checker) checkAny(n ast.Node) node {
 }
 
 func (c *checker) identifier(n *ast.IdentifierNode) node {
+	if c.assignedHere(n, n.Value) {
+		return nil
+	}
 	i := c.in.Index(n.Value)
 	if i >= 0 {
 		return c.column(i)
@@ -126,6 +131,9 @@ func (c *checker) identifier(n *ast.IdentifierNode) node {
 	}
 	if functionNamed(n.Value) != nil {
 		return c.fail(n, "call it: "+functionNamed(n.Value).Signature, "%s is a function, not a column", n.Value)
+	}
+	if c.scope.has(n.Value) {
+		return c.fail(n, "call it: "+n.Value+"(…)", "%s is a function, not a column", n.Value)
 	}
 	return c.unknownColumn(n, n.Value)
 }
@@ -172,6 +180,9 @@ func (c *checker) member(n *ast.MemberNode) node {
 	}
 	if id.Value != "$env" {
 		name = id.Value + "." + name
+	}
+	if c.assignedHere(n, name) {
+		return nil
 	}
 	if i := c.in.Index(name); i >= 0 {
 		return c.column(i)

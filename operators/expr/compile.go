@@ -37,29 +37,48 @@ func (p *Program) Type() batch.Type { return p.root.info().t }
 // Nullable tells whether the result may be null.
 func (p *Program) Nullable() bool { return p.root.info().null }
 
+// IsColumn tells whether the program is a column as it is: then evaluating it copies nothing.
+func (p *Program) IsColumn() bool {
+	_, ok := p.root.(*colNode)
+	return ok
+}
+
 // Columns are the positions of the input columns that are read, ascending. The slice must not be changed.
 func (p *Program) Columns() []int { return p.columns }
 
 // Compile parses and checks an expression against the schema of the batches it will be evaluated on. An error is always
 // an [*Error].
 func Compile(src string, in *batch.Schema) (*Program, error) {
-	c := &checker{src: src, in: in, used: make([]bool, len(in.Fields))}
+	return compile(src, in, nil)
+}
+
+func compile(src string, in *batch.Schema, scope *Scope) (*Program, error) {
+	c := &checker{src: src, in: in, used: make([]bool, len(in.Fields)), scope: scope}
 	root := c.compile()
 	if c.err != nil {
 		return nil, c.err
 	}
-	p := &Program{src: src, root: root}
+	return c.program(root), nil
+}
+
+// program is what was checked, with the columns it uses.
+func (c *checker) program(root node) *Program {
+	p := &Program{src: c.src, root: root}
 	for i, used := range c.used {
 		if used {
 			p.columns = append(p.columns, i)
 		}
 	}
-	return p, nil
+	return p
 }
 
 // CompileFilter is Compile for an expression that must be a bool.
 func CompileFilter(src string, in *batch.Schema) (*Program, error) {
-	p, err := Compile(src, in)
+	return filter(Compile(src, in))
+}
+
+// filter wants a program to be a bool.
+func filter(p *Program, err error) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package expr
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -146,6 +147,9 @@ var listFunctions = map[string]struct{}{
 
 func (c *checker) call(at ast.Node, name string, where []ast.Node) node {
 	f := functionNamed(name)
+	if f == nil && c.scope.has(name) {
+		return c.scalar(at, name, where)
+	}
 	if f == nil {
 		hint := otherNames[strings.ToLower(name)]
 		if _, ok := listFunctions[name]; ok {
@@ -156,6 +160,9 @@ func (c *checker) call(at ast.Node, name string, where []ast.Node) node {
 			names := make([]string, len(list))
 			for i := range list {
 				names[i] = list[i].Name
+			}
+			if c.scope != nil {
+				names = append(slices.Clone(c.scope.scalars.Names), names...)
 			}
 			hint = Suggest(name, names)
 		}

@@ -103,7 +103,7 @@ func BenchmarkJSONList(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	mem := batch.Bytes(make([]uint64, SlotSize(cols, len(records), 1<<10)/8))
+	mem := batch.Bytes(make([]uint64, SlotSize(cols, 2*len(records), 1<<10)/8)) // estimates keep a quarter to spare
 	var to batch.Batch
 	for b.Loop() {
 		a := batch.NewArena(mem)

@@ -129,6 +129,7 @@ var roles = map[string]string{
 	abi.ExportMemory: "required", abi.ExportABI: "required", abi.ExportAlloc: "required", abi.ExportOpen: "required",
 	abi.ExportWindows: "required", abi.ExportProcess: "required", abi.ExportInitialize: "optional",
 	abi.ExportFlush: "reserved", abi.ExportSnapshot: "stateful", abi.ExportRestore: "stateful",
+	abi.ExportAccumulate: "aggregate", abi.ExportMerge: "aggregate", abi.ExportFinish: "aggregate",
 }
 
 // judge has the host plan the module as a step.

@@ -50,7 +50,7 @@ func buildC(ctx context.Context, std []string, dir, tmp string, log io.Writer) (
 	if err != nil {
 		return "", err
 	}
-	if err := os.WriteFile(filepath.Join(tmp, "weir.h"), sdk.HeaderC(), 0o644); err != nil {
+	if err := writeHeaders(tmp); err != nil {
 		return "", err
 	}
 	out := filepath.Join(tmp, "op.wasm")
@@ -63,4 +63,14 @@ func buildC(ctx context.Context, std []string, dir, tmp string, log io.Writer) (
 		return "", &MissingError{"wasm-ld, the linker of clang", installClang}
 	}
 	return out, err
+}
+
+// writeHeaders puts the library into a folder.
+func writeHeaders(dir string) error {
+	for name, text := range sdk.HeadersC() {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -100,6 +100,7 @@ if ! missing c "clang and lld, or set CLANG and WASM_LD"; then
 	build c "$examples/dewpoint/dewpoint.c" "$examples/dewpoint/dewpoint.wasm"
 	build c "$guests/c/conformance.c" "$guests/c/conformance.wasm"
 	build c "$examples/delta/delta.c" "$examples/delta/delta.wasm"
+	build c "$guests/c/conformance_aggregate.c" "$guests/c/conformance_aggregate.wasm"
 	for name in hostile filter state thresholds function; do
 		build c "$root/operators/wasm/testdata/$name/$name.c" "$root/operators/wasm/testdata/$name/$name.wasm"
 	done
@@ -110,6 +111,7 @@ if ! missing go "Go"; then
 	done
 	build go "$guests/go" "$guests/go/conformance.wasm"
 	build go "$root/operators/wasm/testdata/filter-go" "$root/operators/wasm/testdata/filter-go/filter-go.wasm"
+	build go "$guests/go/aggregate" "$guests/go/aggregate/conformance_aggregate.wasm"
 fi
 if ! missing rust "rustc and libstd-rust-dev-wasm32, or set RUSTC to one with the target wasm32-unknown-unknown"; then
 	for name in calibrate severity explode delta; do
@@ -117,11 +119,13 @@ if ! missing rust "rustc and libstd-rust-dev-wasm32, or set RUSTC to one with th
 	done
 	build rust "$guests/rust/conformance.rs" "$guests/rust/conformance.wasm"
 	build rust "$root/operators/wasm/testdata/filter-rust/filter.rs" "$root/operators/wasm/testdata/filter-rust/filter-rust.wasm"
+	build rust "$guests/rust/conformance_aggregate.rs" "$guests/rust/conformance_aggregate.wasm"
 fi
 if ! missing assemblyscript "npm, and make its registry reachable for assemblyscript@$assemblyscript"; then
 	for name in calibrate severity delta; do
 		build assemblyscript "$examples/$name-assemblyscript/$name.ts" "$examples/$name-assemblyscript/$name-assemblyscript.wasm"
 	done
 	build assemblyscript "$guests/assemblyscript/conformance.ts" "$guests/assemblyscript/conformance.wasm"
+	build assemblyscript "$guests/assemblyscript/conformance_aggregate.ts" "$guests/assemblyscript/conformance_aggregate.wasm"
 fi
 exit $status

@@ -10,17 +10,14 @@ import (
 	"strings"
 )
 
-//go:embed c/weir.h go/weir rust/Cargo.toml rust/src assemblyscript/weir
+//go:embed c go/weir rust/Cargo.toml rust/src assemblyscript/weir
 var files embed.FS
 
 // HeaderC is weir.h, the library for C and C++.
-func HeaderC() []byte {
-	b, err := files.ReadFile("c/weir.h")
-	if err != nil {
-		panic("sdk: " + err.Error()) // it is embedded
-	}
-	return b
-}
+func HeaderC() []byte { return HeadersC()["weir.h"] }
+
+// HeadersC is weir.h, and weir_aggregate.h that stands on it, by name.
+func HeadersC() map[string][]byte { return tree("c", ".h") }
 
 // GoPackage is the package weir for Go: its files by name, tests left out.
 func GoPackage() map[string][]byte { return tree("go/weir", ".go") }

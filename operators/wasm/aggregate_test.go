@@ -211,7 +211,7 @@ func TestAggregateKind(t *testing.T) {
 	if _, err := NewAggregate(ctx, Config{Module: calibrate}, weightedArgs()); err == nil || !strings.Contains(err.Error(), "it is an operator of rows") {
 		t.Errorf("error %v", err)
 	}
-	if _, err := New(ctx, Config{Module: weightedMean(t)}, weightedArgs()); err == nil || !strings.Contains(err.Error(), "it is an aggregate") {
+	if _, err := New(ctx, Config{Module: weightedMean(t)}, weightedArgs()); err == nil || !strings.Contains(err.Error(), "is an aggregate, and no step") {
 		t.Errorf("error %v", err)
 	}
 	one := &batch.Schema{Fields: weightedArgs().Fields[:1]}

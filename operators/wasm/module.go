@@ -120,11 +120,11 @@ func (m *module) check(k kind) (problem, hint string) {
 				describe(f.ParamTypes(), f.ResultTypes()), describe(signature(e.params), signature(e.results))), seeABI
 		}
 	}
+	if _, aggregate := have[abi.ExportAccumulate]; aggregate && k == rowwise {
+		return "is an aggregate, and no step", "name it in window.aggregates"
+	}
 	if missing != nil {
 		hint := seeABI
-		if _, aggregate := have[abi.ExportAccumulate]; aggregate && k == rowwise {
-			hint = "it is an aggregate: name it in window.aggregates"
-		}
 		if _, process := have[abi.ExportProcess]; process && k == aggregating {
 			hint = "it is an operator of rows: name it in steps"
 		}

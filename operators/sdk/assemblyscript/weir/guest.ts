@@ -115,7 +115,7 @@ function zeroEndedAt(at: usize): string {
 }
 
 /** Memory that stays, all zero. */
-function zeroed(n: usize): usize {
+export function zeroed(n: usize): usize {
   const at = heap.alloc(n + 8);
   memory.fill(at, 0, n + 8);
   return (at + 7) & ~7;

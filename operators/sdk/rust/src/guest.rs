@@ -119,9 +119,9 @@ pub(crate) struct Guest<T> {
 }
 
 /// What does not depend on the operator, and what the host looks at.
-struct Plan {
-    columns: Vec<Made>,
-    result: Box<Array>,
+pub(crate) struct Plan {
+    pub(crate) columns: Vec<Made>,
+    pub(crate) result: Box<Array>,
     arrays: Vec<Array>,
     buffers: Vec<[u32; 3]>,
     items: Vec<Items>,
@@ -166,17 +166,12 @@ impl<T: Operator> Slot<T> {
 
     /// Safety: called by the host alone, with what the ABI says.
     pub unsafe fn open(&self, config: u32, len: u32, schema: u32) -> u32 {
-        std::panic::set_hook(Box::new(|info| {
-            let text = info.payload().downcast_ref::<&str>().copied();
-            let text = text.or_else(|| info.payload().downcast_ref::<String>().map(|s| &**s)).unwrap_or("");
-            let (file, line) = info.location().map_or(("", 0), |at| (at.file(), at.line()));
-            fail(&["panic: ", text, " at ", file, ":", decimal(line, &mut [0; 10])].concat());
-        }));
+        report_panics();
         let config = std::str::from_utf8(slice::from_raw_parts(at(config), len as usize)).unwrap_or("");
         match Guest::<T>::open(Value::new(config), schema) {
             Ok(guest) => {
                 let guest = (*self.0.get()).insert(guest);
-                address::<ArrowSchema>(&*guest.plan.schema.root)
+                guest.plan.schema()
             }
             Err(e) => fail(e.message()),
         }
@@ -194,6 +189,16 @@ impl<T: Operator> Slot<T> {
             Err(Error(Cause::Text(why))) => fail(&why),
         }
     }
+}
+
+/// Gives the host the message of a panic.
+pub(crate) fn report_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        let text = info.payload().downcast_ref::<&str>().copied();
+        let text = text.or_else(|| info.payload().downcast_ref::<String>().map(|s| &**s)).unwrap_or("");
+        let (file, line) = info.location().map_or(("", 0), |at| (at.file(), at.line()));
+        fail(&["panic: ", text, " at ", file, ":", decimal(line, &mut [0; 10])].concat());
+    }));
 }
 
 impl<T: Operator> Guest<T> {
@@ -214,7 +219,7 @@ impl<T: Operator> Guest<T> {
 
 impl Plan {
     #[inline(never)]
-    fn new(output: Schema, row: Field) -> Plan {
+    pub(crate) fn new(output: Schema, row: Field) -> Plan {
         let keeps_rows = output.keeps_rows;
         let mut fields = output.into_fields();
         if keeps_rows {
@@ -243,8 +248,13 @@ impl Plan {
         Plan { columns, result, arrays, buffers, items, schema: SchemaMemory::new(&fields), _pointers: [children, validity] }
     }
 
+    /// The address of the schema.
+    pub(crate) fn schema(&self) -> u32 {
+        address::<ArrowSchema>(&*self.schema.root)
+    }
+
     #[inline(never)]
-    fn finish(&mut self, batch: &Batch, rows: usize) -> Result<()> {
+    pub(crate) fn finish(&mut self, batch: &Batch, rows: usize) -> Result<()> {
         for (o, c) in self.columns.iter().enumerate() {
             let (a, b) = (&mut self.arrays[o], &mut self.buffers[o]);
             a.length = rows as i64;
@@ -286,7 +296,7 @@ impl Plan {
 
 /// Reads the columns of the input. The last one, the hidden row column, is apart.
 #[inline(never)]
-unsafe fn read_schema(schema: u32) -> Result<(Schema, Field)> {
+pub(crate) unsafe fn read_schema(schema: u32) -> Result<(Schema, Field)> {
     let root: &ArrowSchema = &*at(schema);
     let children: &[u32] = slice::from_raw_parts(at(root.children), root.n_children as usize);
     let mut input = Schema::new();

@@ -36,6 +36,8 @@
 
 #![warn(missing_docs)]
 
+#[doc(hidden)]
+pub mod aggregate;
 #[cfg(target_arch = "wasm32")]
 mod alloc;
 mod batch;
@@ -51,6 +53,7 @@ mod schema;
 pub mod state;
 mod types;
 
+pub use aggregate::{Aggregate, Answer};
 pub use batch::{Batch, Binary, Bools, Strings, Values};
 pub use config::Value;
 pub use error::{Error, Result};

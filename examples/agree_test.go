@@ -242,7 +242,10 @@ func (l *lane) run(ctx context.Context, t *testing.T, p int32) {
 		l.rejected[r.Reason]++
 	}
 	took := b.Records
-	n := l.window.Add(b, took[0].Offset)
+	n, err := l.window.Add(ctx, b, took[0].Offset)
+	if err != nil {
+		t.Fatal(err)
+	}
 	l.counts.Aggregated += n.Aggregated
 	l.counts.Late += n.Late
 	l.filtered += b.Filtered

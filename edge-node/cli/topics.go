@@ -48,6 +48,7 @@ Types     bool, int8 to int64, uint8 to uint64, float32, float64, string, binary
           list<one of these>
 Steps     filter, map, drop, rename, cast, wasm
 Functions count() count(x) sum(x) min(x) max(x) avg(x)
+Your own  functions: {dewpoint: {wasm: dewpoint.wasm}}, in filter and map
 
 Editors complete and check pipeline files by a JSON Schema:
 

@@ -247,6 +247,33 @@ func TestCanonical(t *testing.T) {
 	if bytes.Equal(canonical("", "", "sha256:2"), base) {
 		t.Error("another module does not change the revision")
 	}
+	functions := func(yaml string, called map[string]string) []byte {
+		t.Helper()
+		p, err := config.ParseEnv("full.yml", append([]byte("functions: {f: {wasm: f.wasm"+yaml+"}, g: {wasm: g.wasm}}\n"), data...), testEnv())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.Canonical([]string{"sha256:1"}, called)
+	}
+	f := map[string]string{"f": "sha256:2"}
+	if !bytes.Equal(functions("", nil), base) {
+		t.Error("functions that are not called change the revision")
+	}
+	called := functions("", f)
+	if bytes.Equal(called, base) {
+		t.Error("a function does not change the revision")
+	}
+	if !bytes.Equal(functions(", on_error: stop, limits: {deadline: 1s}", f), called) {
+		t.Error("what decides about no value changes the revision")
+	}
+	for _, other := range [][]byte{
+		functions(", config: {x: 1}", f), functions(", limits: {memory: 1MiB}", f), functions("", map[string]string{"f": "sha256:3"}),
+		functions("", map[string]string{"g": "sha256:2"}), functions("", map[string]string{"f": "sha256:2", "g": "sha256:2"}),
+	} {
+		if bytes.Equal(other, called) {
+			t.Errorf("another function does not change the revision: %s", other)
+		}
+	}
 	plain := parseFile(t, "styles.yml")
 	before := plain.Canonical(nil, nil)
 	if plain.Batch.Rows++; !bytes.Equal(plain.Canonical(nil, nil), before) {

@@ -59,7 +59,7 @@ func functionTable() object[Wasm] {
 	fields := []field[Wasm]{moduleField("wasm")}
 	for _, f := range wasmTable().fields {
 		switch f.key {
-		case "module", "name":
+		case "module", "name", "shadow":
 		case "limits":
 			fields = append(fields, limitsField(limits))
 		default:

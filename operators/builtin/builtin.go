@@ -1,4 +1,5 @@
-// Package builtin has the steps written in Go: filter, map, drop, rename and cast, one file each.
+// Package builtin has the steps written in Go: filter, map, drop, rename and cast, one file each, and call,
+// which runs a function of the user's for an expression of a filter or a map.
 //
 // The planner makes them from a pipeline's steps. Each is row-wise: what it does to a row depends on that row alone.
 // Rows on which an expression or a conversion fails become rejects of the batch and leave it; the others go on. Nothing

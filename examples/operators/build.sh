@@ -101,7 +101,7 @@ if ! missing c "clang and lld, or set CLANG and WASM_LD"; then
 	build c "$guests/c/conformance.c" "$guests/c/conformance.wasm"
 	build c "$examples/delta/delta.c" "$examples/delta/delta.wasm"
 	build c "$guests/c/conformance_aggregate.c" "$guests/c/conformance_aggregate.wasm"
-	for name in hostile filter state thresholds function; do
+	for name in hostile hostile-aggregate filter state thresholds function; do
 		build c "$root/operators/wasm/testdata/$name/$name.c" "$root/operators/wasm/testdata/$name/$name.wasm"
 	done
 fi

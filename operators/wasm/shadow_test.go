@@ -79,27 +79,39 @@ func TestShadow(t *testing.T) {
 		want            operators.ShadowStatus
 	}{
 		{
-			"the same", readings, sensor, Config{Module: example(t, "calibrate")}, Config{Module: example(t, "calibrate-rust")},
+			"the same", readings, sensor,
+			Config{Module: example(t, "calibrate")},
+			Config{Module: example(t, "calibrate-rust")},
 			operators.ShadowStatus{Batches: 3, Rows: 900},
 		},
 		{
-			"other values", numbers, many, Config{Module: hostile(t), Config: mode(0)}, Config{Module: hostile(t), Config: mode(49)},
+			"other values", numbers, many,
+			Config{Module: hostile(t), Config: mode(0)},
+			Config{Module: hostile(t), Config: mode(49)},
 			operators.ShadowStatus{Batches: 3, Rows: 111, Changed: 111, Columns: map[string]int64{"id": 111}},
 		},
 		{
-			"a row less", numbers, many, Config{Module: hostile(t), Config: mode(0)}, Config{Module: hostile(t), Config: mode(43)},
+			"a row less", numbers, many,
+			Config{Module: hostile(t), Config: mode(0)},
+			Config{Module: hostile(t), Config: mode(43)},
 			operators.ShadowStatus{Batches: 3, Rows: 111, OnlyLive: 3},
 		},
 		{
-			"a row more", numbers, many, Config{Module: hostile(t), Config: mode(43)}, Config{Module: hostile(t), Config: mode(0)},
+			"a row more", numbers, many,
+			Config{Module: hostile(t), Config: mode(43)},
+			Config{Module: hostile(t), Config: mode(0)},
 			operators.ShadowStatus{Batches: 3, Rows: 108, OnlyCandidate: 3},
 		},
 		{
-			"traps", numbers, many, Config{Module: hostile(t), Config: mode(0)}, Config{Module: hostile(t), Config: mode(3)},
+			"traps", numbers, many,
+			Config{Module: hostile(t), Config: mode(0)},
+			Config{Module: hostile(t), Config: mode(3)},
 			operators.ShadowStatus{Batches: 3, Rows: 111, OnlyLive: 111, Rejects: 111},
 		},
 		{
-			"never returns", numbers, many, Config{Module: hostile(t), Config: mode(0)}, spin,
+			"never returns", numbers, many,
+			Config{Module: hostile(t), Config: mode(0)},
+			spin,
 			operators.ShadowStatus{Failed: 1, Skipped: 2},
 		},
 	} {

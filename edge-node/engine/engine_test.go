@@ -37,6 +37,7 @@ func TestOnce(t *testing.T) {
 
 // TestKilled ends one life after another at random moments while records arrive, and compares the totals.
 func TestKilled(t *testing.T) {
+	t.Parallel()
 	seeds := 6
 	if testing.Short() {
 		seeds = 2

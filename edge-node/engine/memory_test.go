@@ -155,6 +155,7 @@ func killedWithState(t *testing.T, seed uint64, lives int) (*centre, *truth) {
 
 // TestKilledWithState compares the totals of a stateful pipeline whose process ends at random moments.
 func TestKilledWithState(t *testing.T) {
+	t.Parallel()
 	seeds := 2
 	if testing.Short() {
 		seeds = 1

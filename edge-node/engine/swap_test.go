@@ -281,6 +281,7 @@ func TestSwapRefused(t *testing.T) {
 // TestSwapKilled ends lives at random moments around swaps, before and after commits, between rows and coverage, and starts
 // again in the old or the new revision.
 func TestSwapKilled(t *testing.T) {
+	t.Parallel()
 	seeds := 6
 	if testing.Short() {
 		seeds = 2

@@ -403,14 +403,8 @@ func emptyColumn(t batch.Type) (c batch.Column) {
 
 // checkOffsets tells whether offsets never fall, and lie within n bytes of values.
 func checkOffsets(off []int32, n int) *CallError {
-	// One pass without branches: the sign of a negative offset or difference stays in the or. Of two offsets that are not
-	// negative the difference does not overflow.
-	bad, last := off[0], off[0]
-	for _, o := range off[1:] {
-		bad |= o | (o - last)
-		last = o
-	}
-	if bad >= 0 && int(last) <= n {
+	last := off[len(off)-1]
+	if rises(off, 0) && int(last) <= n {
 		return nil
 	}
 	for i := 1; i < len(off); i++ {
@@ -419,6 +413,24 @@ func checkOffsets(off []int32, n int) *CallError {
 		}
 	}
 	return outputError("offsets end at %d, where there are %d bytes", last, n)
+}
+
+// rises tells whether no number is negative, and each is larger than the one before by at least so much: 0 or 1.
+func rises(v []int32, by int32) bool {
+	// Without branches: the sign of a negative number or difference stays in the or. Of two numbers that are not negative
+	// the difference does not overflow.
+	bad := v[0]
+	for ; len(v) > 8; v = v[8:] {
+		w := (*[9]int32)(v)
+		bad |= w[1] | (w[1] - w[0] - by) | w[2] | (w[2] - w[1] - by) | w[3] | (w[3] - w[2] - by) | w[4] | (w[4] - w[3] - by)
+		bad |= w[5] | (w[5] - w[4] - by) | w[6] | (w[6] - w[5] - by) | w[7] | (w[7] - w[6] - by) | w[8] | (w[8] - w[7] - by)
+	}
+	last := v[0]
+	for _, x := range v[1:] {
+		bad |= x | (x - last - by)
+		last = x
+	}
+	return bad >= 0
 }
 
 // checkText tells whether every string is UTF-8: the bytes as a whole are, and no string starts inside a character.
@@ -438,9 +450,18 @@ func checkText(off []int32, values []byte) *CallError {
 	return nil
 }
 
+func word(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }
+
 func ascii(b []byte) bool {
+	for ; len(b) >= 64; b = b[64:] {
+		w := (*[64]byte)(b)
+		all := word(w[0:]) | word(w[8:]) | word(w[16:]) | word(w[24:]) | word(w[32:]) | word(w[40:]) | word(w[48:]) | word(w[56:])
+		if all&0x8080808080808080 != 0 {
+			return false
+		}
+	}
 	for ; len(b) >= 8; b = b[8:] {
-		if binary.LittleEndian.Uint64(b)&0x8080808080808080 != 0 {
+		if word(b)&0x8080808080808080 != 0 {
 			return false
 		}
 	}

@@ -72,10 +72,10 @@ func BenchmarkLanguages(b *testing.B) {
 				r := newRerun(b, ch, schema, rows)
 				funcs = append(funcs, func() { r.run(b) })
 			}
-			medians := interleave(b, funcs...)
+			t := interleave(b, funcs...)
 			for i, language := range []string{"c", "go", "rust", "assemblyscript"} {
-				b.ReportMetric(medians[i]/float64(len(rows)), language+"-ns/row")
-				b.ReportMetric(medians[i]/medians[0], language+"-xC")
+				b.ReportMetric(t.median(i)/float64(len(rows)), language+"-ns/row")
+				b.ReportMetric(t.ratio(i, 0), language+"-xC")
 			}
 		})
 	}

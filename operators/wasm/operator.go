@@ -328,6 +328,10 @@ func (o *operator) lineage(rows, rowsIn int) (result, *CallError) {
 		return r, nil
 	}
 	from := batch.As[int32](o.im.cols[o.step.row].Values)
+	if n := len(from); n > 0 && int(from[n-1]) < rowsIn && rises(from, 1) { // a filter: each row became one or none
+		r.from, r.dropped = from, rowsIn-n
+		return r, nil
+	}
 	last, kinds, run := int32(0), 0, 0
 	for i, f := range from {
 		if f == last && i > 0 {

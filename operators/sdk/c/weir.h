@@ -104,7 +104,18 @@ static void weir_end_list(int out);
 static bool weir_set_null(int out, int32_t rows, int32_t row);  /* after the values are made; false is no room */
 static bool weir_keep_nulls(int out, int column);               /* the nulls of an input column, which share its bitmap */
 
-/* Rows. Without a call of these the output has as many rows as the input. */
+/* Rows. Without a call of these the output has as many rows as the input.
+ *
+ * A filter is one expression: every passed column gets just the rows for which the condition is true, and the value is that of
+ * weir_take:
+ *
+ *     const double *value = weir_f64(column);
+ *     const uint8_t *valid = weir_validity(column);
+ *     return weir_filter(row, weir_is_valid(valid, row) & (value[row] > 30));
+ *
+ * It asks for eight rows at a time, so the condition must not change anything. & rather than && saves a branch for each row. */
+static inline bool weir_is_valid(const uint8_t *validity, int32_t row) { return !validity || (validity[row >> 3] >> (row & 7) & 1); }
+#define weir_filter(row, condition) WEIR_FILTER(row, condition)
 static int32_t *weir_new_selection(void);           /* room for a row number per input row */
 static int32_t *weir_new_selection_of(int32_t n);   /* room for n row numbers, where a row becomes several */
 static bool weir_take(const int32_t *selection, int32_t rows); /* every passed column gets just these rows, in rising order */
@@ -525,11 +536,46 @@ WEIR_API void weir_length(int32_t rows) { weir_g.rows = rows; }
 #else
 #define WEIR_SMALL_LOOP
 #endif
-WEIR_API void weir_take_bits(uint8_t *to, const uint8_t *from, const int32_t *sel, int32_t n) {
-  __builtin_memset(to, 0, ((size_t)n + 7) / 8);
-  WEIR_SMALL_LOOP for (int32_t i = 0; i < n; i++) to[i >> 3] |= (uint8_t)((from[sel[i] >> 3] >> (sel[i] & 7) & 1) << (i & 7));
+/* Four values that stand together, and any two words. The members are used from the last to the first: then the bounds of
+   all are checked with the one. For that they must have one base, and the compiler would make one of each. */
+#define WEIR_BASE(p) __asm__("" : "+r"(p))
+#define WEIR_FOUR(T) struct { T a, b, c, d; }
+typedef WEIR_FOUR(int32_t) weir_rows_four;
+typedef struct { uint64_t a, b; } __attribute__((packed)) weir_words;
+WEIR_API void weir_copy_words(char *to, const char *from) {
+  uint64_t b = ((const weir_words *)from)->b, a = ((const weir_words *)from)->a;
+  ((weir_words *)to)->b = b;
+  ((weir_words *)to)->a = a;
 }
-#define WEIR_TAKE(T) for (int32_t i = 0; i < n; i++) ((T *)to)[i] = ((const T *)from)[sel[i]]
+WEIR_API uint32_t weir_take_bit(const uint8_t *from, int32_t row) { return (uint32_t)from[row >> 3] >> (row & 7) & 1; }
+WEIR_API void weir_take_bits(uint8_t *to, const uint8_t *from, const int32_t *sel, int32_t n) {
+  uint32_t bits = 0;
+  int32_t i = 0;
+  WEIR_SMALL_LOOP for (; i + 4 <= n; i += 4) {
+    const weir_rows_four *r = (const weir_rows_four *)(sel + i);
+    WEIR_BASE(r);
+    bits = bits >> 4 | weir_take_bit(from, r->d) << 7 | weir_take_bit(from, r->c) << 6 | weir_take_bit(from, r->b) << 5 | weir_take_bit(from, r->a) << 4;
+    to[i >> 3] = (uint8_t)(i & 4 ? bits : bits >> 4);
+  }
+  if (!(i & 7) && i < n) to[i >> 3] = 0;
+  WEIR_SMALL_LOOP for (; i < n; i++) to[i >> 3] |= (uint8_t)(weir_take_bit(from, sel[i]) << (i & 7));
+}
+#define WEIR_TAKE(T) { \
+  int32_t i = 0; \
+  WEIR_SMALL_LOOP for (; i + 4 <= n; i += 4) { \
+    const weir_rows_four *r = (const weir_rows_four *)(sel + i); \
+    WEIR_BASE(r); \
+    typedef WEIR_FOUR(T) four; \
+    four *out = (four *)((T *)to + i); \
+    WEIR_BASE(out); \
+    out->d = ((const T *)from)[r->d]; \
+    out->c = ((const T *)from)[r->c]; \
+    out->b = ((const T *)from)[r->b]; \
+    out->a = ((const T *)from)[r->a]; \
+  } \
+  WEIR_SMALL_LOOP for (; i < n; i++) ((T *)to)[i] = ((const T *)from)[sel[i]]; \
+}
+#define WEIR_TAKE_SMALL(T) WEIR_SMALL_LOOP for (int32_t i = 0; i < n; i++) ((T *)to)[i] = ((const T *)from)[sel[i]]
 /* The values of an array at these places, made anew for an output column or for the items of one. */
 __attribute__((unused, noinline)) static bool weir_take_values(struct weir_out_column *c, const struct weir_arrow_array *a, weir_type type, const int32_t *sel, int32_t n, int32_t **offsets) {
   if (type == WEIR_STRING || type == WEIR_BINARY) {
@@ -539,19 +585,24 @@ __attribute__((unused, noinline)) static bool weir_take_values(struct weir_out_c
     if (!ends) return false;
     *offsets = ends;
     *ends++ = 0;
-    /* One pass: the data takes what room there is, and gives back the rest. Short strings are copied as 16 bytes, whatever
+    /* One pass: the data takes what room there is, and gives back the rest. Short strings are copied by 16 bytes, whatever
        their length, where that much is free: what is too much is written over by the next one. Reading too much is fine,
-       since the windows are not the end of the memory. */
-    char *to = c->data = weir_g.room, *end = weir_g.room_end;
+       since the windows are not the end of the memory. A memory.copy instruction costs more below some tens of bytes. */
+    char *data = weir_g.room, *to = data, *end = weir_g.room_end;
+    c->data = data;
     for (int32_t i = 0; i < n; i++) {
-      int32_t start = off[sel[i]], len = off[sel[i] + 1] - start;
-      if (len <= 16 && end - to >= 16) __builtin_memcpy(to, from + start, 16);
+      uint64_t two;
+      __builtin_memcpy(&two, off + sel[i], 8); /* where it starts and ends */
+      const char *at = from + (uint32_t)two;
+      int32_t len = (int32_t)(two >> 32) - (int32_t)two;
+      if (len <= 16 && end - to >= 16) weir_copy_words(to, at);
       else if (len > end - to) { weir_g.full = true; return false; }
-      else weir_copy(to, from + start, (size_t)len);
+      else if (len > 64 || end - to < 80) __builtin_memcpy(to, at, (size_t)len);
+      else WEIR_SMALL_LOOP for (int32_t k = 0; k < len; k += 16) weir_copy_words(to + k, at + k);
       to += len;
-      ends[i] = (int32_t)(to - c->data);
+      ends[i] = (int32_t)(to - data);
     }
-    return weir_room((size_t)(to - c->data)) != NULL;
+    return weir_room((size_t)(to - data)) != NULL;
   }
   const void *from = a->buffers[1];
   size_t w = weir_widths[type];
@@ -559,13 +610,51 @@ __attribute__((unused, noinline)) static bool weir_take_values(struct weir_out_c
   if (!to) return false;
   switch (w) {
   case 0: weir_take_bits((uint8_t *)to, (const uint8_t *)from, sel, n); break;
-  case 1: WEIR_SMALL_LOOP WEIR_TAKE(uint8_t); break;
-  case 2: WEIR_SMALL_LOOP WEIR_TAKE(uint16_t); break;
+  case 1: WEIR_TAKE_SMALL(uint8_t); break;
+  case 2: WEIR_TAKE_SMALL(uint16_t); break;
   case 4: WEIR_TAKE(uint32_t); break;
   default: WEIR_TAKE(uint64_t);
   }
   return true;
 }
+/* The rows of these eight that a bit says, behind those that are there. A table has the rows of four bits, two of them in a
+   number: that many are stored, whatever the bits, and what is too much is written over by the next. */
+WEIR_API int32_t weir_pick(int32_t *to, int32_t kept, int32_t row, uint32_t bits) {
+#define WEIR_TWO(a, b) ((uint64_t)(a) | (uint64_t)(b) << 32)
+  static const uint64_t rows[16][2] = {
+    {0, 0}, {0, 0}, {1, 0}, {WEIR_TWO(0, 1), 0}, {2, 0}, {WEIR_TWO(0, 2), 0}, {WEIR_TWO(1, 2), 0}, {WEIR_TWO(0, 1), 2},
+    {3, 0}, {WEIR_TWO(0, 3), 0}, {WEIR_TWO(1, 3), 0}, {WEIR_TWO(0, 1), 3}, {WEIR_TWO(2, 3), 0}, {WEIR_TWO(0, 2), 3},
+    {WEIR_TWO(1, 2), 3}, {WEIR_TWO(0, 1), WEIR_TWO(2, 3)},
+  };
+  uint64_t first = WEIR_TWO((uint32_t)row, (uint32_t)row);
+  for (int i = 0; i < 8; i += 4, bits >>= 4) {
+    const uint64_t *from = rows[bits & 15];
+    uint64_t two[2] = {from[0] + first, from[1] + first};
+    __builtin_memcpy(to + kept, two, 16);
+    first += WEIR_TWO(4, 4);
+    kept += __builtin_popcount(bits & 15);
+  }
+  return kept;
+}
+#define WEIR_FILTER(row, condition) __extension__({ \
+  int32_t *weir_to = weir_new_selection(), weir_n = weir_g.rows, weir_kept = 0, weir_at = 0; \
+  if (weir_to) { \
+    for (; weir_at + 8 <= weir_n; weir_at += 8) { \
+      uint32_t weir_bits = 0; \
+      _Pragma("GCC unroll 8") for (int32_t weir_k = 0; weir_k < 8; weir_k++) { \
+        const int32_t row = weir_at | weir_k; \
+        weir_bits |= (uint32_t)((condition) ? 1 : 0) << weir_k; \
+      } \
+      weir_kept = weir_pick(weir_to, weir_kept, weir_at, weir_bits); \
+    } \
+    WEIR_SMALL_LOOP for (; weir_at < weir_n; weir_at++) { \
+      const int32_t row = weir_at; \
+      weir_to[weir_kept] = row; \
+      weir_kept += (condition) ? 1 : 0; \
+    } \
+  } \
+  weir_to && weir_take(weir_to, weir_kept); \
+})
 /* Lists: the places of their items stand at the end of the room while these are taken. */
 WEIR_COLD bool weir_take_lists(struct weir_out_column *c, const struct weir_arrow_array *a, const int32_t *sel, int32_t n) {
   const int32_t *off = (const int32_t *)a->buffers[1];

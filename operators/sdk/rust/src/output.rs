@@ -3,7 +3,7 @@ use std::marker::PhantomData;
 use std::ptr;
 use std::slice;
 
-use crate::batch::{bit, bytes, Batch, Binary, Raw};
+use crate::batch::{bytes, Batch, Binary, Raw};
 use crate::error::{Cause, Error, Result};
 use crate::guest::address;
 use crate::schema::{Column, Field, Target};
@@ -178,15 +178,31 @@ impl<'a> Output<'a> {
     }
 
     /// Gives every passed column just the rows for which `keep` is true. It is faster than [`take`](Output::take) of a list that
-    /// is made with a branch for each row, since nobody can guess which rows a filter keeps.
+    /// is made with a branch for each row, since nobody can guess which rows a filter keeps; and for the same reason a condition
+    /// without branches is faster: `v.is_valid(row) & (v.value(row) > 30.0)` than `v.get(row) > Some(30.0)`.
     pub fn filter(&mut self, mut keep: impl FnMut(usize) -> bool) -> Result<()> {
         let n = self.batch.rows();
         let rows = self.alloc::<u32>(n)?;
-        let mut kept = 0;
-        for row in 0..n {
+        let (mut kept, mut row) = (0, 0);
+        // Eight at a time: a round of a loop takes longer than a comparison.
+        while row + 8 <= n {
+            let mut bits = 0;
+            for k in 0..8 {
+                // Safety: so it is. The compiler then need not check it for every value.
+                if row + k >= n {
+                    unsafe { std::hint::unreachable_unchecked() }
+                }
+                bits |= (keep(row + k) as u8) << k;
+            }
+            // Safety: kept is at most row.
+            kept = unsafe { pick(rows.as_mut_ptr(), kept, row, bits) };
+            row += 8;
+        }
+        while row < n {
             // Safety: kept is at most row.
             unsafe { *rows.get_unchecked_mut(kept) = row as u32 };
             kept += keep(row) as usize;
+            row += 1;
         }
         self.take_rows(&rows[..kept])
     }
@@ -218,7 +234,14 @@ impl<'a> Output<'a> {
             ($t:ty) => {{
                 let from = unsafe { raw.buffer::<$t>(1, raw.rows) };
                 let to = self.alloc::<$t>(rows.len())?;
-                for (to, &r) in to.iter_mut().zip(rows) {
+                for (to, r) in to.chunks_exact_mut(4).zip(rows.chunks_exact(4)) {
+                    // From the last to the first: the bounds of all are then checked with the one.
+                    for k in [3, 2, 1, 0] {
+                        to[k] = unsafe { *from.get_unchecked(r[k] as usize) };
+                    }
+                }
+                let done = rows.len() & !3;
+                for (to, &r) in to[done..].iter_mut().zip(&rows[done..]) {
                     *to = unsafe { *from.get_unchecked(r as usize) };
                 }
                 address(to.as_ptr())
@@ -248,11 +271,15 @@ impl<'a> Output<'a> {
         for (i, &r) in rows.iter().enumerate() {
             // Safety: r is a row, offsets lie in the data, and no more than what is left is written.
             unsafe {
-                let first = *from.offsets.get_unchecked(r as usize) as usize;
-                let len = *from.offsets.get_unchecked(r as usize + 1) as usize - first;
+                let two = (from.offsets.as_ptr().add(r as usize) as *const u64).read_unaligned();
+                let (first, len) = (two as u32 as usize, ((two >> 32) as u32).wrapping_sub(two as u32) as usize);
                 let (src, to) = (from.data.as_ptr().add(first), start.add(at));
                 if len <= 16 && first + 16 <= from.data.len() && at + 16 <= left {
-                    ptr::copy_nonoverlapping(src, to, 16);
+                    // The second word first: the bounds of both are then checked with the one.
+                    let second = (src.add(8) as *const u64).read_unaligned();
+                    let first = (src as *const u64).read_unaligned();
+                    (to.add(8) as *mut u64).write_unaligned(second);
+                    (to as *mut u64).write_unaligned(first);
                 } else if len > left - at {
                     return Err(Error(Cause::Full));
                 } else {
@@ -268,10 +295,56 @@ impl<'a> Output<'a> {
 }
 
 fn take_bits(to: &mut [u8], from: &[u8], rows: &[u32]) {
-    to.fill(0);
-    for (i, &r) in rows.iter().enumerate() {
-        to[i >> 3] |= (bit(from, r as usize) as u8) << (i & 7);
+    for (to, rows) in to.iter_mut().zip(rows.chunks(8)) {
+        let mut bits = 0;
+        // Safety: all rows are there.
+        let one = |r: u32| unsafe { *from.get_unchecked(r as usize >> 3) } >> (r & 7) & 1;
+        if let [a, b, c, d, e, f, g, h] = *rows {
+            bits = one(a) | one(b) << 1 | one(c) << 2 | one(d) << 3 | one(e) << 4 | one(f) << 5 | one(g) << 6 | one(h) << 7;
+        } else {
+            for (i, &r) in rows.iter().enumerate() {
+                bits |= one(r) << i;
+            }
+        }
+        *to = bits;
     }
+}
+
+/// Stores the rows of these eight that a bit says, behind those that are there, and returns how many there are then. A table
+/// has the rows of four bits, two of them in a number: that many are stored, whatever the bits, and what is too much is written
+/// over by the next.
+///
+/// Safety: eight numbers at `kept` lie in `to`.
+#[inline]
+unsafe fn pick(to: *mut u32, mut kept: usize, row: usize, bits: u8) -> usize {
+    const fn two(a: u64, b: u64) -> u64 {
+        a | b << 32
+    }
+    static ROWS: [[u64; 2]; 16] = [
+        [0, 0],
+        [0, 0],
+        [1, 0],
+        [two(0, 1), 0],
+        [2, 0],
+        [two(0, 2), 0],
+        [two(1, 2), 0],
+        [two(0, 1), 2],
+        [3, 0],
+        [two(0, 3), 0],
+        [two(1, 3), 0],
+        [two(0, 1), 3],
+        [two(2, 3), 0],
+        [two(0, 2), 3],
+        [two(1, 2), 3],
+        [two(0, 1), two(2, 3)],
+    ];
+    let row = row as u64;
+    for (first, bits) in [(row, bits & 15), (row + 4, bits >> 4)] {
+        let ([a, b], first) = (ROWS[bits as usize], two(first, first));
+        (to.add(kept) as *mut [u64; 2]).write_unaligned([a + first, b + first]);
+        kept += bits.count_ones() as usize;
+    }
+    kept
 }
 
 pub(crate) fn clear(bits: &mut [u8], row: usize) {

@@ -20,7 +20,7 @@ impl Operator for Filter {
 
     fn process(&mut self, batch: &Batch, out: &mut Output) -> Result<()> {
         let temp = batch.column(self.temp);
-        out.filter(|row| temp.get(row) > Some(30.0))
+        out.filter(|row| temp.is_valid(row) & (temp.value(row) > 30.0))
     }
 }
 

@@ -14,14 +14,7 @@ bool weir_on_open(void) {
 }
 
 bool weir_on_batch(void) {
-  int32_t n = weir_rows(), kept = 0;
   const double *v = weir_f64(temp);
-  int32_t *rows = weir_new_selection();
-  if (!rows) return false;
   const uint8_t *valid = weir_validity(temp);
-  for (int32_t i = 0; i < n; i++) {
-    rows[kept] = i;
-    kept += (v[i] > 30) & (!valid || (valid[i >> 3] >> (i & 7) & 1));
-  }
-  return weir_take(rows, kept);
+  return weir_filter(row, weir_is_valid(valid, row) & (v[row] > 30));
 }

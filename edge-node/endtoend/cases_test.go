@@ -189,7 +189,7 @@ func ways(c *testCase) []way {
 const spreadOver = 4
 
 func runCase(t *testing.T, c *testCase, w way) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	s := w.spec
 	s.YAML, s.ClickHouse = c.yaml, embeddedtest.ClickHouse(t)
@@ -245,7 +245,7 @@ func runCase(t *testing.T, c *testCase, w way) {
 		t.Fatal(err)
 	}
 	if ctx.Err() != nil {
-		t.Fatal("the pipeline has not come to its end within a minute")
+		t.Fatal("the pipeline has not come to its end in time")
 	}
 	for _, step := range status.Engine.Steps {
 		if step.Usage.BytesCopied > 0 && !s.Copy && !c.fails {
@@ -277,7 +277,7 @@ func waitStored(ctx context.Context, t *testing.T, s nodeSpec, records int) {
 	t.Helper()
 	conn := openClickHouse(t, s.ClickHouse)
 	defer conn.Close()
-	eventually(t, 30*time.Second, func() (bool, string) {
+	eventually(t, patience, func() (bool, string) {
 		n := int64(-1)
 		err := conn.QueryRow(ctx, "SELECT sum(records_in) FROM weir_coverage FINAL").Scan(&n)
 		return n >= int64(records), fmt.Sprintf("%d of %d records are stored (%v)", n, records, err)

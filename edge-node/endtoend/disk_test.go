@@ -32,7 +32,7 @@ func TestDiskFull(t *testing.T) {
 	s.produce(ctx, 8, 60_000, 8000)
 	conn := openClickHouse(t, s.clickhouse)
 	node := s.start()
-	eventually(t, 20*time.Second, func() (bool, string) { return s.stored(conn) > 0, node.stderr.String() })
+	eventually(t, patience, func() (bool, string) { return s.stored(conn) > 0, node.stderr.String() })
 
 	ballast := filepath.Join(disk, "ballast")
 	f, err := os.Create(ballast)
@@ -47,7 +47,7 @@ func TestDiskFull(t *testing.T) {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 20*time.Second, func() (bool, string) {
+	eventually(t, patience, func() (bool, string) {
 		text := strings.ToLower(node.stderr.String())
 		return strings.Contains(text, "no space") || strings.Contains(text, "not enough space") || strings.Contains(text, "disk is full"), node.stderr.String()
 	})
@@ -60,13 +60,13 @@ func TestDiskFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	// An insert that the full server never answers ends after its timeout of 60 s, and is then tried again.
-	eventually(t, 150*time.Second, func() (bool, string) {
+	eventually(t, 2*patience, func() (bool, string) {
 		n := s.stored(conn)
 		return n > stuck, fmt.Sprintf("%d stored, %d while the disk was full\n%s\nClickHouse:\n%s", n, stuck, node.stderr.String(), ch.Stderr())
 	})
 	s.waitProduced()
 	node.signal(t, os.Interrupt)
-	if code := node.wait(t, 30*time.Second); code != 0 {
+	if code := node.wait(t, patience); code != 0 {
 		t.Errorf("exit code %d:\n%s", code, node.stderr.String())
 	}
 	s.finish()

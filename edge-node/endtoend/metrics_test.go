@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	dto "github.com/prometheus/client_model/go"
@@ -24,17 +23,17 @@ func TestMetrics(t *testing.T) {
 	s.produce(t.Context(), 9, 30_000, 0)
 	s.waitProduced()
 	node := s.start("--site", "north", "--node", "box-7")
-	node.waitReady(t, 20*time.Second)
+	node.waitReady(t, patience)
 	conn := openClickHouse(t, s.clickhouse)
 	counts := s.truth.Counts()
-	eventually(t, 30*time.Second, func() (bool, string) {
+	eventually(t, patience, func() (bool, string) {
 		n := s.stored(conn)
 		return n == counts.Records, fmt.Sprintf("%d stored", n)
 	})
 	addr := node.address(t)
 	var families map[string]*dto.MetricFamily
 	var text string
-	eventually(t, 10*time.Second, func() (bool, string) { // until the last commit is counted
+	eventually(t, patience, func() (bool, string) { // until the last commit is counted
 		_, text = get(t, addr+"/metrics")
 		parser := expfmt.NewTextParser(model.LegacyValidation)
 		var err error

@@ -31,6 +31,7 @@ type stream struct {
 	clickhouse string // DSN
 	topic      string
 	truth      *workload.Truth
+	enough     chan struct{} // closed by waitProduced
 	produced   chan error
 }
 
@@ -71,33 +72,69 @@ func newStream(t *testing.T, brokers []string, topic, dsn, extra string) *stream
 
 func (s *stream) file() string { return filepath.Join(s.dir, "pipeline.yaml") }
 
-// produce starts to send readings: some late, some broken, some twice.
+// patience is how long something may take that happens at once on a quiet machine. Nothing waits that long unless it is broken.
+const patience = 2 * time.Minute
+
+// produce starts to send readings: some late, some broken, some twice. Where a rate is given there are at least so many: more
+// arrive until waitProduced, so that nothing can be over before a busy machine comes to it.
 func (s *stream) produce(ctx context.Context, seed uint64, events int64, perSecond float64) {
 	s.t.Helper()
 	cfg := workload.SensorsConfig{
 		Seed: seed, Events: events, Devices: 200, NumPartitions: 6, Span: 5 * time.Minute, HugeSize: 1<<20 + 1<<10,
 	}.DefaultMix()
 	cfg.LateRate, cfg.BrokenRate, cfg.Broken = 0.02, 0.005, nil
+	s.send(ctx, cfg, perSecond)
+}
+
+func (s *stream) send(ctx context.Context, cfg workload.SensorsConfig, perSecond float64) {
+	s.t.Helper()
+	least := cfg.Events
+	if perSecond > 0 {
+		const more = 50
+		cfg.Events *= more
+		cfg.Span *= more
+	}
 	gen, err := workload.Sensors(cfg)
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	s.enough = make(chan struct{})
+	until := &until{Generator: gen, least: least, enough: s.enough}
 	go func() {
-		_, err := workload.Produce(ctx, s.brokers, s.topic, gen, workload.ProduceOptions{Rate: perSecond, Observe: s.truth.Add})
+		_, err := workload.Produce(ctx, s.brokers, s.topic, until, workload.ProduceOptions{Rate: perSecond, Observe: s.truth.Add})
 		s.produced <- err
 	}()
 }
 
-// waitProduced waits for the end of produce.
+// until gives at least so many records, and more until they are enough.
+type until struct {
+	workload.Generator
+	least  int64
+	enough <-chan struct{}
+}
+
+func (u *until) Next(r *workload.Record) bool {
+	if u.least--; u.least < 0 {
+		select {
+		case <-u.enough:
+			return false
+		default:
+		}
+	}
+	return u.Generator.Next(r)
+}
+
+// waitProduced ends what produce began.
 func (s *stream) waitProduced() {
 	s.t.Helper()
+	close(s.enough)
 	select {
 	case err := <-s.produced:
 		if err != nil {
 			s.t.Fatal(err)
 		}
-	case <-time.After(2 * time.Minute):
-		s.t.Fatal("not everything was produced within two minutes")
+	case <-time.After(patience):
+		s.t.Fatalf("not everything was produced within %v", patience)
 	}
 }
 
@@ -111,7 +148,7 @@ func (s *stream) start(args ...string) *process {
 func (s *stream) finish() {
 	s.t.Helper()
 	p := s.start("--stop-at-end")
-	if code := p.wait(s.t, time.Minute); code != 0 {
+	if code := p.wait(s.t, patience); code != 0 {
 		s.t.Fatalf("exit code %d:\n%s", code, p.stderr.String())
 	}
 }
@@ -119,7 +156,7 @@ func (s *stream) finish() {
 // check compares everything in ClickHouse with the truth.
 func (s *stream) check() {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 	defer cancel()
 	conn := openClickHouse(s.t, s.clickhouse)
 	s.checkRows(ctx, conn)
@@ -254,7 +291,7 @@ func (s *stream) stored(conn driver.Conn) int64 {
 func (p *process) address(t *testing.T) string {
 	t.Helper()
 	var addr string
-	eventually(t, 20*time.Second, func() (bool, string) {
+	eventually(t, patience, func() (bool, string) {
 		for line := range strings.Lines(p.stderr.String()) {
 			if _, rest, ok := strings.Cut(line, "address="); ok {
 				addr, _, _ = strings.Cut(strings.TrimSpace(rest), " ")

@@ -68,7 +68,7 @@ func (p *process) said(word string) int { return strings.Count(p.stderr.String()
 // waitSaid waits until a node has said something so many times.
 func (p *process) waitSaid(t *testing.T, word string, times int) {
 	t.Helper()
-	eventually(t, 30*time.Second, func() (bool, string) {
+	eventually(t, patience, func() (bool, string) {
 		return p.said(word) >= times, fmt.Sprintf("%q was not said %d times:\n%s", word, times, p.stderr.String())
 	})
 }
@@ -81,8 +81,8 @@ func TestHotSwap(t *testing.T) {
 	s.produce(t.Context(), 21, 140_000, 8000)
 	conn := openClickHouse(t, s.clickhouse)
 	node := s.start("--watch")
-	node.waitReady(t, 30*time.Second)
-	eventually(t, 30*time.Second, func() (bool, string) { return s.stored(conn) > 0, node.stderr.String() })
+	node.waitReady(t, patience)
+	eventually(t, patience, func() (bool, string) { return s.stored(conn) > 0, node.stderr.String() })
 	const swaps = 3
 	for i := 1; i <= swaps; i++ {
 		before := s.stored(conn)
@@ -90,7 +90,7 @@ func TestHotSwap(t *testing.T) {
 		s.module(i)
 		node.waitSaid(t, "swapped ", i)
 		t.Logf("swap %d: %v from the file to the last partition", i, time.Since(began).Round(time.Millisecond))
-		eventually(t, 30*time.Second, func() (bool, string) { return s.stored(conn) > before, node.stderr.String() })
+		eventually(t, patience, func() (bool, string) { return s.stored(conn) > before, node.stderr.String() })
 	}
 
 	// A candidate beside the live module, with another offset, changes no answer and begins no segment.
@@ -102,7 +102,7 @@ func TestHotSwap(t *testing.T) {
 	s.write("pipeline.yaml", []byte(strings.Replace(string(text), "on_error: reject", "on_error: reject, shadow: {module: candidate.wasm, config: {offset: 0.5}}", 1)))
 	node.waitSaid(t, "swapped ", swaps+1)
 	var metrics string
-	eventually(t, 30*time.Second, func() (bool, string) {
+	eventually(t, patience, func() (bool, string) {
 		_, metrics = get(t, node.address(t)+"/metrics")
 		return regexp.MustCompile(`weir_shadow_differing_values_total\{[^}]*column="temp",[^}]*\} [1-9]`).MatchString(metrics), metrics
 	})
@@ -137,12 +137,12 @@ func TestHotSwap(t *testing.T) {
 	}
 	s.waitProduced()
 	node.signal(t, os.Interrupt)
-	if code := node.wait(t, 30*time.Second); code != 0 {
+	if code := node.wait(t, patience); code != 0 {
 		t.Errorf("exit code %d:\n%s", code, node.stderr.String())
 	}
 	s.finish()
 	s.check()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	queryRows(ctx, t, conn, `SELECT partition, toInt64(count()), toInt64(uniqExact(rev)) FROM weir_coverage FINAL GROUP BY partition`, func(rows driver.Rows) error {
 		var p uint32
@@ -161,14 +161,7 @@ func TestHotSwapKilled(t *testing.T) {
 	s := newSwapStream(t, "    protocol: classic\n    instance_id: box-1")
 	cfg := workload.SensorsConfig{Seed: 22, Events: 120_000, Devices: 200, NumPartitions: 6, Span: 5 * time.Minute}.DefaultMix()
 	cfg.LateRate, cfg.BrokenRate = 0, 0 // a restart in another revision begins with a new clock, for which fewer rows are late
-	gen, err := workload.Sensors(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		_, err := workload.Produce(t.Context(), s.brokers, s.topic, gen, workload.ProduceOptions{Rate: 7000, Observe: s.truth.Add})
-		s.produced <- err
-	}()
+	s.send(t.Context(), cfg, 7000)
 	conn := openClickHouse(t, s.clickhouse)
 	rng := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 2))
 	swapped, version := 0, 0
@@ -176,13 +169,13 @@ func TestHotSwapKilled(t *testing.T) {
 		before := s.stored(conn)
 		node := s.start("--watch")
 		if i%3 == 2 {
-			eventually(t, 30*time.Second, func() (bool, string) {
-				return s.stored(conn) > before || s.stored(conn) >= cfg.Events || node.said("run that revision") > 0, node.stderr.String()
+			eventually(t, patience, func() (bool, string) {
+				return s.stored(conn) > before || node.said("run that revision") > 0, node.stderr.String()
 			})
 		}
 		if i%3 == 1 {
 			// Or it starts with the next version.
-			eventually(t, 30*time.Second, func() (bool, string) {
+			eventually(t, patience, func() (bool, string) {
 				return node.said("partition assigned")+node.said("run that revision") > 0, node.stderr.String()
 			})
 		}
@@ -192,7 +185,7 @@ func TestHotSwapKilled(t *testing.T) {
 			node.signal(t, syscall.SIGHUP)
 		}
 		if i%3 == 1 { // to its end; else somewhere in between
-			eventually(t, 30*time.Second, func() (bool, string) { return node.said("swapped ") > 0, node.stderr.String() })
+			eventually(t, patience, func() (bool, string) { return node.said("swapped ") > 0, node.stderr.String() })
 		}
 		time.Sleep(time.Duration(rng.IntN(1200)) * time.Millisecond)
 		if !node.running() {
@@ -203,7 +196,7 @@ func TestHotSwapKilled(t *testing.T) {
 	}
 	s.waitProduced()
 	s.complete(conn)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	s.checkRows(ctx, conn)
 	wantAudit(ctx, t, s.plan())
@@ -230,12 +223,12 @@ func (s *swapStream) complete(conn driver.Conn) {
 		}
 		s.module(v)
 		node := s.start()
-		eventually(s.t, 60*time.Second, func() (bool, string) {
+		eventually(s.t, patience, func() (bool, string) {
 			return s.stored(conn) >= want || node.said("run that revision") > 0, node.stderr.String()
 		})
 		time.Sleep(time.Second)
 		node.signal(s.t, os.Interrupt)
-		node.wait(s.t, 30*time.Second)
+		node.wait(s.t, patience)
 		m := needed.FindStringSubmatch(node.stderr.String())
 		if m == nil {
 			return

@@ -20,7 +20,7 @@ import (
 // meteredNode runs the stream's pipeline to the end of the topic, as a node of this name, and gives what it used.
 func (s *stream) meteredNode(node, group string) []engine.StepStatus {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 	defer cancel()
 	status, err := func() (st pipeline.Status, err error) {
 		spec, err := config.Load(s.file())

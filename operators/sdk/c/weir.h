@@ -637,7 +637,7 @@ WEIR_API int32_t weir_pick(int32_t *to, int32_t kept, int32_t row, uint32_t bits
   return kept;
 }
 #define WEIR_FILTER(row, condition) __extension__({ \
-  int32_t *weir_to = weir_new_selection(), weir_n = weir_g.rows, weir_kept = 0, weir_at = 0; \
+  int32_t *weir_to = weir_new_selection(), weir_n = weir_rows(), weir_kept = 0, weir_at = 0; \
   if (weir_to) { \
     for (; weir_at + 8 <= weir_n; weir_at += 8) { \
       uint32_t weir_bits = 0; \

@@ -97,6 +97,11 @@ arch: need-go ## Check folders, imports and package comments.
 operators: need-go ## Rebuild the committed operators and compare (needs clang-19 and lld-19).
 	examples/operators/build.sh --check
 
+.PHONY: torture
+torture: need-go ## Try harder to break the local store: power cuts, turned bits, kills (about 5 minutes).
+	WEIR_TORTURE=1 $(GO) test -count=1 -v -timeout 20m -run 'PowerCuts|BitFlips|TestLane' ./sink/spool
+	WEIR_TORTURE=1 $(GO) test -count=1 -v -timeout 20m -run 'LocalKilled' ./edge-node/engine
+
 .PHONY: bench-smoke
 bench-smoke: libchdb ## Measure on this machine in about a minute; the last line has the ratios.
 	$(GO) run ./bench -smoke

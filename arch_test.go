@@ -113,6 +113,7 @@ var gates = map[string][]string{
 	"github.com/expr-lang/expr":           {"operators/expr"},
 	"github.com/tetratelabs/wazero":       {"operators/wasm"},
 	"github.com/ClickHouse/clickhouse-go": {"sink/clickhouse", "bench", "edge-node/cli", "edge-node/embedded/embeddedtest"},
+	"github.com/cockroachdb/pebble":       {"sink/spool"},
 	"github.com/ClickHouse/ch-go":         {"edge-node/embedded/clickhouse"},
 	"github.com/andybalholm/brotli":       {"edge-node/embedded/clickhouse"},
 	"github.com/klauspost/compress":       {"edge-node/embedded/clickhouse"},

@@ -1,0 +1,55 @@
+package sink
+
+import (
+	"errors"
+
+	"github.com/weir-stream/weir/ingest/batch"
+)
+
+// Local is the part of the node's own disk that belongs to one partition of one revision of a pipeline: what it would
+// otherwise have to build again from the log, or could not, after a long outage. One goroutine uses it at a time. Package
+// spool implements it.
+type Local interface {
+	// Load reads what Commit was last given, and checks that everything is there that was then; nil when nothing was ever
+	// saved. An error wraps ErrDamaged where it is not. It comes before everything else.
+	Load() (meta []byte, err error)
+	// Room tells whether something can be saved now; ErrFull says that not.
+	Room() error
+	// Change begins a change.
+	Change() LocalChange
+	// View reads what is saved, as it is now, whatever is changed meanwhile.
+	View() (LocalView, error)
+	// Clear removes everything.
+	Clear() error
+	// Only removes what is saved of the partition under other revisions.
+	Only() error
+	// SetAside keeps a copy of the store for people to look at, and then removes everything of the partition.
+	SetAside() error
+}
+
+// LocalChange collects what is saved at once. It ends with Commit or Discard.
+type LocalChange interface {
+	// Put saves the rows of a cut, each in place of the one for its window and key.
+	Put(rows *batch.Batch)
+	// DropWindow removes the rows of a window that starts at a time in milliseconds since 1970. No row of it may be Put in
+	// the same change.
+	DropWindow(start int64)
+	// PutLetters saves dead letters behind those that are there; DropLetters removes the n oldest.
+	PutLetters(letters []DeadLetter)
+	DropLetters(n int)
+	// Commit makes the change durable. Errors wrap ErrFull, and then nothing has changed, or are of reading the store.
+	Commit(meta []byte) error
+	Discard()
+}
+
+// LocalView reads what is saved. It must be closed.
+type LocalView interface {
+	// Rows returns the next rows, in the order of their windows, at most n; nil at the end. They belong to the caller.
+	Rows(n int) (*batch.Batch, error)
+	// Letters returns the next dead letters, oldest first, of about bytes together; none at the end.
+	Letters(bytes int) ([]DeadLetter, error)
+	Close() error
+}
+
+// ErrFull is wrapped in errors about a local disk or a budget that is used up.
+var ErrFull = errors.New("the local store is full")

@@ -1,0 +1,249 @@
+package spool
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/sink"
+)
+
+var _ sink.Local = (*Lane)(nil)
+
+// The first columns of the rows of a cut, see [sink.Table]: window_start, window_end, _rows. Keys and states follow.
+const (
+	colStart = 0
+	colKeys  = 3
+)
+
+// Lane is what the store keeps of one partition: what the engine says of it, its groups, its dead letters. One goroutine uses
+// it at a time.
+//
+// The database can lose the middle of what was written where a file that lists its files rots. So a lane knows the sum of
+// the checksums of all its entries, kept with what the engine says of it, and Load compares.
+type Lane struct {
+	s      *Store
+	id     ID
+	schema *batch.Schema
+	keys   int // columns of the key
+
+	sum     uint64 // of the checksums of all entries
+	entries uint64
+	letters uint64 // number of the next dead letter
+	oldest  uint64 // number of the first that is there
+}
+
+// metaHead is sum, entries, oldest and next letter, before what the engine says.
+const metaHead = 4 * 8
+
+// Lane opens the lane of an ID; its rows have the schema of a cut of the table.
+func (s *Store) Lane(id ID, t *sink.Table) *Lane {
+	return &Lane{s: s, id: id, schema: t.Schema(), keys: len(t.Keys)}
+}
+
+func (l *Lane) key(kind byte) []byte { return l.id.append([]byte{kind}) }
+
+// Change is what happens to a lane at once.
+type Change struct {
+	l   *Lane
+	b   *Batch
+	sum uint64
+	n   uint64
+	old uint64 // oldest letter
+	new uint64 // next letter
+	buf []byte
+	err error
+}
+
+// Change implements sink.Local. Until it is committed the lane is as it was.
+func (l *Lane) Change() sink.LocalChange { return l.change() }
+
+func (l *Lane) change() *Change {
+	return &Change{l: l, b: l.s.Batch(), sum: l.sum, n: l.entries, old: l.oldest, new: l.letters}
+}
+
+// entry is what an entry adds to the sum of its lane.
+func entry(key, value []byte) uint64 { return uint64(checksum(key, value))<<1 | 1 }
+
+func (c *Change) remove(key []byte) {
+	v, err := c.l.s.Get(key)
+	if err != nil {
+		c.err = errors.Join(c.err, err)
+	} else if v != nil {
+		c.sum -= entry(key, v)
+		c.n--
+	}
+}
+
+func (c *Change) set(key, value []byte) {
+	c.b.Set(key, value)
+	c.sum += entry(key, value)
+	c.n++
+}
+
+// Put implements sink.LocalChange.
+func (c *Change) Put(rows *batch.Batch) {
+	l := c.l
+	starts := batch.As[int64](rows.Cols[colStart].Values)
+	prefix := l.key(keyGroup)
+	fields := l.schema.Fields
+	var value []byte
+	for i := range rows.Rows {
+		c.buf = binary.BigEndian.AppendUint64(append(c.buf[:0], prefix...), signed(starts[i]))
+		c.buf = appendRow(c.buf, fields[colKeys:colKeys+l.keys], rows.Cols[colKeys:], i)
+		value = appendRow(value[:0], fields[colStart+1:colKeys], rows.Cols[colStart+1:], i)
+		value = appendRow(value, fields[colKeys+l.keys:], rows.Cols[colKeys+l.keys:], i)
+		c.remove(c.buf)
+		c.set(c.buf, value)
+	}
+}
+
+// DropWindow implements sink.LocalChange.
+func (c *Change) DropWindow(start int64) {
+	prefix := binary.BigEndian.AppendUint64(c.l.key(keyGroup), signed(start))
+	n := 0
+	err := c.l.s.Scan(prefix, nil, func(key, value []byte) bool {
+		c.sum -= entry(key, value)
+		c.n--
+		n++
+		return true
+	})
+	c.err = errors.Join(c.err, err)
+	if n > 0 {
+		c.b.DeleteAll(prefix)
+	}
+}
+
+func (c *Change) letterKey(n uint64) []byte {
+	return binary.BigEndian.AppendUint64(c.l.key(keyLetter), n)
+}
+
+// PutLetters implements sink.LocalChange.
+func (c *Change) PutLetters(letters []sink.DeadLetter) {
+	for i := range letters {
+		text, err := json.Marshal(&letters[i])
+		if err != nil {
+			c.err = errors.Join(c.err, err)
+			return
+		}
+		c.set(c.letterKey(c.new), text)
+		c.new++
+	}
+}
+
+// DropLetters implements sink.LocalChange.
+func (c *Change) DropLetters(n int) {
+	for ; n > 0 && c.old < c.new; n-- {
+		key := c.letterKey(c.old)
+		c.remove(key)
+		c.b.Delete(key)
+		c.old++
+	}
+}
+
+// Commit implements sink.LocalChange.
+func (c *Change) Commit(meta []byte) error {
+	if c.err != nil {
+		c.Discard()
+		return c.err
+	}
+	head := make([]byte, 0, metaHead+len(meta))
+	for _, v := range [...]uint64{c.sum, c.n, c.old, c.new} {
+		head = binary.BigEndian.AppendUint64(head, v)
+	}
+	c.b.Set(c.l.key(keyMeta), append(head, meta...))
+	if err := c.b.Commit(); err != nil {
+		return err
+	}
+	c.l.sum, c.l.entries, c.l.oldest, c.l.letters = c.sum, c.n, c.old, c.new
+	return nil
+}
+
+// Discard implements sink.LocalChange.
+func (c *Change) Discard() { c.b.Discard() }
+
+// Load implements sink.Local.
+func (l *Lane) Load() (meta []byte, err error) {
+	stored, err := l.s.Get(l.key(keyMeta))
+	if err != nil || stored == nil {
+		return nil, err
+	}
+	if len(stored) < metaHead {
+		return nil, fmt.Errorf("%w: partition %d of pipeline %s: its account is cut short", ErrDamaged, l.id.Partition, l.id.Pipeline)
+	}
+	var head [4]uint64
+	for i := range head {
+		head[i] = binary.BigEndian.Uint64(stored[8*i:])
+	}
+	var sum, n uint64
+	for _, kind := range []byte{keyGroup, keyLetter} {
+		err := l.s.Scan(l.key(kind), nil, func(key, value []byte) bool {
+			sum += entry(key, value)
+			n++
+			return true
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if sum != head[0] || n != head[1] {
+		return nil, fmt.Errorf("%w: partition %d of pipeline %s: %d entries are there, and %d were written, or others", ErrDamaged, l.id.Partition, l.id.Pipeline, n, head[1])
+	}
+	l.sum, l.entries, l.oldest, l.letters = head[0], head[1], head[2], head[3]
+	return stored[metaHead:], nil
+}
+
+// Room implements sink.Local.
+func (l *Lane) Room() error { return l.s.room(0) }
+
+// Entries is how many groups and dead letters are stored.
+func (l *Lane) Entries() int { return int(l.entries) }
+
+// Clear implements sink.Local.
+func (l *Lane) Clear() error {
+	b := l.s.Batch()
+	for _, kind := range []byte{keyMeta, keyGroup, keyLetter} {
+		b.DeleteAll(l.key(kind))
+	}
+	l.sum, l.entries, l.oldest, l.letters = 0, 0, 0, 0
+	return b.Commit()
+}
+
+// Only implements sink.Local.
+func (l *Lane) Only() error {
+	ids, err := l.s.Lanes()
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		same := id
+		if same.Revision = l.id.Revision; same == l.id && id != l.id {
+			err = errors.Join(err, (&Lane{s: l.s, id: id}).Clear())
+		}
+	}
+	return err
+}
+
+// SetAside implements sink.Local: the whole store is copied beside it, by links to its files.
+func (l *Lane) SetAside() error {
+	if _, err := l.s.setAside(); err != nil {
+		return err
+	}
+	return l.Clear()
+}
+
+// Lanes lists every lane that is stored.
+func (s *Store) Lanes() ([]ID, error) {
+	var ids []ID
+	var failed error
+	err := s.Scan([]byte{keyMeta}, nil, func(key, _ []byte) bool {
+		var id ID
+		if id, _, failed = readID(key[1:]); failed == nil {
+			ids = append(ids, id)
+		}
+		return failed == nil
+	})
+	return ids, errors.Join(err, failed)
+}

@@ -1,0 +1,336 @@
+package spool
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/sink"
+)
+
+var table = sink.Table{
+	Keys: []batch.Field{{Name: "device", Type: batch.Type{Kind: batch.String}, Nullable: true}, {Name: "site", Type: batch.Type{Kind: batch.Int16}}},
+	Aggregates: []sink.Aggregate{
+		{States: []sink.State{{Field: batch.Field{Name: "n", Type: batch.Type{Kind: batch.Uint64}}}}},
+		{States: []sink.State{{Field: batch.Field{Name: "low", Type: batch.Type{Kind: batch.Float64}, Nullable: true}}}},
+		{States: []sink.State{{Field: batch.Field{Name: "any", Type: batch.Type{Kind: batch.Bool}}}}},
+		{States: []sink.State{{Field: batch.Field{Name: "last", Type: batch.Type{Kind: batch.Binary}, Nullable: true}}}},
+	},
+}
+
+// group is a row of the table, for people.
+type group struct {
+	start, end int64
+	rows       uint64
+	device     any // string or nil
+	site       int16
+	n          uint64
+	low        any
+	any        bool
+	last       any
+}
+
+func (g *group) key() string { return fmt.Sprintf("%d %q %d", g.start, g.device, g.site) }
+
+// rowsOf makes a cut of groups, column by column and without the code under test.
+func rowsOf(groups []group) *batch.Batch {
+	b := &batch.Batch{Schema: table.Schema(), Rows: len(groups)}
+	b.SetWidth(len(b.Schema.Fields))
+	column := func(f int, fixed func(g *group) any, variable func(g *group) any) {
+		c := &b.Cols[f]
+		var offsets []int32
+		validity := make([]byte, batch.BitmapLen(len(groups)))
+		bits := make([]byte, batch.BitmapLen(len(groups)))
+		offsets = append(offsets, 0)
+		for i := range groups {
+			var v any
+			if variable != nil {
+				v = variable(&groups[i])
+			} else {
+				v = fixed(&groups[i])
+			}
+			if v == nil {
+				c.Nulls++
+				if variable == nil {
+					c.Values = append(c.Values, batch.Bytes([]float64{12345})...) // what lies under a null is anything
+				}
+			} else {
+				batch.SetBit(validity, i)
+			}
+			switch v := v.(type) {
+			case int64:
+				c.Values = append(c.Values, batch.Bytes([]int64{v})...)
+			case uint64:
+				c.Values = append(c.Values, batch.Bytes([]uint64{v})...)
+			case int16:
+				c.Values = append(c.Values, batch.Bytes([]int16{v})...)
+			case float64:
+				c.Values = append(c.Values, batch.Bytes([]float64{v})...)
+			case bool:
+				if v {
+					batch.SetBit(bits, i)
+				}
+				c.Values = bits
+			case string:
+				c.Values = append(c.Values, v...)
+			}
+			offsets = append(offsets, int32(len(c.Values)))
+		}
+		if variable != nil {
+			c.Offsets = batch.Bytes(offsets)
+		}
+		if c.Nulls > 0 {
+			c.Validity = validity
+		}
+	}
+	column(0, func(g *group) any { return g.start }, nil)
+	column(1, func(g *group) any { return g.end }, nil)
+	column(2, func(g *group) any { return g.rows }, nil)
+	column(3, nil, func(g *group) any { return g.device })
+	column(4, func(g *group) any { return g.site }, nil)
+	column(5, func(g *group) any { return g.n }, nil)
+	column(6, func(g *group) any { return g.low }, nil)
+	column(7, func(g *group) any { return g.any }, nil)
+	column(8, nil, func(g *group) any { return g.last })
+	return b
+}
+
+func randomGroup(rng *rand.Rand) group {
+	g := group{start: int64(rng.IntN(7)-3) * 10_000, rows: rng.Uint64(), site: int16(rng.IntN(3) - 1), n: rng.Uint64(), any: rng.IntN(2) == 0}
+	g.end = g.start + 10_000
+	if rng.IntN(3) > 0 {
+		g.device = []string{"", "a", "b", "a\x00b", "é"}[rng.IntN(5)]
+	}
+	if rng.IntN(3) > 0 {
+		g.low = rng.NormFloat64()
+	}
+	if rng.IntN(3) > 0 {
+		g.last = fmt.Sprint(rng.IntN(1000))
+	}
+	return g
+}
+
+// render writes the rows of a batch as JSON, one for each window and key.
+func render(b *batch.Batch, to map[string]string) {
+	for i := range b.Rows {
+		row := string(b.RowJSON(i))
+		var v struct {
+			Start  any `json:"window_start"`
+			Device any
+			Site   any
+		}
+		if err := json.Unmarshal([]byte(row), &v); err != nil {
+			panic(err)
+		}
+		to[fmt.Sprint(v.Start, " ", v.Device, v.Device == nil, " ", v.Site)] = row
+	}
+}
+
+// TestLane changes a lane at random, cuts the power now and then, and compares what is there with a map.
+func TestLane(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	disk := vfs.NewCrashableMem()
+	s := mustOpen(t, small(t, disk))
+	id := ID{Pipeline: "p", Revision: 7, Partition: 3}
+	other := s.Lane(ID{Pipeline: "p", Revision: 7, Partition: 4}, &table)
+	lane := s.Lane(id, &table)
+	want := map[string]group{}
+	var letters []string
+	meta, number := "", 0
+	check := func() {
+		t.Helper()
+		got, err := lane.Load()
+		if err != nil || string(got) != meta {
+			t.Fatalf("meta %q, %v; want %q", got, err, meta)
+		}
+		rows, expected := map[string]string{}, map[string]string{}
+		view, err := lane.View()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer view.Close()
+		for {
+			b, err := view.Rows(3)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if b == nil {
+				break
+			}
+			render(b, rows)
+		}
+		render(rowsOf(slices.Collect(maps.Values(want))), expected)
+		if !maps.Equal(rows, expected) {
+			t.Fatalf("rows\n%v\nwant\n%v", rows, expected)
+		}
+		var have []string
+		for {
+			some, err := view.Letters(100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(some) == 0 {
+				break
+			}
+			for _, d := range some {
+				have = append(have, d.Detail)
+			}
+		}
+		if !slices.Equal(have, letters) {
+			t.Fatalf("letters %q, want %q", have, letters)
+		}
+		if lane.Entries() != len(want)+len(letters) {
+			t.Fatalf("%d entries, want %d", lane.Entries(), len(want)+len(letters))
+		}
+	}
+	for step := range 400 {
+		c := lane.Change()
+		fresh := map[string]group{}
+		for range rng.IntN(6) {
+			g := randomGroup(rng)
+			fresh[g.key()] = g
+		}
+		c.Put(rowsOf(slices.Collect(maps.Values(fresh))))
+		drop := int64(rng.IntN(7)-3) * 10_000
+		put := slices.ContainsFunc(slices.Collect(maps.Values(fresh)), func(g group) bool { return g.start == drop })
+		if dropped := rng.IntN(4) == 0 && !put; dropped {
+			c.DropWindow(drop)
+			maps.DeleteFunc(want, func(_ string, g group) bool { return g.start == drop })
+		}
+		maps.Copy(want, fresh)
+		for range rng.IntN(3) {
+			letter := fmt.Sprint("letter ", number)
+			number++
+			c.PutLetters([]sink.DeadLetter{{Detail: letter}})
+			letters = append(letters, letter)
+		}
+		if n := rng.IntN(4); n <= len(letters)-2 {
+			c.DropLetters(n)
+			letters = letters[n:]
+		}
+		meta = fmt.Sprint("step ", step)
+		if err := c.Commit([]byte(meta)); err != nil {
+			t.Fatal(err)
+		}
+		oc := other.Change()
+		oc.PutLetters([]sink.DeadLetter{{Detail: "of another lane"}})
+		if err := oc.Commit(nil); err != nil {
+			t.Fatal(err)
+		}
+		if step%20 == 0 {
+			next := disk.CrashClone(vfs.CrashCloneCfg{})
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			disk = next
+			s = mustOpen(t, small(t, disk))
+			lane, other = s.Lane(id, &table), s.Lane(other.id, &table)
+			check()
+			if _, err := other.Load(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	ids, err := s.Lanes()
+	if err != nil || len(ids) != 2 || ids[0] != id {
+		t.Errorf("lanes %v, %v", ids, err)
+	}
+	if err := lane.Clear(); err != nil {
+		t.Fatal(err)
+	}
+	if meta, err := lane.Load(); meta != nil || err != nil {
+		t.Errorf("a cleared lane: %q, %v", meta, err)
+	}
+	if meta, err := other.Load(); meta == nil || err != nil {
+		t.Errorf("the other lane: %q, %v", meta, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// An entry that goes missing, or comes back, without a trace in the database is found.
+func TestLaneFindsHoles(t *testing.T) {
+	for name, harm := range map[string]func(s *Store, key []byte){
+		"gone": func(s *Store, key []byte) {
+			b := s.Batch()
+			b.Delete(key)
+			if err := b.Commit(); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"older": func(s *Store, key []byte) { set(t, s, string(key), "an older value") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := mustOpen(t, small(t, vfs.NewMem()))
+			defer s.Close()
+			lane := s.Lane(ID{Pipeline: "p"}, &table)
+			c := lane.Change()
+			c.PutLetters([]sink.DeadLetter{{Detail: "one"}, {Detail: "two"}})
+			if err := c.Commit([]byte("meta")); err != nil {
+				t.Fatal(err)
+			}
+			harm(s, (&Change{l: lane}).letterKey(0))
+			if _, err := lane.Load(); !errors.Is(err, ErrDamaged) {
+				t.Errorf("load: %v", err)
+			}
+		})
+	}
+}
+
+func FuzzRow(f *testing.F) {
+	for seed := range uint64(20) {
+		g := randomGroup(rand.New(rand.NewPCG(seed, 1)))
+		b := rowsOf([]group{g})
+		f.Add(appendRow(nil, b.Schema.Fields, b.Cols, 0))
+	}
+	fields := table.Schema().Fields
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r := newRowsReader(fields)
+		rest, err := r.add(0, len(fields), data)
+		if err != nil {
+			return
+		}
+		r.rows++
+		b := r.batch(table.Schema())
+		again := appendRow(nil, fields, b.Cols, 0)
+		r2 := newRowsReader(fields)
+		if left, err := r2.add(0, len(fields), again); err != nil || len(left) != 0 {
+			t.Fatalf("%x: written again %x: %v", data[:len(data)-len(rest)], again, err)
+		}
+		b.RowJSON(0)
+	})
+}
+
+func BenchmarkPut(b *testing.B) {
+	for _, n := range []int{1000, 10_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			s := mustOpen(b, Config{Dir: b.TempDir() + "/spool", Reserve: 1 << 20})
+			defer s.Close()
+			lane := s.Lane(ID{Pipeline: "p"}, &table)
+			groups := make([]group, n)
+			for i := range groups {
+				groups[i] = group{start: 0, end: 10_000, rows: 1, device: fmt.Sprint("device-", i), n: 1, low: 1.5}
+			}
+			rows := rowsOf(groups)
+			b.ResetTimer()
+			for range b.N {
+				c := lane.Change()
+				c.Put(rows)
+				if err := c.Commit([]byte("meta")); err != nil {
+					b.Fatal(err)
+				}
+			}
+			st := s.Stats()
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/group")
+			b.ReportMetric(float64(st.Written)/float64(st.Logical), "written/logical")
+		})
+	}
+}

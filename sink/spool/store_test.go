@@ -1,0 +1,348 @@
+package spool
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/weir-stream/weir/sink"
+)
+
+func small(t *testing.T, fsys vfs.FS) Config {
+	return Config{
+		Dir: "store", Reserve: 4 << 10, MemTableSize: 64 << 10, CacheSize: 1 << 20, fs: fsys,
+		Fatal: func(err error) { panic(fmt.Sprintf("fatal: %v", err)) },
+	}
+}
+
+func mustOpen(t testing.TB, cfg Config) *Store {
+	t.Helper()
+	s, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func set(t testing.TB, s *Store, pairs ...string) {
+	t.Helper()
+	b := s.Batch()
+	for i := 0; i < len(pairs); i += 2 {
+		b.Set([]byte(pairs[i]), []byte(pairs[i+1]))
+	}
+	if err := b.Commit(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestReadWhatWasWritten(t *testing.T) {
+	cfg := Config{Dir: filepath.Join(t.TempDir(), "spool"), Reserve: 1 << 20}
+	s := mustOpen(t, cfg)
+	set(t, s, "ga", "1", "gb", "", "gb\xff", "3", "h", "4")
+	var got []string
+	collect := func(k, v []byte) bool { got = append(got, string(k)+"="+string(v)); return true }
+	if err := s.Scan([]byte("g"), nil, collect); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"ga=1", "gb=", "gb\xff=3"}; fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Fatalf("scan: %q, want %q", got, want)
+	}
+	got = nil
+	if err := s.Scan([]byte("g"), []byte("gb"), func(k, v []byte) bool { collect(k, v); return false }); err != nil || fmt.Sprint(got) != "[gb=]" {
+		t.Fatalf("scan from gb, one: %q, %v", got, err)
+	}
+	if _, err := Open(cfg); !errors.Is(err, ErrLocked) {
+		t.Fatalf("a second store in the same directory: %v", err)
+	}
+	b := s.Batch()
+	b.DeleteAll([]byte("gb"))
+	b.Set([]byte("ga"), []byte("2"))
+	if err := b.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.Close(), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s = mustOpen(t, cfg)
+	defer s.Close()
+	for key, want := range map[string]string{"ga": "2", "h": "4"} {
+		if v, err := s.Get([]byte(key)); err != nil || string(v) != want {
+			t.Errorf("%s: %q, %v; want %q", key, v, err, want)
+		}
+	}
+	if v, err := s.Get([]byte("gb")); v != nil || err != nil {
+		t.Errorf("gb was deleted: %q, %v", v, err)
+	}
+	st, err := os.Stat(cfg.Dir)
+	if err != nil || st.Mode().Perm() != 0o700 {
+		t.Errorf("mode of the directory: %v, %v", st.Mode(), err)
+	}
+}
+
+// cuts runs a store over a disk that loses what was not synced, cuts the power at random moments, and returns how many cuts
+// lost something that was committed, or kept half of a batch. commit writes a batch: two keys that must agree.
+func cuts(t *testing.T, n int, commit func(s *Store, i uint64) error) (lost, torn, acked int) {
+	rng := rand.New(rand.NewPCG(7, 11))
+	disk := vfs.NewCrashableMem()
+	i := uint64(0)
+	for range n {
+		s := mustOpen(t, small(t, disk))
+		a, err := s.Get([]byte("g-a"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := s.Get([]byte("g-b"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(a, b) {
+			torn++
+		}
+		have := uint64(0)
+		if len(a) >= 8 {
+			have = binary.BigEndian.Uint64(a)
+		}
+		if have < i {
+			lost++
+		}
+		i = max(i, have) // what was not acknowledged may be there all the same
+		for range rng.IntN(20) {
+			i++
+			if err := commit(s, i); err != nil {
+				t.Fatal(err)
+			}
+			acked++
+		}
+		next := disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: rng.IntN(101), RNG: rand.New(rand.NewPCG(rng.Uint64(), 3))})
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		disk = next
+	}
+	return lost, torn, acked
+}
+
+func pair(i uint64) []byte {
+	v := binary.BigEndian.AppendUint64(nil, i)
+	return append(v, bytes.Repeat([]byte{byte(i)}, int(i%900))...)
+}
+
+// trials is how often a test at random tries: more under make torture.
+func trials(usual, torture int) int {
+	if os.Getenv("WEIR_TORTURE") != "" {
+		return torture
+	}
+	return usual
+}
+
+func TestPowerCuts(t *testing.T) {
+	n := trials(200, 2000)
+	lost, torn, acked := cuts(t, n, func(s *Store, i uint64) error {
+		b := s.Batch()
+		b.Set([]byte("g-a"), pair(i))
+		b.Set([]byte("g-b"), pair(i))
+		return b.Commit()
+	})
+	t.Logf("%d power cuts, %d commits acknowledged: %d lost, %d torn", n, acked, lost, torn)
+	if lost+torn != 0 || acked < 5*n {
+		t.Errorf("%d cuts, %d acknowledged commits: %d lost, %d torn", n, acked, lost, torn)
+	}
+}
+
+// What the test above would see of a store that does it wrong.
+func TestPowerCutsFindMutants(t *testing.T) {
+	const n = 100
+	lost, _, _ := cuts(t, n, func(s *Store, i uint64) error {
+		b := s.db.NewBatch()
+		for _, k := range []string{"g-a", "g-b"} {
+			v := pair(i)
+			_ = b.Set([]byte(k), binary.BigEndian.AppendUint32(v, checksum([]byte(k), v)), nil)
+		}
+		return b.Commit(pebble.NoSync)
+	})
+	if lost == 0 {
+		t.Error("commits that do not wait for the disk were not found")
+	}
+	_, torn, _ := cuts(t, n, func(s *Store, i uint64) error {
+		for _, k := range []string{"g-a", "g-b"} {
+			b := s.db.NewBatch()
+			v := pair(i)
+			_ = b.Set([]byte(k), binary.BigEndian.AppendUint32(v, checksum([]byte(k), v)), nil)
+			// The second half waits in memory, as it does between two commits.
+			if err := b.Commit(&pebble.WriteOptions{Sync: k == "g-a"}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if torn == 0 {
+		t.Error("a commit in two parts was not found")
+	}
+}
+
+// TestBitFlips turns single bits of every file of a store. What is read afterwards is what was written, or an error, or a
+// store that was set aside, or the whole of what a lane had been before some of its last changes: Pebble cannot tell rot in the
+// last 32 KiB of its log from a write that the power cut short.
+func TestBitFlips(t *testing.T) {
+	n := trials(800, 10_000)
+	clean := vfs.NewCrashableMem()
+	cfg := small(t, clean)
+	s := mustOpen(t, cfg)
+	const keys = 400
+	lane := s.Lane(ID{Pipeline: "p"}, &table)
+	for i := range uint64(keys) {
+		c := lane.Change()
+		c.PutLetters([]sink.DeadLetter{{Offset: int64(i), Payload: pair(i)}})
+		if err := c.Commit(binary.BigEndian.AppendUint64(nil, i)); err != nil {
+			t.Fatal(err)
+		}
+		if i == keys/2 {
+			if err := s.db.Flush(); err != nil { // so that there are tables and a log
+				t.Fatal(err)
+			}
+		}
+	}
+	image := map[string][]byte{}
+	crashed := clean.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	names, err := crashed.List("store")
+	if err != nil {
+		t.Fatal(err)
+	}
+	total := 0
+	var files []string
+	for _, name := range names {
+		f, err := crashed.Open(filepath.Join("store", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		st, _ := f.Stat()
+		data := make([]byte, st.Size())
+		if _, err := f.ReadAt(data, 0); err != nil && len(data) > 0 {
+			t.Fatal(err)
+		}
+		_ = f.Close()
+		if name == ballastFile || name == "LOCK" {
+			continue
+		}
+		image[name] = data
+		files = append(files, name)
+		total += len(data)
+	}
+	rng := rand.New(rand.NewPCG(5, 5))
+	var wrong, detected, earlier, harmless int
+	for range n {
+		at := rng.IntN(total)
+		var hit string
+		for _, name := range files {
+			if at < len(image[name]) {
+				hit = name
+				break
+			}
+			at -= len(image[name])
+		}
+		switch outcome := flipped(t, image, hit, at, byte(1)<<rng.IntN(8), keys); outcome {
+		case "":
+			harmless++
+		case "detected":
+			detected++
+		case "earlier":
+			earlier++
+		default:
+			wrong++
+			t.Errorf("%s, byte %d: %s", hit, at, outcome)
+		}
+	}
+	t.Logf("%d bit flips in %d files of %d bytes: %d detected, %d gave an earlier state, %d harmless, %d wrong", n, len(files), total, detected, earlier, harmless, wrong)
+}
+
+// flipped opens the store of the image with a bit turned, and reads everything.
+func flipped(t *testing.T, image map[string][]byte, name string, at int, bit byte, keys uint64) (outcome string) {
+	disk := vfs.NewMem()
+	if err := disk.MkdirAll("store", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for file, data := range image {
+		f, err := disk.Create(filepath.Join("store", file), vfs.WriteCategoryUnspecified)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if file == name {
+			data = bytes.Clone(data)
+			data[at] ^= bit
+		}
+		if _, err := f.Write(data); err != nil {
+			t.Fatal(err)
+		}
+		_ = f.Close()
+	}
+	cfg := small(t, disk)
+	fatal := errors.New("fatal")
+	cfg.Fatal = func(error) { panic(fatal) }
+	defer func() {
+		if r := recover(); r != nil {
+			if r != any(fatal) {
+				outcome = fmt.Sprintf("panic: %v", r)
+				return
+			}
+			outcome = "detected"
+		}
+	}()
+	s, err := Open(cfg)
+	if err != nil {
+		if errors.Is(err, ErrNewer) || errors.Is(err, fs.ErrInvalid) {
+			return "detected"
+		}
+		return fmt.Sprintf("open: %v", err)
+	}
+	defer s.Close()
+	if _, damage := s.SetAside(); damage != nil {
+		return "detected"
+	}
+	lane := s.Lane(ID{Pipeline: "p"}, &table)
+	meta, err := lane.Load()
+	switch {
+	case errors.Is(err, ErrDamaged):
+		return "detected"
+	case err != nil:
+		return fmt.Sprintf("load: %v", err)
+	case meta == nil:
+		return "earlier"
+	}
+	last, i := binary.BigEndian.Uint64(meta), uint64(0)
+	view, err := lane.View()
+	if err != nil {
+		return fmt.Sprintf("view: %v", err)
+	}
+	defer view.Close()
+	letters, err := view.Letters(1 << 30)
+	for _, d := range letters {
+		if d.Offset != int64(i) || !bytes.Equal(d.Payload, pair(i)) {
+			outcome = fmt.Sprintf("letter %d is another, and nobody noticed", i)
+			break
+		}
+		i++
+	}
+	switch {
+	case err != nil:
+		return fmt.Sprintf("read what was loaded: %v", err)
+	case outcome != "":
+		return outcome
+	case i != last+1:
+		return fmt.Sprintf("%d letters after change %d, and nobody noticed", i, last)
+	case last != keys-1:
+		return "earlier"
+	}
+	return ""
+}

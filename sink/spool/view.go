@@ -1,0 +1,136 @@
+package spool
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/sink"
+)
+
+// view reads a lane as it was when the view was made: an iterator of the database is a snapshot.
+type view struct {
+	l             *Lane
+	rows, letters *pebble.Iterator
+	reader        *rowsReader
+	started       [2]bool // rows, letters
+}
+
+// View implements sink.Local.
+func (l *Lane) View() (sink.LocalView, error) {
+	v := &view{l: l, reader: newRowsReader(l.schema.Fields)}
+	for _, of := range []struct {
+		kind byte
+		to   **pebble.Iterator
+	}{{keyGroup, &v.rows}, {keyLetter, &v.letters}} {
+		prefix := l.key(of.kind)
+		it, err := l.s.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
+		if err != nil {
+			return nil, errors.Join(readError(err), v.Close())
+		}
+		*of.to = it
+	}
+	return v, nil
+}
+
+// Close implements sink.LocalView.
+func (v *view) Close() error {
+	var errs []error
+	for _, it := range []*pebble.Iterator{v.rows, v.letters} {
+		if it != nil {
+			errs = append(errs, readError(it.Close()))
+		}
+	}
+	v.rows, v.letters = nil, nil
+	return errors.Join(errs...)
+}
+
+// next moves an iterator and returns its entry; the key is without the lane, and nil at the end.
+func (v *view) next(it *pebble.Iterator, started *bool) (key, value []byte, err error) {
+	ok := false
+	if *started {
+		ok = it.Next()
+	} else {
+		ok = it.First()
+	}
+	if *started = true; !ok {
+		return nil, nil, readError(it.Error())
+	}
+	stored, err := it.ValueAndErr()
+	if err != nil {
+		return nil, nil, readError(err)
+	}
+	if value, err = unseal(it.Key(), stored); err != nil {
+		return nil, nil, err
+	}
+	return it.Key()[1+len(v.l.id.Pipeline)+1+laneTail:], value, nil
+}
+
+// Rows implements sink.LocalView.
+func (v *view) Rows(n int) (*batch.Batch, error) {
+	for v.reader.rows < n {
+		key, value, err := v.next(v.rows, &v.started[0])
+		if err != nil {
+			return nil, err
+		}
+		if key == nil {
+			break
+		}
+		if err := v.row(key, value); err != nil {
+			return nil, err
+		}
+	}
+	if v.reader.rows == 0 {
+		return nil, nil
+	}
+	return v.reader.batch(v.l.schema), nil
+}
+
+// row adds a stored group to the reader.
+func (v *view) row(key, value []byte) error {
+	r, keys, all := v.reader, colKeys+v.l.keys, len(v.l.schema.Fields)
+	if len(key) < 8 {
+		return fmt.Errorf("%w: a group without a window", ErrDamaged)
+	}
+	start := int64(binary.BigEndian.Uint64(key) ^ 1<<63)
+	_, err := r.add(colStart, colStart+1, binary.LittleEndian.AppendUint64(nil, uint64(start)))
+	if err == nil {
+		value, err = r.add(colStart+1, colKeys, value)
+	}
+	if err == nil {
+		key, err = r.add(colKeys, keys, key[8:])
+	}
+	if err == nil {
+		value, err = r.add(keys, all, value)
+	}
+	if err == nil && len(key)+len(value) > 0 {
+		err = fmt.Errorf("%w: a group has %d bytes too many", ErrDamaged, len(key)+len(value))
+	}
+	r.rows++
+	return err
+}
+
+// Letters implements sink.LocalView.
+func (v *view) Letters(bytes int) ([]sink.DeadLetter, error) {
+	var letters []sink.DeadLetter
+	for bytes > 0 {
+		key, value, err := v.next(v.letters, &v.started[1])
+		if err != nil {
+			return nil, err
+		}
+		if key == nil {
+			break
+		}
+		var d sink.DeadLetter
+		if err := json.Unmarshal(value, &d); err != nil {
+			return nil, fmt.Errorf("%w: a dead letter: %w", ErrDamaged, err)
+		}
+		letters = append(letters, d)
+		bytes -= len(value)
+	}
+	return letters, nil
+}

@@ -61,6 +61,12 @@ type Window interface {
 	// Restore makes an empty window one whose partition is replayed: at is the clock before the first replayed record,
 	// reached the clock the partition had come to. Windows that were final then are not built again.
 	Restore(at, reached Clock)
+	// Load gives an empty window state that was saved: rows are those of cuts, each window and key once, and open the
+	// windows of the last cut. Rows of other windows are left out. It may be called several times with the same open,
+	// before any Add; nothing of what is loaded counts as changed. The clock is set by Restore.
+	Load(rows *batch.Batch, open []OpenWindow) error
+	// Touch makes every group count as changed since the last cut.
+	Touch()
 	// Reset forgets all windows but not the clock. What was cut before stays true; what comes adds to it.
 	Reset()
 	// Clock is what decides about the next row.
@@ -101,6 +107,17 @@ type Cut struct {
 	// ReplayFrom is the lowest offset that a window which is not final needs, and Replay the clock before it.
 	ReplayFrom int64
 	Replay     Clock
+	// Open are the windows that are open after the cut, and Closed those that it closed: their starts in milliseconds
+	// since 1970.
+	Open   []OpenWindow
+	Closed []int64
+}
+
+// OpenWindow is a window that still takes rows.
+type OpenWindow struct {
+	Start  int64 // in milliseconds since 1970
+	Offset int64 // reading from here, with Clock, builds the window again
+	Clock  Clock
 }
 
 // Sized is implemented by steps that write to the pool.

@@ -70,6 +70,8 @@ type Accumulator interface {
 	Take(from Accumulator, src, dst uint32)
 	// Emit writes the states of the groups, in their order, as new columns on the Go heap: out has one per state.
 	Emit(groups []uint32, out []batch.Column)
+	// Load is the reverse: it gives the groups, which are empty, the states that Emit wrote. Skip leaves a row out.
+	Load(groups []uint32, in []batch.Column)
 }
 
 // Accumulator makes an empty accumulator.
@@ -133,6 +135,25 @@ func emitFixed[T batch.Fixed](state []T, groups []uint32) batch.Column {
 		out[i] = state[g]
 	}
 	return batch.Column{Values: batch.Bytes(out)}
+}
+
+// loadFixed scatters a column over the states of groups.
+func loadFixed[T batch.Fixed](state []T, groups []uint32, c *batch.Column) {
+	values := batch.As[T](c.Values)
+	for i, g := range groups {
+		if g != Skip {
+			state[g] = values[i]
+		}
+	}
+}
+
+// loadSeen marks the groups that have a value.
+func loadSeen(seen []bool, groups []uint32, c *batch.Column) {
+	for i, g := range groups {
+		if g != Skip {
+			seen[g] = c.Valid(i)
+		}
+	}
 }
 
 // emitNulls marks the groups that have seen no value.

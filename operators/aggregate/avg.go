@@ -49,3 +49,8 @@ func (a *avg) Emit(groups []uint32, out []batch.Column) {
 	a.sum.Emit(groups, out[:1])
 	a.count.Emit(groups, out[1:])
 }
+
+func (a *avg) Load(groups []uint32, in []batch.Column) {
+	a.sum.Load(groups, in[:1])
+	a.count.Load(groups, in[1:])
+}

@@ -37,3 +37,5 @@ func (a *count) Add(groups []uint32, c *batch.Column) {
 func (a *count) Take(from Accumulator, src, dst uint32) { a.n[dst] = from.(*count).n[src] }
 
 func (a *count) Emit(groups []uint32, out []batch.Column) { out[0] = emitFixed(a.n, groups) }
+
+func (a *count) Load(groups []uint32, in []batch.Column) { loadFixed(a.n, groups, &in[0]) }

@@ -164,3 +164,12 @@ func (a *External) Take(from Accumulator, src, dst uint32) {
 
 // Emit implements Accumulator.
 func (a *External) Emit(groups []uint32, out []batch.Column) { out[0] = emitBytes(a.states, groups) }
+
+// Load implements Accumulator.
+func (a *External) Load(groups []uint32, in []batch.Column) {
+	for i, g := range groups {
+		if g != Skip {
+			a.set(g, in[0].Bytes(i))
+		}
+	}
+}

@@ -83,6 +83,11 @@ func (a *extreme[T]) Emit(groups []uint32, out []batch.Column) {
 	emitNulls(a.seen, groups, &out[0])
 }
 
+func (a *extreme[T]) Load(groups []uint32, in []batch.Column) {
+	loadFixed(a.best, groups, &in[0])
+	loadSeen(a.seen, groups, &in[0])
+}
+
 // extremeString keeps its own copy of the best value of each group; it is reused, so that a group allocates only when
 // a better value is longer than every one before.
 type extremeString struct {
@@ -117,6 +122,14 @@ func (a *extremeString) Take(from Accumulator, src, dst uint32) {
 func (a *extremeString) Emit(groups []uint32, out []batch.Column) {
 	out[0] = emitBytes(a.best, groups)
 	emitNulls(a.seen, groups, &out[0])
+}
+
+func (a *extremeString) Load(groups []uint32, in []batch.Column) {
+	for i, g := range groups {
+		if g != Skip && in[0].Valid(i) {
+			a.best[g], a.seen[g] = append(a.best[g][:0], in[0].Bytes(i)...), true
+		}
+	}
 }
 
 // emitBytes gathers variable length values into a column.

@@ -109,3 +109,10 @@ func (a *sum[T, S]) Emit(groups []uint32, out []batch.Column) {
 		emitNulls(a.seen, groups, &out[0])
 	}
 }
+
+func (a *sum[T, S]) Load(groups []uint32, in []batch.Column) {
+	loadFixed(a.total, groups, &in[0])
+	if a.seen != nil {
+		loadSeen(a.seen, groups, &in[0])
+	}
+}

@@ -23,10 +23,12 @@ func (w *Tumbling) Cut(next int64) operators.Cut {
 		}
 		p.dirty = p.dirty[:0]
 		if watermark != operators.Unset && p.end+w.allow <= watermark {
+			cut.Closed = append(cut.Closed, p.start/1000)
 			w.close(p)
 			continue
 		}
 		kept = append(kept, p)
+		cut.Open = append(cut.Open, operators.OpenWindow{Start: p.start / 1000, Offset: p.offset, Clock: p.clock})
 		if p.offset < cut.ReplayFrom {
 			cut.ReplayFrom, cut.Replay = p.offset, p.clock
 		}
@@ -100,7 +102,7 @@ func (w *Tumbling) rows(n int) *batch.Batch {
 	b := &batch.Batch{Schema: w.schema, Rows: n}
 	b.SetWidth(len(w.schema.Fields))
 	b.Cols[0].Values, b.Cols[1].Values, b.Cols[2].Values = batch.Bytes(starts), batch.Bytes(ends), batch.Bytes(rows)
-	col := 3
+	col := firstKey
 	for k := range w.groups.cols {
 		b.Cols[col] = w.groups.keyColumn(k, ids)
 		col++

@@ -99,6 +99,9 @@ func CheckKey(f batch.Field) error {
 	return nil
 }
 
+// firstKey is the column of the first key in the rows of a cut.
+const firstKey = 3
+
 // Schema is what the rows of a cut look like: window_start, window_end, _rows, the keys, then the states of the
 // aggregates, named after the aggregate or "name__state" where it has several.
 func (c *Config) Schema() *batch.Schema {
@@ -400,10 +403,8 @@ func (w *Tumbling) readTimes(b *batch.Batch) {
 
 // pane finds or opens a window.
 func (w *Tumbling) pane(start, end, offset int64, clock operators.Clock) *pane {
-	for _, p := range w.open {
-		if p.start == start {
-			return p
-		}
+	if p := w.find(start); p != nil {
+		return p
 	}
 	var p *pane
 	if n := len(w.free); n > 0 {

@@ -1,0 +1,78 @@
+package window
+
+import (
+	"fmt"
+
+	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/operators"
+	"github.com/weir-stream/weir/operators/aggregate"
+)
+
+// Load implements operators.Window.
+func (w *Tumbling) Load(rows *batch.Batch, open []operators.OpenWindow) error {
+	if !rows.Schema.Equal(w.schema) {
+		return fmt.Errorf("saved state has the columns %s, and the window has %s", rows.Schema, w.schema)
+	}
+	for _, o := range open {
+		if start := o.Start * 1000; floorTo(start, w.size) == start {
+			w.pane(start, start+w.size, o.Offset, o.Clock)
+		} else {
+			return fmt.Errorf("saved state has a window at %s, which is not a multiple of %v", formatTime(start), w.cfg.Size)
+		}
+	}
+	gs := &w.groups
+	// The keys stand elsewhere in the rows of a cut than in what is aggregated.
+	input := gs.cols
+	defer func() { gs.cols = input }()
+	gs.cols = make([]int, len(input))
+	for k := range gs.cols {
+		gs.cols[k] = firstKey + k
+	}
+	gs.hash(rows, gs.cols)
+	starts, counts := batch.As[int64](rows.Cols[0].Values), batch.As[uint64](rows.Cols[2].Values)
+	w.rowOf = grow(w.rowOf, rows.Rows)
+	var p *pane
+	for i := range rows.Rows {
+		w.rowOf[i] = aggregate.Skip
+		if start := starts[i] * 1000; p == nil || p.start != start {
+			if p = w.find(start); p == nil {
+				continue
+			}
+		}
+		before := p.index.n
+		g, _ := gs.find(&p.index, rows, i)
+		if p.index.n == before {
+			return fmt.Errorf("saved state has a key twice in the window at %s", formatTime(p.start))
+		}
+		p.members = append(p.members, g)
+		gs.dirty[g] = false
+		gs.rows[g] = counts[i]
+		w.rowOf[i] = g
+	}
+	col := firstKey + len(input)
+	for i, a := range w.cfg.Aggregate {
+		gs.acc[i].Load(w.rowOf, rows.Cols[col:col+len(a.States)])
+		col += len(a.States)
+	}
+	return nil
+}
+
+// find is the open window that starts at a time, or nil.
+func (w *Tumbling) find(start int64) *pane {
+	for _, p := range w.open {
+		if p.start == start {
+			return p
+		}
+	}
+	return nil
+}
+
+// Touch implements operators.Window.
+func (w *Tumbling) Touch() {
+	for _, p := range w.open {
+		p.dirty = append(p.dirty[:0], p.members...)
+		for _, g := range p.members {
+			w.groups.dirty[g] = true
+		}
+	}
+}

@@ -41,6 +41,8 @@ type Cut struct {
 	Rows        *batch.Batch // changed windows and keys; the schema is the table's, see Table
 	DeadLetters []DeadLetter
 	States      []StepState // of the partition's stateful steps; those released, too
+	// Partial says that other cuts of the same version follow: rows and dead letters are stored, coverage is not.
+	Partial bool
 }
 
 // StateKey is a moment of a partition: what its stateful steps carried on to the record at Offset.

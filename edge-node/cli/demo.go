@@ -147,7 +147,7 @@ func (d *demo) start(ctx context.Context) error {
 	if d.runner, err = d.plan.Open(ctx, pipeline.RunOptions{Log: log}); err != nil {
 		return err
 	}
-	if d.web, err = web.New(d.listen, buildVersion().Version, []web.Pipeline{d.runner}, nil, log); err != nil {
+	if d.web, err = web.New(d.listen, buildVersion().Version, []web.Pipeline{d.runner}, nil, nil, log); err != nil {
 		return err
 	}
 	d.conn, err = openClickHouse(config.NewSecret(d.ch.DSN("default")))

@@ -14,7 +14,7 @@ import (
 type nodeFlags struct {
 	file                                  string
 	site, node, listen, kafka, clickhouse string
-	wasmCache                             string
+	wasmCache, stateDir                   string
 }
 
 func (f *nodeFlags) add(cmd *cobra.Command, names ...string) {
@@ -34,6 +34,8 @@ func (f *nodeFlags) add(cmd *cobra.Command, names ...string) {
 			fs.StringVar(&f.clickhouse, "clickhouse", "", "ClickHouse URL of pipelines that name none (or WEIR_CLICKHOUSE)")
 		case "wasm-cache":
 			fs.StringVar(&f.wasmCache, "wasm-cache", "", "folder that keeps compiled operators from one start to the next (or WEIR_WASM_CACHE)")
+		case "state-dir":
+			fs.StringVar(&f.stateDir, "state-dir", "", "folder that keeps open windows and what waits for ClickHouse (or WEIR_STATE_DIR)")
 		default:
 			panic("cli: no node flag " + name)
 		}
@@ -63,6 +65,7 @@ func (f *nodeFlags) load(a *app) (config.Node, error) {
 		{"--kafka", f.kafka, n.SetKafka},
 		{"--clickhouse", f.clickhouse, n.SetClickHouse},
 		{"--wasm-cache", f.wasmCache, n.SetWasmCache},
+		{"--state-dir", f.stateDir, n.SetStateDir},
 		{"--log-level", a.logLevel, n.SetLogLevel},
 		{"--log-format", a.logFormat, n.SetLogFormat},
 	} {

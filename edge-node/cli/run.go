@@ -64,15 +64,18 @@ way, and after a crash, the next run goes on with exact totals.`,
 			if err != nil {
 				return err
 			}
+			if opts.Store, err = pipeline.OpenStore(n, opts.Log); err != nil {
+				return errors.Join(err, modules.Close())
+			}
 			planning := pipeline.Options{Modules: modules, Log: opts.Log}
 			plans, err := a.planFiles(cmd.Context(), files, n, withServers, planning)
 			if err == nil {
 				err = runPlans(cmd.Context(), plans, opts, &reloader{app: a, node: n, opts: planning, signals: hangups, watch: watch})
 			}
-			return errors.Join(closePlans(plans, err), modules.Close())
+			return errors.Join(closePlans(plans, err), opts.Store.Close(), modules.Close())
 		},
 	}
-	node.add(cmd, "site", "node", "listen", "kafka", "clickhouse", "wasm-cache")
+	node.add(cmd, "site", "node", "listen", "kafka", "clickhouse", "state-dir", "wasm-cache")
 	cmd.Flags().BoolVar(&opts.StopAtEnd, "stop-at-end", false, "stop when everything that was there at the start has been read")
 	cmd.Flags().BoolVar(&watch, "watch", false, "reload pipelines when their files or modules change")
 	cmd.Flags().IntVar(&opts.Chains, "cores", 0, "most cores a pipeline uses at a time; 0 is all")
@@ -99,7 +102,7 @@ func runPlans(ctx context.Context, plans []*pipeline.Plan, opts pipeline.RunOpti
 		}
 		runners, watched = append(runners, r), append(watched, r)
 	}
-	server, err := web.New(reloads.node.Listen, buildVersion().Version, watched, reloads.opts.Modules, log)
+	server, err := web.New(reloads.node.Listen, buildVersion().Version, watched, reloads.opts.Modules, opts.Store, log)
 	if err != nil {
 		return err
 	}

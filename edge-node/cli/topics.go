@@ -74,8 +74,11 @@ const environmentLong = `What belongs to the box and not to a pipeline is in nod
   wasm_cache: /var/lib/weir/wasm
                                 WEIR_WASM_CACHE  keeps compiled operators
   idle_after: 1m                WEIR_IDLE_AFTER  then operators free memory
+  state_dir: /var/lib/weir/state
+                                WEIR_STATE_DIR   open windows and what waits
   limits: {state: 256MiB,       WEIR_STATE       window state of a pipeline
-           queue: 32MiB}        WEIR_QUEUE       records waiting for a pipeline
+           queue: 32MiB,        WEIR_QUEUE       records waiting for a pipeline
+           disk: 2GiB}          WEIR_DISK        most disk of state_dir
 
 Others:
 

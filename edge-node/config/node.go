@@ -30,6 +30,9 @@ type Node struct {
 	// IdleAfter is after how long without records the operators of a pipeline give up their memory, until there are some
 	// again. 0 is never. Default 1 minute.
 	IdleAfter time.Duration
+	// StateDir is the folder of the local store, where open windows and what waits for ClickHouse are kept. Empty means
+	// that a restart reads open windows again from Kafka.
+	StateDir string
 	// Limits bound what the node uses.
 	Limits NodeLimits
 }
@@ -83,6 +86,9 @@ type NodeLimits struct {
 	// Queue is about how many bytes of records that were read wait for a pipeline. When there are more, reading pauses.
 	// Default 32 MiB.
 	Queue int64
+	// Disk is how many bytes the local store may take. When it is full, pipelines whose ClickHouse is away read no more until
+	// it is back. Default 2 GiB.
+	Disk int64
 }
 
 const siteName = `^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`
@@ -162,11 +168,16 @@ func nodeTable() object[Node] {
 				"Folder that keeps compiled operators from one start to the next; this user's alone, checked before use. Default: none. WEIR_WASM_CACHE."),
 			at("idle_after", idleKind(), func(n *Node) *time.Duration { return &n.IdleAfter },
 				"After how long without records operators give up their memory, until there are some again; 0 for never. Default 1m. WEIR_IDLE_AFTER."),
+			at("state_dir", fileKind("a folder"), func(n *Node) *string { return &n.StateDir },
+				"Folder that keeps open windows and what waits for ClickHouse, so that a restart goes on at once and an outage takes disk instead of memory. "+
+					"One process uses it. Default: none; then Kafka is read again. WEIR_STATE_DIR."),
 			at("limits", object[NodeLimits]{what: "limits", fields: []field[NodeLimits]{
 				at("state", nodeLimitKind(), func(l *NodeLimits) *int64 { return &l.State },
 					"Most window state of a pipeline, over all its partitions. One that needs more stops. Default 256MiB. WEIR_STATE."),
 				at("queue", nodeLimitKind(), func(l *NodeLimits) *int64 { return &l.Queue },
 					"Records that were read and wait for a pipeline; when there are more, reading pauses. Default 32MiB. WEIR_QUEUE."),
+				at("disk", nodeLimitKind(), func(l *NodeLimits) *int64 { return &l.Disk },
+					"Most disk of state_dir; when it is full and ClickHouse away, reading pauses. Default 2GiB. WEIR_DISK."),
 			}}.kind(), func(n *Node) *NodeLimits { return &n.Limits }, "Bounds of what the node uses."),
 		},
 	}
@@ -182,7 +193,7 @@ func DefaultNode() Node {
 		Site: "local", Node: host, Listen: "127.0.0.1:9464",
 		Log:        Log{LogInfo, LogAuto},
 		UsageEvery: time.Minute, IdleAfter: time.Minute,
-		Limits: NodeLimits{State: 256 << 20, Queue: 32 << 20},
+		Limits: NodeLimits{State: 256 << 20, Queue: 32 << 20, Disk: 2 << 30},
 	}
 }
 
@@ -234,6 +245,8 @@ func (n *Node) FromEnv(env Env) error {
 		{"WEIR_WASM_CACHE", func(s string) error { return setWord(fileKind("a folder"), s, &n.WasmCache) }},
 		{"WEIR_IDLE_AFTER", func(s string) error { return setWord(idleKind(), s, &n.IdleAfter) }},
 		{"WEIR_STATE", func(s string) error { return setWord(nodeLimitKind(), s, &n.Limits.State) }},
+		{"WEIR_STATE_DIR", func(s string) error { return setWord(fileKind("a folder"), s, &n.StateDir) }},
+		{"WEIR_DISK", func(s string) error { return setWord(nodeLimitKind(), s, &n.Limits.Disk) }},
 		{"WEIR_QUEUE", func(s string) error { return setWord(nodeLimitKind(), s, &n.Limits.Queue) }},
 	} {
 		if env.Lookup == nil {
@@ -265,6 +278,9 @@ func (n *Node) SetClickHouse(s string) error { return setWord(clickhouseURL(), s
 
 // SetWasmCache sets the folder that keeps compiled Wasm modules.
 func (n *Node) SetWasmCache(s string) error { return setWord(fileKind("a folder"), s, &n.WasmCache) }
+
+// SetStateDir sets the folder of the local store.
+func (n *Node) SetStateDir(s string) error { return setWord(fileKind("a folder"), s, &n.StateDir) }
 
 // SetLogLevel sets the lowest level that is logged.
 func (n *Node) SetLogLevel(s string) error { return setWord(logLevelKind(), s, &n.Log.Level) }

@@ -43,7 +43,7 @@ func sinkTable() object[Sink] {
 		what: "sink",
 		fields: []field[Sink]{
 			at("clickhouse", clickhouseTable().kind(), func(s *Sink) *ClickHouse { return &s.ClickHouse }, "ClickHouse server and table.").must(),
-			later[Sink]("spool", "leave it out: what is not stored yet is read again from Kafka"),
+			later[Sink]("spool", "state_dir and limits.disk in node.yaml keep what is not stored yet on disk"),
 		},
 	}
 }

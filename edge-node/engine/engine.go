@@ -51,6 +51,8 @@ type Config struct {
 	Coverage func(ctx context.Context, p batch.Partition) ([]sink.Coverage, error)
 	// States is sink.Sink.States: what stateful steps carried. Pipelines without do not need it.
 	States func(ctx context.Context, p batch.Partition, at sink.StateKey) ([]sink.StepState, error)
+	// Local is what the node's own disk has of a partition under a revision; nil if the node keeps nothing.
+	Local func(p batch.Partition, revision uint64) sink.Local
 
 	FlushEvery time.Duration // how often changed windows are shipped; 0: 10 s
 	PlainPool  bool          // no memfd even where there is one
@@ -269,13 +271,19 @@ func (e *Engine) assigning() bool {
 
 func (e *Engine) assigned(ctx context.Context, a ingest.Assignment) (int64, error) {
 	gen := e.enter()
-	at, err := e.resume(ctx, a, gen.Revision)
+	at, err := e.resume(ctx, a, gen)
 	if err != nil {
 		e.leave(gen)
 		return 0, err
 	}
 	l := newLane(e, gen, a, at)
-	if err := l.furnish(ctx, at); err != nil {
+	if at.saved != nil {
+		err = l.load(at.saved)
+	}
+	if err == nil {
+		err = l.furnish(ctx, at)
+	}
+	if err != nil {
 		l.cancel()
 		l.discard()
 		e.leave(gen)

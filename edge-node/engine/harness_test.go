@@ -28,6 +28,7 @@ import (
 	"github.com/weir-stream/weir/operators/aggregate"
 	"github.com/weir-stream/weir/operators/window"
 	"github.com/weir-stream/weir/sink"
+	"github.com/weir-stream/weir/sink/spool"
 )
 
 const topic = "sensors"
@@ -260,7 +261,9 @@ func (l *life) Submit(_ context.Context, cut *sink.Cut, done func(error)) error 
 			l.centre.mu.Unlock()
 			return
 		}
-		l.centre.storeCoverage(cut.Coverage)
+		if !cut.Partial {
+			l.centre.storeCoverage(cut.Coverage)
+		}
 		l.centre.mu.Unlock()
 		if l.dead.Load() {
 			return
@@ -268,6 +271,49 @@ func (l *life) Submit(_ context.Context, cut *sink.Cut, done func(error)) error 
 		done(nil)
 	}()
 	return nil
+}
+
+// mortal is the disk of a life: once it is dead, nothing is written any more.
+type mortal struct {
+	sink.Local
+	life *life
+}
+
+func (m *mortal) Clear() error {
+	if m.life.dead.Load() {
+		return errors.New("dead")
+	}
+	return m.Local.Clear()
+}
+
+func (m *mortal) Only() error {
+	if m.life.dead.Load() {
+		return errors.New("dead")
+	}
+	return m.Local.Only()
+}
+
+func (m *mortal) Change() sink.LocalChange { return &mortalChange{m.Local.Change(), m.life} }
+
+type mortalChange struct {
+	sink.LocalChange
+	life *life
+}
+
+// Commit is now and then the last thing a life does, or did not do any more.
+func (c *mortalChange) Commit(meta []byte) error {
+	if c.life.chance(60) {
+		c.life.dead.Store(true)
+	}
+	if c.life.dead.Load() {
+		c.Discard()
+		return errors.New("dead")
+	}
+	err := c.LocalChange.Commit(meta)
+	if c.life.chance(60) {
+		c.life.dead.Store(true)
+	}
+	return err
 }
 
 // testColumns is what the tests' records hold.
@@ -295,6 +341,7 @@ type setup struct {
 	log      *slog.Logger
 	deaths   int // life.commitDeath
 	steps    []operators.Step
+	disk     *spool.Store
 }
 
 // generation is the real stages in a revision.
@@ -344,11 +391,25 @@ func start(t *testing.T, s setup) (*engine.Engine, *life) {
 	}
 	gen := generation(t, s.revision, s.rows)
 	gen.Steps = s.steps
+	shutdown := 2 * time.Second
+	var local func(p batch.Partition, revision uint64) sink.Local
+	if s.disk != nil {
+		shutdown = 200 * time.Millisecond // what is saved need not be shipped
+		local = func(p batch.Partition, revision uint64) sink.Local {
+			table := &sink.Table{Keys: testColumns().Schema().Fields[1:2], Aggregates: []sink.Aggregate{
+				{States: []sink.State{{Field: batch.Field{Name: "n", Type: batch.Type{Kind: batch.Uint64}}}}},
+				{States: []sink.State{{Field: batch.Field{Name: "sum", Type: batch.Type{Kind: batch.Int64}}}}},
+			}}
+			lane := s.disk.Lane(spool.ID{Pipeline: "test", Revision: revision, TopicID: p.TopicID, Partition: p.ID}, table)
+			return &mortal{lane, l}
+		}
+	}
 	e, err := engine.New(t.Context(), engine.Config{
+		Local:    local,
 		Pipeline: "test", Node: "n1", Source: l,
 		Generation: gen,
 		Delivery:   l, Coverage: s.centre.read, States: s.centre.readStates, FlushEvery: 30 * time.Millisecond,
-		ShutdownTimeout: 2 * time.Second, StopAtEnd: s.atEnd,
+		ShutdownTimeout: shutdown, StopAtEnd: s.atEnd,
 		MaxState: s.maxState, MaxQueued: s.queued, Log: s.log,
 	})
 	if err != nil {

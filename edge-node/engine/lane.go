@@ -54,6 +54,8 @@ type lane struct {
 	skipTo   int64 // records below were accounted for by somebody before
 	endAt    int64 // log end at assignment, for StopAtEnd
 
+	local local
+
 	inFlight atomic.Bool // a cut is with delivery
 	giving   atomic.Bool // the lane will give back state: a cut is on its way or can be made
 	atEnd    atomic.Bool
@@ -90,10 +92,11 @@ func newLane(e *Engine, gen *generation, a ingest.Assignment, at resumption) *la
 		begins: at.begins, reached: at.reached, counters: at.counters, gap: at.gap, why: at.why, shipped: at.position,
 		endAt: a.LogEnd,
 	}
+	l.local.disk = at.disk
 	if at.read == at.position {
 		l.replayTo = 0
 	}
-	if at.counters != (sink.Counters{}) || at.read < at.position {
+	if at.counters != (sink.Counters{}) || at.read < at.position || at.saved != nil {
 		l.opened = true
 	}
 	l.window.Restore(at.at, at.reached)
@@ -218,7 +221,7 @@ func (l *lane) run() {
 			return
 		}
 		flush = flush || l.comeToEnd()
-		if (flush || l.full()) && l.ship() {
+		if (flush || l.full() || !l.settled() && !l.inFlight.Load()) && l.ship() {
 			flush = false
 		}
 		l.mayGive()
@@ -242,6 +245,7 @@ func (l *lane) discard() {
 	l.e.state.Add(-l.stateB)
 	l.stateB = 0
 	l.disown()
+	l.giveUp()
 }
 
 // take processes one chunk of the queue.
@@ -271,7 +275,7 @@ func (l *lane) take(c chunk) error {
 			return err
 		}
 		records = records[taken:]
-		if l.full() && !l.inFlight.Load() {
+		if l.full() && (l.keeps() || !l.inFlight.Load()) || !l.settled() && !l.inFlight.Load() {
 			l.ship()
 		}
 		if err := l.await(l.overfull); err != nil {
@@ -421,6 +425,9 @@ func (l *lane) takeGap(g *gap) error {
 // start anew, too: whoever builds the segment again begins with nothing.
 func (l *lane) nextSegment(number uint64, start, gap int64, why string) error {
 	l.abandon()
+	if err := l.empty(); err != nil {
+		return err
+	}
 	l.window.Reset()
 	l.countState()
 	l.segment = number
@@ -438,7 +445,7 @@ func (l *lane) comeToEnd() bool {
 
 // checkEnd tells the engine when everything up to where the log ended is stored.
 func (l *lane) checkEnd() {
-	if !l.comeToEnd() || l.inFlight.Load() || (l.replayTo == 0 && l.position != l.shipped) || len(l.letters) > 0 {
+	if !l.comeToEnd() || l.inFlight.Load() || (l.replayTo == 0 && l.position != l.shipped) || len(l.letters) > 0 || !l.settled() {
 		return
 	}
 	l.atEnd.Store(true)

@@ -26,7 +26,9 @@ type resumption struct {
 	counters sink.Counters
 	gap      int64
 	why      string
-	stored   int64 // the offset under which the state of stateful steps before read is stored; 0: there is none yet
+	stored   int64       // the offset under which the state of stateful steps before read is stored; 0: there is none yet
+	disk     sink.Local  // where the lane saves what it cuts; nil if the node keeps nothing
+	saved    *remembered // what is there, and is to be loaded
 }
 
 // commitMetadata is what a commit says beside its offset, which is the lowest one a window that is not final needs.
@@ -68,7 +70,31 @@ func revisionText(r uint64) string { return fmt.Sprintf("%016x", r) }
 
 // resume decides where a partition goes on. The commit knows; without one that fits, the destination is asked, because
 // rows it already has must neither be counted twice nor be overwritten by less.
-func (e *Engine) resume(ctx context.Context, a ingest.Assignment, revision uint64) (resumption, error) {
+func (e *Engine) resume(ctx context.Context, a ingest.Assignment, g *generation) (resumption, error) {
+	if len(g.stateful) > 0 {
+		return e.resumeWith(ctx, a, g.Revision, nil)
+	}
+	saved, disk := e.savedOf(a.Partition, g.Revision)
+	at, err := e.resumeWith(ctx, a, g.Revision, saved)
+	if err != nil {
+		return at, err
+	}
+	if at.disk = disk; disk != nil && !at.begins {
+		if err := disk.Only(); err != nil {
+			return at, fmt.Errorf("remove what was saved under other revisions: %w", err)
+		}
+	}
+	if saved != nil && at.saved == nil {
+		e.log.Info("what was saved of the partition does not fit its commit and is not used", "partition", a.Partition.String(), "position", saved.at.Position)
+		if err := disk.Clear(); err != nil {
+			return at, fmt.Errorf("remove what was saved and does not fit: %w", err)
+		}
+	}
+	return at, nil
+}
+
+// resumeWith is resume with what the node's disk has.
+func (e *Engine) resumeWith(ctx context.Context, a ingest.Assignment, revision uint64, saved *remembered) (resumption, error) {
 	var m commitMetadata
 	fits := a.Committed >= 0 && a.Metadata != "" && json.Unmarshal([]byte(a.Metadata), &m) == nil
 	if fits && m.Format != commitFormat {
@@ -84,12 +110,20 @@ func (e *Engine) resume(ctx context.Context, a ingest.Assignment, revision uint6
 			return resumption{}, fmt.Errorf("the commit of %s is at %d but the log ends at %d: the log was cut back; reset the group's offset to go on",
 				a.Partition, m.Position, a.LogEnd)
 		}
+		if rev == revision && saved != nil && saved.fits(&m, &a) {
+			return saved.resumption(), nil
+		}
 		if rev == revision && a.Committed >= a.LogStart {
 			return resumption{
 				read: a.Committed, position: m.Position, segment: m.Segment, start: m.Start,
 				at: arrayClock(m.At), reached: arrayClock(m.Reached), counters: arrayCounters(m.Counters),
 				gap: m.Gap, why: m.Why, stored: m.State,
 			}, nil
+		}
+		if rev != revision {
+			if err := e.finishSaved(ctx, a, rev, &m); err != nil {
+				return resumption{}, err
+			}
 		}
 		// Another revision, or records that open windows need are gone. What was stored up to the commit stays true;
 		// a new segment adds to it.

@@ -41,7 +41,7 @@ func (l *lane) waitForRoom() error {
 		if l.replayTo > 0 {
 			return nil // a replay rebuilds what was open before, and ships nothing
 		}
-		if !l.inFlight.Load() {
+		if l.keeps() || !l.inFlight.Load() {
 			l.ship()
 		}
 		l.mayGive()
@@ -113,20 +113,30 @@ func (l *lane) await(while func() bool) error {
 }
 
 // ship cuts and hands the cut to delivery. It tells whether there is nothing left to ship; a cut that is still on its
-// way postpones the next one.
+// way postpones the next one, but what changed is saved meanwhile if the node keeps anything.
 func (l *lane) ship() bool {
-	if l.inFlight.Load() {
+	if l.local.disk == nil && l.inFlight.Load() {
 		return false
 	}
-	if l.replayTo > 0 || (l.position == l.shipped && l.opened && len(l.letters) == 0) {
+	if l.replayTo > 0 {
 		return true
 	}
-	w := cut(l.window, l.position, &l.gen.counts.window)
-	cut := &sink.Cut{Rows: w.Rows, DeadLetters: l.letters, Coverage: sink.Coverage{
-		Partition: l.partition, Revision: l.gen.Revision, Segment: l.segment, Start: l.start, Version: l.position,
-		Watermark: l.window.Watermark(), Final: l.window.Final(), Counters: l.counters, Gap: l.gap, GapReason: l.why,
-	}}
-	stored, err := l.remember(&w, cut)
+	l.reap()
+	if l.settled() && !l.inFlight.Load() {
+		l.recall()
+	}
+	changed := l.position != l.shipped || !l.opened || len(l.letters) > 0
+	if !l.settled() || l.inFlight.Load() {
+		done := !changed || l.keeps() && l.saveOnly()
+		if !l.settled() && !l.inFlight.Load() {
+			l.shipSaved()
+		}
+		return done
+	}
+	if !changed {
+		return true
+	}
+	w, cut, commit, err := l.cut()
 	if err != nil {
 		// What was cut is in no window and in no cut: nothing of this lane may be shipped any more.
 		if l.ctx.Err() == nil {
@@ -135,17 +145,55 @@ func (l *lane) ship() bool {
 		l.cancel()
 		return true
 	}
+	if l.keeps() {
+		switch err := l.save(&w, cut, commit); {
+		case errors.Is(err, sink.ErrFull):
+			l.forsake(err)
+		case err != nil:
+			l.e.fail(err)
+			return true
+		default:
+			sent := l.local.saved
+			l.local.sent = &sent
+		}
+	}
+	l.submit(cut, &commit)
+	return true
+}
+
+// cut takes out of the window what changed, and with it everything that waits.
+func (l *lane) cut() (operators.Cut, *sink.Cut, ingest.Commit, error) {
+	w := cut(l.window, l.position, &l.gen.counts.window)
+	c := &sink.Cut{Rows: w.Rows, DeadLetters: l.letters, Coverage: l.coverage()}
+	stored, err := l.remember(&w, c)
+	if err != nil {
+		return w, nil, ingest.Commit{}, err
+	}
 	l.letters, l.letterB = nil, 0
 	l.shipped, l.opened = l.position, true
 	l.countState()
-	commit := l.commitOf(w, stored)
+	return w, c, l.commitOf(w, stored), nil
+}
+
+// coverage is the account of the lane's segment as it is.
+func (l *lane) coverage() sink.Coverage {
+	return sink.Coverage{
+		Partition: l.partition, Revision: l.gen.Revision, Segment: l.segment, Start: l.start, Version: l.position,
+		Watermark: l.window.Watermark(), Final: l.window.Final(), Counters: l.counters, Gap: l.gap, GapReason: l.why,
+	}
+}
+
+// submit hands a cut to delivery; commit is what to commit when it is acknowledged, or nil.
+func (l *lane) submit(cut *sink.Cut, commit *ingest.Commit) {
 	l.inFlight.Store(true)
 	began := time.Now()
-	err = l.e.cfg.Delivery.Submit(l.ctx, cut, func(err error) {
+	err := l.e.cfg.Delivery.Submit(l.ctx, cut, func(err error) {
 		if err != nil {
 			l.e.fail(err)
 		} else {
-			l.e.commits.add(commit)
+			if commit != nil {
+				l.e.commits.add(*commit)
+			}
 			l.stats.acked(cut, time.Since(began))
 		}
 		l.inFlight.Store(false)
@@ -156,10 +204,9 @@ func (l *lane) ship() bool {
 		if l.ctx.Err() == nil && !errors.Is(err, context.Canceled) {
 			l.e.fail(err)
 		}
-		return true
+		return
 	}
 	l.stats.cuts.Add(1)
-	return true
 }
 
 // commitOf is what to commit once a cut is acknowledged.
@@ -187,7 +234,7 @@ func (l *lane) drain() bool {
 		if l.awaitAck() != nil || l.ctx.Err() != nil {
 			return false
 		}
-		if l.replayTo > 0 || (l.position == l.shipped && len(l.letters) == 0) {
+		if l.replayTo > 0 || (l.position == l.shipped && len(l.letters) == 0 && l.settled()) {
 			return l.ctx.Err() == nil
 		}
 		l.ship()

@@ -29,6 +29,8 @@ type RunOptions struct {
 	StopAtEnd bool
 	// Chains bounds the cores used; 0 is all.
 	Chains int
+	// Store keeps what is not stored in ClickHouse yet on the node's disk; nil keeps nothing.
+	Store *Store
 }
 
 // Runner is a pipeline that runs. It is made by Plan.Open.
@@ -38,6 +40,7 @@ type Runner struct {
 	delivery *delivery.Delivery
 	engine   *engine.Engine
 	meter    *metering.Meter // nil where usage is not shipped
+	resumes  bool            // the node has saved something of the pipeline
 
 	reloading sync.Mutex // held during Reload
 
@@ -65,11 +68,15 @@ func (p *Plan) Open(ctx context.Context, opts RunOptions) (*Runner, error) {
 	if r.delivery, err = delivery.New(delivery.Config{}, r.sink, r.log); err != nil {
 		return nil, errors.Join(fmt.Errorf("delivery: %w", err), r.Close())
 	}
+	if r.resumes, err = opts.Store.has(p.Spec.Name); err != nil {
+		return nil, errors.Join(fmt.Errorf("local store: %w", err), r.Close())
+	}
 	first := p.generation()
 	first.Close = p.Close
 	r.engine, err = engine.New(ctx, engine.Config{
 		Pipeline: p.Spec.Name, Node: p.Node.Node, Source: source, Generation: first,
 		Delivery: r.delivery, Coverage: r.sink.Coverage, States: r.sink.States,
+		Local:      opts.Store.local(p),
 		FlushEvery: p.Spec.Sink.ClickHouse.FlushEvery,
 		PlainPool:  p.plainPool, Chains: opts.Chains, OnGapStop: p.Spec.Source.Kafka.OnGap == config.GapStop,
 		MaxState: p.Node.Limits.State, MaxQueued: p.Node.Limits.Queue, IdleAfter: p.Node.IdleAfter,
@@ -103,19 +110,34 @@ func (r *Runner) Close() error {
 // Run checks the tables, then reads and ships until ctx ends. It waits for a ClickHouse that cannot be reached, and
 // returns an error for one that needs a person.
 func (r *Runner) Run(ctx context.Context) error {
-	if err := r.prepare(ctx); err != nil {
-		if ctx.Err() != nil {
-			return nil
+	whole := ctx
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	prepared := make(chan error, 1)
+	go func() {
+		err := r.prepare(ctx)
+		if err != nil {
+			cancel()
 		}
-		return err
+		prepared <- err
+	}()
+	// Where the node has saved something of the pipeline, the tables were there before, and what is read is saved until they
+	// are again: an outage is no reason to wait.
+	if !r.resumes {
+		err := <-prepared
+		prepared <- nil
+		if err != nil {
+			if whole.Err() != nil {
+				return nil
+			}
+			return err
+		}
 	}
 	stopMeter := r.startMeter(ctx)
 	defer stopMeter() // when everything is counted
 	// Delivery outlives the engine, which ships its last cuts while it stops.
 	deliveryCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	ended := make(chan error, 1)
 	go func() {
 		err := r.delivery.Run(deliveryCtx)
@@ -129,6 +151,10 @@ func (r *Runner) Run(ctx context.Context) error {
 	if derr := <-ended; derr != nil && !errors.Is(derr, context.Canceled) {
 		// The engine fails because its delivery did: that is the cause.
 		err = derr
+	}
+	cancel()
+	if perr := <-prepared; perr != nil && !errors.Is(perr, context.Canceled) {
+		err = perr
 	}
 	return err
 }

@@ -19,6 +19,7 @@ import (
 type collector struct {
 	pipelines []Pipeline
 	modules   *pipeline.Modules // may be nil
+	store     *pipeline.Store   // may be nil
 	version   string
 }
 
@@ -67,6 +68,7 @@ var laneMetrics = []metric[engine.LaneStatus]{
 	{desc("rows_expanded_total", "Rows that steps added.", byPartition...), counter, func(s engine.LaneStatus) float64 { return float64(s.Expanded) }},
 	{desc("windows_open", "Windows that still take rows.", byPartition...), gauge, func(s engine.LaneStatus) float64 { return float64(s.Windows) }},
 	{desc("groups_open", "Keys in open windows.", byPartition...), gauge, func(s engine.LaneStatus) float64 { return float64(s.Groups) }},
+	{desc("saves_total", "Times the partition was saved to the local store.", byPartition...), counter, func(s engine.LaneStatus) float64 { return float64(s.Saves) }},
 	{desc("cuts_total", "Cuts handed to delivery.", byPartition...), counter, func(s engine.LaneStatus) float64 { return float64(s.Cuts) }},
 }
 
@@ -125,6 +127,16 @@ var moduleMetrics = []metric[pipeline.ModulesStatus]{
 	{desc("wasm_cache_damaged_total", "Files of wasm_cache that this node did not write so; they were set aside, not run."), counter, func(s pipeline.ModulesStatus) float64 { return float64(s.Damaged) }},
 }
 
+var storeMetrics = []metric[pipeline.StoreStatus]{
+	{desc("store_bytes", "Bytes of disk that the local store takes."), gauge, func(s pipeline.StoreStatus) float64 { return float64(s.Bytes) }},
+	{desc("store_saved_bytes_total", "Bytes of keys and values that were saved."), counter, func(s pipeline.StoreStatus) float64 { return float64(s.Logical) }},
+	{desc("store_written_bytes_total", "Bytes written to the disk for them: over saved bytes it is the wear of flash."), counter, func(s pipeline.StoreStatus) float64 { return float64(s.Written) }},
+	{desc("store_full", "1 while the disk of the local store is full."), gauge, func(s pipeline.StoreStatus) float64 { return truth(s.Full) }},
+	{desc("store_full_total", "Times the disk was full."), counter, func(s pipeline.StoreStatus) float64 { return float64(s.Fills) }},
+	{desc("store_slow_writes_total", "Writes that took longer than 5 s."), counter, func(s pipeline.StoreStatus) float64 { return float64(s.Slow) }},
+	{desc("store_damaged", "1 when something was found damaged; the next start sets it aside."), gauge, func(s pipeline.StoreStatus) float64 { return truth(s.Damaged != nil) }},
+}
+
 var byCandidate = []string{"pipeline", "step", "candidate"}
 
 var shadowMetrics = []metric[operators.ShadowStatus]{
@@ -175,6 +187,12 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(d, kind, v, labels...)
 	}
 	send(buildInfo, gauge, 1, c.version, runtime.Version())
+	if c.store != nil {
+		s := c.store.Status()
+		for _, m := range storeMetrics {
+			out <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(s))
+		}
+	}
 	if c.modules != nil {
 		s := c.modules.Status()
 		for _, m := range moduleMetrics {

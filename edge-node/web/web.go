@@ -38,8 +38,8 @@ type Server struct {
 	log       *slog.Logger
 }
 
-// New opens the address. version is for weir_build_info; modules may be nil.
-func New(listen, version string, pipelines []Pipeline, modules *pipeline.Modules, log *slog.Logger) (*Server, error) {
+// New opens the address. version is for weir_build_info; modules and store may be nil.
+func New(listen, version string, pipelines []Pipeline, modules *pipeline.Modules, store *pipeline.Store, log *slog.Logger) (*Server, error) {
 	l, err := net.Listen("tcp", listen)
 	if err != nil {
 		return nil, fmt.Errorf("listen for metrics and health on %s: %w; set listen in node.yaml, WEIR_LISTEN or --listen to another address", listen, err)
@@ -47,7 +47,7 @@ func New(listen, version string, pipelines []Pipeline, modules *pipeline.Modules
 	s := &Server{listener: l, pipelines: pipelines, log: log}
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		&collector{pipelines: pipelines, modules: modules, version: version})
+		&collector{pipelines: pipelines, modules: modules, store: store, version: version})
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })

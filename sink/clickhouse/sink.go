@@ -111,7 +111,7 @@ func (w *write) run(ctx context.Context) error {
 	}
 	var coverage []sink.Coverage
 	for i, c := range w.cuts {
-		if _, rejected := w.rejected[i]; !rejected {
+		if _, rejected := w.rejected[i]; !rejected && !c.Partial {
 			coverage = append(coverage, c.Coverage)
 		}
 	}

@@ -1,0 +1,416 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/weir-stream/weir/ingest"
+	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/operators"
+	"github.com/weir-stream/weir/sink"
+)
+
+// local is what a lane has on the node's own disk: everything that was cut, until it is acknowledged, and the groups of open
+// windows. With it a restart goes on where the process stopped, and an outage of the destination takes disk instead of memory.
+//
+// A lane is either live, when every cut is saved and then submitted from memory; or behind, when a cut could only be saved,
+// because the one before was still on its way. Then all that is saved is submitted from the disk, as it was at one moment, and
+// until that is done what is cut meanwhile is only saved. The rows of a lane are whole aggregates, so it does not matter that
+// some are sent again.
+//
+// Lanes with stateful steps keep nothing here: their states are with the destination.
+//
+// Kafka stays the changelog: what is on the disk only saves time, and where it does not fit the commit it is not used.
+type local struct {
+	disk   sink.Local // nil: the node keeps nothing
+	off    bool       // the disk was full, and what it has of the lane is not kept up to date
+	offAt  time.Time
+	saved  saved   // the last that was saved
+	behind bool    // it was not submitted
+	run    *resend // what is being submitted from the disk
+	sent   *saved  // what is submitted, from memory or as the last of a run; nil when it was acknowledged
+	closed []closed
+	// Dead letters, numbered as they are saved: below acked they are acknowledged, below dropped they are gone.
+	acked, dropped int
+}
+
+// saved is a moment of a lane that is on the disk.
+type saved struct {
+	coverage sink.Coverage
+	commit   ingest.Commit
+	letters  int // the number of the next dead letter
+}
+
+// closed is a window that takes no more rows, but has rows on the disk until they are acknowledged.
+type closed struct {
+	start   int64
+	version int64 // its rows were saved with this one
+}
+
+// resend is a run over what is saved.
+type resend struct {
+	view sink.LocalView
+	of   saved
+	rows bool // all rows were submitted
+}
+
+// localMeta is what is saved of a lane beside its rows and dead letters.
+type localMeta struct {
+	Format  int             `json:"v"`
+	Offset  int64           `json:"offset"` // of the commit that is made when everything is acknowledged
+	Commit  json.RawMessage `json:"commit"` // its metadata
+	Open    [][5]int64      `json:"open"`   // open windows: start, offset, clock
+	Letters int             `json:"letters"`
+	// Of the coverage.
+	Watermark int64 `json:"watermark"`
+	Final     int64 `json:"final"`
+}
+
+const localFormat = 1
+
+// resendRows and resendBytes are what one cut of a run has at most.
+const (
+	resendRows  = 50_000
+	resendBytes = 4 << 20
+)
+
+// retryLocal is how long a lane does without a disk that was full.
+const retryLocal = 10 * time.Second
+
+// keeps tells whether the lane saves what it cuts.
+func (l *lane) keeps() bool { return l.local.disk != nil && !l.local.off }
+
+// settled tells whether everything that is saved was acknowledged.
+func (l *lane) settled() bool { return !l.local.behind && l.local.run == nil }
+
+// reap accounts for an acknowledgement: what it covers may leave the disk with the next change.
+func (l *lane) reap() {
+	d := &l.local
+	if l.inFlight.Load() || d.sent == nil {
+		return
+	}
+	version := d.sent.coverage.Version
+	d.acked = max(d.acked, d.sent.letters)
+	for i := range d.closed {
+		if d.closed[i].version <= version {
+			d.closed[i].version = -1
+		}
+	}
+	d.sent = nil
+}
+
+// save writes a cut to the disk. sink.ErrFull says that nothing was written.
+func (l *lane) save(w *operators.Cut, cut *sink.Cut, commit ingest.Commit) error {
+	d := &l.local
+	ch := d.disk.Change()
+	if cut.Rows != nil {
+		ch.Put(cut.Rows)
+	}
+	kept := make([]closed, 0, len(d.closed)+len(w.Closed))
+	for _, c := range d.closed {
+		if c.version < 0 {
+			ch.DropWindow(c.start)
+		} else {
+			kept = append(kept, c)
+		}
+	}
+	for _, start := range w.Closed {
+		kept = append(kept, closed{start, l.position})
+	}
+	ch.DropLetters(d.acked - d.dropped)
+	ch.PutLetters(cut.DeadLetters)
+	next := saved{coverage: cut.Coverage, commit: commit, letters: d.saved.letters + len(cut.DeadLetters)}
+	m := localMeta{
+		Format: localFormat, Offset: commit.Offset, Commit: json.RawMessage(commit.Metadata),
+		Letters: next.letters - d.acked, Watermark: cut.Coverage.Watermark, Final: cut.Coverage.Final,
+	}
+	for _, o := range w.Open {
+		m.Open = append(m.Open, [5]int64{o.Start, o.Offset, o.Clock.Max, o.Clock.Jump, o.Clock.JumpN})
+	}
+	text, err := json.Marshal(&m)
+	if err != nil {
+		ch.Discard()
+		return fmt.Errorf("save %s: %w", l.partition, err)
+	}
+	if err := ch.Commit(text); err != nil {
+		return fmt.Errorf("save %s: %w", l.partition, err)
+	}
+	d.dropped, d.closed, d.saved = d.acked, kept, next
+	l.stats.saves.Add(1)
+	return nil
+}
+
+// saveOnly cuts and saves while a cut before is on its way or waits on the disk. It tells whether that could be done.
+func (l *lane) saveOnly() bool {
+	if err := l.local.disk.Room(); err != nil {
+		l.noRoom(err)
+		return false
+	}
+	w, cut, commit, err := l.cut()
+	if err == nil {
+		err = l.save(&w, cut, commit)
+	}
+	if err != nil {
+		// The windows have let go of what was cut. It is not lost: the commit is behind it.
+		l.e.fail(fmt.Errorf("%w; the next run reads it again", err))
+		return false
+	}
+	l.local.behind = true
+	return true
+}
+
+func (l *lane) noRoom(err error) {
+	if l.stats.full.CompareAndSwap(false, true) {
+		l.e.log.Warn("no room to save what waits for the destination: nothing more is read until it is acknowledged", "partition", l.partition.String(), "error", err)
+	}
+}
+
+// shipSaved submits the next part of what is saved.
+func (l *lane) shipSaved() {
+	if err := l.submitSaved(); err != nil && l.ctx.Err() == nil {
+		l.e.fail(fmt.Errorf("%s: ship what was saved: %w", l.partition, err))
+	}
+}
+
+func (l *lane) submitSaved() error {
+	d := &l.local
+	if d.run == nil {
+		view, err := d.disk.View()
+		if err != nil {
+			return err
+		}
+		d.run, d.behind = &resend{view: view, of: d.saved}, false
+	}
+	r := d.run
+	cut := &sink.Cut{Coverage: r.of.coverage, Partial: true}
+	var err error
+	if !r.rows {
+		if cut.Rows, err = r.view.Rows(resendRows); err != nil {
+			return err
+		}
+		r.rows = cut.Rows == nil
+	}
+	if r.rows {
+		if cut.DeadLetters, err = r.view.Letters(resendBytes); err != nil {
+			return err
+		}
+		cut.Partial = len(cut.DeadLetters) > 0
+	}
+	if cut.Partial {
+		l.submit(cut, nil)
+		return nil
+	}
+	d.run = nil
+	sent := r.of
+	d.sent = &sent
+	l.submit(cut, &r.of.commit)
+	return r.view.Close()
+}
+
+// giveUp lets go of what the lane has open on the disk.
+func (l *lane) giveUp() {
+	if r := l.local.run; r != nil {
+		_ = r.view.Close()
+		l.local.run = nil
+	}
+}
+
+// forsake goes on without the disk, which is full: what it has of the lane is removed, since it would not be kept up to date.
+// Everything it had was acknowledged.
+func (l *lane) forsake(why error) {
+	d := &l.local
+	l.e.log.Warn("the local store is full: going on without; a restart reads open windows again", "partition", l.partition.String(), "error", why)
+	if err := d.disk.Clear(); err != nil {
+		l.e.fail(err)
+	}
+	*d = local{disk: d.disk, off: true, offAt: time.Now()}
+}
+
+// recall begins to save again: every open group, since the disk has none of them.
+func (l *lane) recall() {
+	if d := &l.local; d.off && time.Since(d.offAt) > retryLocal {
+		if d.offAt = time.Now(); d.disk.Room() == nil {
+			d.off = false
+			l.window.Touch()
+		}
+	}
+}
+
+// empty removes what is saved of the segment that ends.
+func (l *lane) empty() error {
+	l.giveUp()
+	disk := l.local.disk
+	if disk == nil {
+		return nil
+	}
+	if err := disk.Clear(); err != nil {
+		return fmt.Errorf("%s: remove what was saved of the segment before: %w", l.partition, err)
+	}
+	l.local = local{}
+	if len(l.gen.stateful) > 0 {
+		return nil
+	}
+	l.local.disk = l.e.localOf(l.partition, l.gen.Revision) // it may be another revision now
+	return l.local.disk.Clear()
+}
+
+// remembered is what the disk has of a partition when it is assigned.
+type remembered struct {
+	disk sink.Local
+	meta localMeta
+	at   commitMetadata
+}
+
+// localOf is the disk of a partition under a revision, or nil.
+func (e *Engine) localOf(p batch.Partition, revision uint64) sink.Local {
+	if e.cfg.Local == nil {
+		return nil
+	}
+	return e.cfg.Local(p, revision)
+}
+
+// savedOf reads what the disk has of a partition under a revision; nil if it has nothing of use. What is damaged is set aside.
+func (e *Engine) savedOf(p batch.Partition, revision uint64) (*remembered, sink.Local) {
+	disk := e.localOf(p, revision)
+	if disk == nil {
+		return nil, nil
+	}
+	text, err := disk.Load()
+	r := &remembered{disk: disk}
+	if err == nil && text != nil {
+		if err = json.Unmarshal(text, &r.meta); err == nil {
+			err = json.Unmarshal(r.meta.Commit, &r.at)
+		}
+		if err == nil && (r.meta.Format != localFormat || r.at.Format != commitFormat) {
+			err = fmt.Errorf("it has format %d, and this weir knows %d", r.meta.Format, localFormat)
+		}
+	}
+	if err != nil {
+		e.log.Error("what was saved of a partition cannot be used: it is set aside, and Kafka is read again", "partition", p.String(), "error", err)
+		if err := disk.SetAside(); err != nil {
+			e.log.Error("could not set it aside; the node keeps nothing of the partition", "partition", p.String(), "error", err)
+			return nil, nil
+		}
+		return nil, disk
+	}
+	if text == nil {
+		return nil, disk
+	}
+	return r, disk
+}
+
+// fits tells whether what is saved continues a commit. It must be of the same segment and not behind it: a node that had the
+// partition meanwhile knows better, and rot at the end of the disk's log gives an earlier state.
+func (r *remembered) fits(m *commitMetadata, a *ingest.Assignment) bool {
+	return r.at.Revision == m.Revision && r.at.TopicID == m.TopicID && r.at.Segment == m.Segment && r.at.Start == m.Start &&
+		r.at.Position >= m.Position && r.at.Position <= a.LogEnd
+}
+
+// resumption is where a lane goes on with what is saved: right behind it.
+func (r *remembered) resumption() resumption {
+	m := &r.at
+	reached := arrayClock(m.Reached)
+	return resumption{
+		read: m.Position, position: m.Position, segment: m.Segment, start: m.Start, at: reached,
+		reached: operators.Clock{Max: operators.Unset}, counters: arrayCounters(m.Counters), gap: m.Gap, why: m.Why, saved: r,
+	}
+}
+
+// load fills the lane's window with what is saved.
+func (l *lane) load(r *remembered) error {
+	d := &l.local
+	open := make([]operators.OpenWindow, len(r.meta.Open))
+	isOpen := map[int64]bool{}
+	for i, o := range r.meta.Open {
+		open[i] = operators.OpenWindow{Start: o[0], Offset: o[1], Clock: operators.Clock{Max: o[2], Jump: o[3], JumpN: o[4]}}
+		isOpen[o[0]] = true
+	}
+	view, err := d.disk.View()
+	if err != nil {
+		return err
+	}
+	defer view.Close()
+	rows := 0
+	for {
+		b, err := view.Rows(resendRows)
+		if err != nil {
+			return err
+		}
+		if b == nil {
+			break
+		}
+		if err := l.window.Load(b, open); err != nil {
+			return err
+		}
+		rows += b.Rows
+		for _, start := range batch.As[int64](b.Cols[0].Values) {
+			if n := len(d.closed); !isOpen[start] && (n == 0 || d.closed[n-1].start != start) {
+				d.closed = append(d.closed, closed{start, l.position})
+			}
+		}
+	}
+	d.saved = saved{
+		coverage: l.coverage(), letters: r.meta.Letters,
+		commit: ingest.Commit{Partition: l.partition, Offset: r.meta.Offset, Metadata: string(r.meta.Commit)},
+	}
+	d.behind = true // perhaps not all of it was acknowledged
+	l.countState()
+	l.e.log.Info("going on with what was saved", "partition", l.partition.String(), "position", l.position, "rows", rows, "dead_letters", r.meta.Letters)
+	return nil
+}
+
+// deliver ships what is saved under a revision that is not run any more, and waits until it is acknowledged.
+func (e *Engine) deliver(ctx context.Context, a ingest.Assignment, r *remembered, revision uint64) error {
+	view, err := r.disk.View()
+	if err != nil {
+		return err
+	}
+	defer view.Close()
+	m := &r.at
+	coverage := sink.Coverage{
+		Partition: a.Partition, Revision: revision, Segment: m.Segment, Start: m.Start, Version: m.Position,
+		Watermark: r.meta.Watermark, Final: r.meta.Final, Counters: arrayCounters(m.Counters), Gap: m.Gap, GapReason: m.Why,
+	}
+	for more := true; more; {
+		cut := &sink.Cut{Coverage: coverage}
+		if cut.Rows, err = view.Rows(resendRows); err == nil && cut.Rows == nil {
+			cut.DeadLetters, err = view.Letters(resendBytes)
+		}
+		if err != nil {
+			return err
+		}
+		more = cut.Rows != nil || len(cut.DeadLetters) > 0
+		cut.Partial = more
+		done := make(chan error, 1)
+		if err := e.cfg.Delivery.Submit(ctx, cut, func(err error) { done <- err }); err != nil {
+			return err
+		}
+		select {
+		case err = <-done:
+			if err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return r.disk.Clear()
+}
+
+// finishSaved ships what is saved under the revision of the commit, which is another one than is run now.
+func (e *Engine) finishSaved(ctx context.Context, a ingest.Assignment, revision uint64, m *commitMetadata) error {
+	r, disk := e.savedOf(a.Partition, revision)
+	if r == nil {
+		return nil
+	}
+	if !r.fits(m, &a) {
+		return disk.Clear()
+	}
+	e.log.Info("shipping what was saved under the revision before", "partition", a.Partition.String(), "revision", revisionText(revision), "position", r.at.Position)
+	if err := e.deliver(ctx, a, r, revision); err != nil {
+		return fmt.Errorf("ship what was saved under revision %s: %w", revisionText(revision), err)
+	}
+	return nil
+}

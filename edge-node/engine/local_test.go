@@ -1,0 +1,116 @@
+package engine_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weir-stream/weir/sink/spool"
+)
+
+func openDisk(t *testing.T, dir string) *spool.Store {
+	t.Helper()
+	s, err := spool.Open(spool.Config{Dir: dir, Reserve: 1 << 20, Fatal: func(err error) { panic(err) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// TestLocalKilled is TestKilled with a local store: lives end at random moments, also before and after they save; the
+// destination is away for some of them; some find no disk, or that of another node which is not up to date.
+func TestLocalKilled(t *testing.T) {
+	seeds := 3
+	if os.Getenv("WEIR_TORTURE") != "" {
+		seeds = 30
+	}
+	for seed := range uint64(seeds) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			brokers, cl := broker(t)
+			rng := rand.New(rand.NewPCG(seed, 5))
+			tr, c := &truth{}, newCentre()
+			s := setup{brokers: brokers, group: "g", centre: c}
+			dirs := []string{filepath.Join(t.TempDir(), "a"), filepath.Join(t.TempDir(), "b")}
+			deaths, away, saves := 0, 0, int64(0)
+			life := func(ctx context.Context, until time.Duration) bool {
+				disk := openDisk(t, dirs[min(1, rng.IntN(4))]) // mostly that of node b
+				defer func() {
+					if err := disk.Close(); err != nil {
+						t.Error(err)
+					}
+				}()
+				s.disk = disk
+				s.rng = rand.New(rand.NewPCG(seed, rng.Uint64()))
+				s.rows = 1 + rng.IntN(400)
+				s.gate = nil
+				if until > 0 && rng.IntN(2) == 0 {
+					s.gate = make(chan struct{})
+					away++
+				}
+				e, l := start(t, s)
+				ctx, stop := context.WithCancel(ctx)
+				defer stop()
+				ended := make(chan error, 1)
+				go func() { ended <- e.Run(ctx) }()
+				var err error
+				if until > 0 {
+					time.Sleep(until)
+					if s.gate != nil && rng.IntN(2) == 0 {
+						close(s.gate) // it comes back
+						time.Sleep(time.Duration(rng.IntN(200)) * time.Millisecond)
+						s.gate = nil
+					}
+					if rng.IntN(3) > 0 {
+						l.dead.Store(true)
+					}
+					stop()
+				}
+				for waiting := true; waiting; {
+					select {
+					case err = <-ended:
+						waiting = false
+					case <-time.After(50 * time.Millisecond):
+						if l.dead.Load() {
+							stop() // nothing is acknowledged any more
+						}
+					}
+				}
+				for _, lane := range e.Status().Lanes {
+					saves += lane.Saves
+				}
+				if s.gate != nil {
+					l.dead.Store(true) // what waits at the gate never arrives
+					close(s.gate)
+				}
+				if err != nil && (!l.dead.Load() || !strings.Contains(err.Error(), "dead")) {
+					t.Fatal(err)
+				}
+				if l.dead.Load() {
+					deaths++
+				}
+				return !l.dead.Load()
+			}
+			for range 14 {
+				produce(t, cl, rng, tr, 300)
+				life(t.Context(), time.Duration(20+rng.IntN(400))*time.Millisecond)
+			}
+			s.atEnd = true
+			for range 60 {
+				if life(t.Context(), 0) {
+					break
+				}
+			}
+			check(t, c, tr)
+			t.Logf("%d lives ended without notice, the destination was away in %d, %d saves, %d writes", deaths, away, saves, c.writes)
+			if saves == 0 || deaths == 0 || away == 0 {
+				t.Error("nothing was tested")
+			}
+		})
+	}
+}

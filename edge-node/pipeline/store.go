@@ -1,0 +1,61 @@
+package pipeline
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/weir-stream/weir/edge-node/config"
+	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/sink"
+	"github.com/weir-stream/weir/sink/spool"
+)
+
+// Store is what the pipelines of a process keep on the node's own disk.
+type Store struct{ s *spool.Store }
+
+// StoreStatus is what it uses and has done.
+type StoreStatus = spool.Stats
+
+// OpenStore opens the node's local store, or returns nil where the node has none.
+func OpenStore(node config.Node, log *slog.Logger) (*Store, error) {
+	if node.StateDir == "" {
+		return nil, nil
+	}
+	s, err := spool.Open(spool.Config{Dir: node.StateDir, MaxBytes: node.Limits.Disk, Log: log})
+	if err != nil {
+		return nil, fmt.Errorf("state_dir %s: %w", node.StateDir, err)
+	}
+	return &Store{s}, nil
+}
+
+// Status is what it uses and has done.
+func (s *Store) Status() StoreStatus { return s.s.Stats() }
+
+// Close closes it. No pipeline runs any more. Closing nil is fine.
+func (s *Store) Close() error {
+	if s == nil {
+		return nil
+	}
+	return s.s.Close()
+}
+
+// local is what the engine keeps of a partition, or nil where the node keeps nothing.
+func (s *Store) local(p *Plan) func(batch.Partition, uint64) sink.Local {
+	if s == nil {
+		return nil
+	}
+	table := p.Table
+	return func(part batch.Partition, revision uint64) sink.Local {
+		return s.s.Lane(spool.ID{Pipeline: p.Spec.Name, Revision: revision, TopicID: part.TopicID, Partition: part.ID}, &table)
+	}
+}
+
+// has tells whether anything of a pipeline is kept.
+func (s *Store) has(pipeline string) (bool, error) {
+	if s == nil {
+		return false, nil
+	}
+	ids, err := s.s.Lanes()
+	return slices.ContainsFunc(ids, func(id spool.ID) bool { return id.Pipeline == pipeline }), err
+}

@@ -21,6 +21,8 @@ type Batch struct {
 	room []byte // what is left of the output window
 	end  uint32 // the addresses of the window
 	from uint32
+
+	mask []byte // of Filter
 }
 
 // column is an output column of the batch.

@@ -16,15 +16,11 @@ func open(p *weir.Plan) (weir.Process, error) {
 	p.Pass(temp)
 	p.KeepRows()
 	return func(b *weir.Batch) error {
-		rows, kept := b.Selection(b.Rows()), 0
-		valid := b.Validity(temp)
+		keep := b.Mask()
 		for i, v := range weir.Values[float64](b, temp) {
-			rows[kept] = int32(i)
-			if v > 30 && valid.At(i) {
-				kept++
-			}
+			keep[i] = v > 30
 		}
-		b.Take(rows[:kept])
+		b.Filter(keep, temp)
 		return nil
 	}, nil
 }

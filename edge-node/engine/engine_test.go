@@ -19,10 +19,7 @@ func TestOnce(t *testing.T) {
 	produce(t, cl, rng, tr, 3000)
 	e, l := start(t, setup{brokers: brokers, group: "g", centre: c, atEnd: true, rng: rand.New(rand.NewPCG(9, 9))})
 	for range 50 { // a life may end between rows and coverage
-		if err := e.Run(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if !l.dead.Load() {
+		if toEnd(t, e, l) {
 			break
 		}
 		e, l = start(t, setup{brokers: brokers, group: "g", centre: c, atEnd: true, rng: rand.New(rand.NewPCG(9, rng.Uint64()))})
@@ -74,10 +71,7 @@ func TestKilled(t *testing.T) {
 			for range 50 {
 				s.rng = rand.New(rand.NewPCG(seed, rng.Uint64()))
 				e, l := start(t, s)
-				if err := e.Run(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-				if !l.dead.Load() {
+				if toEnd(t, e, l) {
 					break
 				}
 				deaths++
@@ -97,10 +91,7 @@ func TestRevision(t *testing.T) {
 		produce(t, cl, rng, tr, 500)
 		for range 50 {
 			e, l := start(t, setup{brokers: brokers, group: "g", centre: c, atEnd: true, revision: rev, rng: rand.New(rand.NewPCG(3, rng.Uint64()))})
-			if err := e.Run(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			if !l.dead.Load() {
+			if toEnd(t, e, l) {
 				return
 			}
 		}
@@ -136,10 +127,7 @@ func TestCommitLost(t *testing.T) {
 	finish := func() {
 		for range 50 {
 			e, l := start(t, setup{brokers: brokers, group: "g", centre: c, atEnd: true, rng: rand.New(rand.NewPCG(3, rng.Uint64()))})
-			if err := e.Run(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			if !l.dead.Load() {
+			if toEnd(t, e, l) {
 				return
 			}
 		}
@@ -216,10 +204,7 @@ func TestRetention(t *testing.T) {
 	finish := func() {
 		for range 50 {
 			e, l := start(t, setup{brokers: brokers, group: "g", centre: c, atEnd: true, rng: rand.New(rand.NewPCG(3, rng.Uint64()))})
-			if err := e.Run(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			if !l.dead.Load() {
+			if toEnd(t, e, l) {
 				return
 			}
 		}

@@ -423,6 +423,27 @@ func start(t *testing.T, s setup) (*engine.Engine, *life) {
 	return e, l
 }
 
+// toEnd runs a life to the end of the topic, and tells whether it came there: one that dies does not, and is stopped.
+func toEnd(t *testing.T, e *engine.Engine, l *life) bool {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	go func() {
+		for !l.dead.Load() && ctx.Err() == nil {
+			time.Sleep(5 * time.Millisecond)
+		}
+		stop()
+	}()
+	err := e.Run(ctx)
+	if l.dead.Load() {
+		return false
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return true
+}
+
 func broker(t *testing.T) ([]string, *kgo.Client) {
 	t.Helper()
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(partCount, topic))

@@ -134,19 +134,7 @@ func killedWithState(t *testing.T, seed uint64, lives int) (*centre, *truth) {
 	for range 50 {
 		s.rng = rand.New(rand.NewPCG(seed, rng.Uint64()))
 		e, l := start(t, s)
-		ctx, stop := context.WithCancel(t.Context())
-		go func() {
-			for !l.dead.Load() && ctx.Err() == nil {
-				time.Sleep(5 * time.Millisecond)
-			}
-			stop() // a dead process does not come to its end
-		}()
-		err := e.Run(ctx)
-		stop()
-		if err != nil && !l.dead.Load() {
-			t.Fatal(err)
-		}
-		if !l.dead.Load() {
+		if toEnd(t, e, l) {
 			break
 		}
 	}

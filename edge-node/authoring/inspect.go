@@ -35,8 +35,10 @@ type Report struct {
 	Features []string `json:"features,omitempty"`
 	// Allowed is what a node allows where a pipeline says nothing else.
 	Allowed Allowance `json:"allowed"`
-	Imports []Import  `json:"imports"`
-	Exports []Export  `json:"exports"`
+	// Stateful is a module that exports both weir_snapshot and weir_restore.
+	Stateful bool     `json:"stateful"`
+	Imports  []Import `json:"imports"`
+	Exports  []Export `json:"exports"`
 	// Input and Output are the columns, where they were asked for.
 	Input  []string `json:"input,omitempty"`
 	Output []string `json:"output,omitempty"`
@@ -106,6 +108,7 @@ func Inspect(ctx context.Context, file string, module []byte, cols schema.Column
 	for i := range r.Exports {
 		r.Exports[i].Role = roles[r.Exports[i].Name]
 	}
+	r.Stateful = r.exportsFunction(abi.ExportSnapshot) && r.exportsFunction(abi.ExportRestore)
 	if err := r.probe(ctx); err != nil {
 		return nil, err
 	}
@@ -122,6 +125,10 @@ func Inspect(ctx context.Context, file string, module []byte, cols schema.Column
 // Inspect has the reason.
 func (r *Report) FindFeatures(ctx context.Context, module []byte) {
 	r.Features, _ = wasm.Features(ctx, module)
+}
+
+func (r *Report) exportsFunction(name string) bool {
+	return slices.ContainsFunc(r.Exports, func(e Export) bool { return e.Name == name && e.Kind == kinds[0] })
 }
 
 // roles of exports in the ABI.

@@ -171,6 +171,9 @@ func writeExplanation(to io.Writer, e *pipeline.Explanation) error {
 			line("", "sha256 %s, config %s", m.Digest, m.Config)
 			line("", "at most %s of memory, %d fuel a row, %s a call; rows it fails on: %s", config.FormatSize(m.Memory), m.FuelPerRow, m.Deadline, m.OnError)
 		}
+		if s.Stateful {
+			line("", "stateful")
+		}
 		if s.State != "" {
 			line("", "keeps %s", s.State)
 		}

@@ -125,6 +125,9 @@ func writeReport(to io.Writer, r *authoring.Report) error {
 	if r.ABI > 0 {
 		line("abi", "%d", r.ABI)
 	}
+	if r.Stateful {
+		line("stateful", "%s", "it exports weir_snapshot and weir_restore: a node keeps its state, for each partition")
+	}
 	if m := r.Memory; m != nil {
 		line("memory", "begins with %d KiB, %s", int64(m.Min)*64, most(m.Max, 64, " KiB"))
 	}

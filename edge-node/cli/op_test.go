@@ -118,6 +118,22 @@ func TestOpInspect(t *testing.T) {
 	}
 }
 
+// TestOpInspectState tells a module that keeps state from one that does not.
+func TestOpInspectState(t *testing.T) {
+	for name, want := range map[string]bool{"delta": true, "delta-rust": true, "severity": false} {
+		module := filepath.Join(exampleOperators(t), name, name+".wasm")
+		out, _, code := runCommand(t, []string{"op", "inspect", module}, nil)
+		if code != exitOK || strings.Contains(out, "\nstateful ") != want {
+			t.Errorf("%s: exit %d\n%s", name, code, out)
+		}
+		out, _, _ = runCommand(t, []string{"op", "inspect", "--json", module}, nil)
+		var r struct{ Stateful *bool }
+		if err := json.Unmarshal([]byte(out), &r); err != nil || r.Stateful == nil || *r.Stateful != want {
+			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+	}
+}
+
 func TestOpBench(t *testing.T) {
 	module := filepath.Join(exampleOperators(t), "severity")
 	args := []string{"op", "bench", module, "--schema", "temp: float64?", "--rows", "256", "--time", "20ms"}

@@ -26,6 +26,9 @@ type validated struct {
 type stage struct {
 	Name    string        `json:"name"`
 	Columns []stageColumn `json:"columns"`
+	// Stateful is a step that carries something from row to row. StateTable is where that is stored.
+	Stateful   bool   `json:"stateful,omitempty"`
+	StateTable string `json:"state_table,omitempty"`
 }
 
 type stageColumn struct {
@@ -138,7 +141,7 @@ func (a *app) validateFile(ctx context.Context, file string, node config.Node) (
 	}
 	v.OK, v.Pipeline, v.Revision, v.Modules = true, p.Spec.Name, fmt.Sprintf("%016x", p.Revision), p.Modules
 	for _, s := range p.Stages {
-		out := stage{Name: s.Name}
+		out := stage{Name: s.Name, Stateful: s.StateTable != "", StateTable: s.StateTable}
 		for _, f := range s.Schema.Fields {
 			out.Columns = append(out.Columns, stageColumn{f.Name, f.Type.String(), f.Nullable})
 		}
@@ -164,6 +167,9 @@ func (a *app) printValidated(v validated) {
 				null = "?"
 			}
 			fmt.Fprintf(a.stdout, " %s: %s%s", c.Name, c.Type, null)
+		}
+		if s.StateTable != "" {
+			fmt.Fprintf(a.stdout, "; stateful, its state is stored in the table %s", s.StateTable)
 		}
 		fmt.Fprintln(a.stdout)
 	}

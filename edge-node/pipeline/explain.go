@@ -35,11 +35,14 @@ type ExplainedSource struct {
 
 // ExplainedStage is a stage: decode, a step, or the window.
 type ExplainedStage struct {
-	Name    string            `json:"name"`
-	Does    []string          `json:"does"`  // a line each
-	State   string            `json:"state"` // what it keeps between batches; empty for nothing
-	Module  *ExplainedModule  `json:"module,omitempty"`
-	Columns []ExplainedColumn `json:"columns"` // that it gives
+	Name  string   `json:"name"`
+	Does  []string `json:"does"`  // a line each
+	State string   `json:"state"` // what it keeps between batches; empty for nothing
+	// Stateful is a step whose operators carry something from row to row. StateTable is where that is stored.
+	Stateful   bool              `json:"stateful"`
+	StateTable string            `json:"state_table,omitempty"`
+	Module     *ExplainedModule  `json:"module,omitempty"`
+	Columns    []ExplainedColumn `json:"columns"` // that it gives
 }
 
 // ExplainedColumn is a column and its Arrow type.
@@ -118,7 +121,7 @@ func (p *Plan) Explain(chains int) (*Explanation, error) {
 		e.Source.Topics = append(e.Source.Topics, name)
 	}
 	for _, s := range p.Stages {
-		out := ExplainedStage{Name: s.Name, Does: s.Does, State: s.State, Module: s.Module}
+		out := ExplainedStage{Name: s.Name, Does: s.Does, State: s.State, Stateful: s.StateTable != "", StateTable: s.StateTable, Module: s.Module}
 		for _, f := range s.Schema.Fields {
 			out.Columns = append(out.Columns, ExplainedColumn{f.Name, f.Type.String(), f.Nullable})
 		}
@@ -194,15 +197,22 @@ func (p *Plan) explainSink() ExplainedSink {
 		s.UsageEvery = config.FormatDuration(p.Node.UsageEvery)
 		s.Tables = append(s.Tables, "weir_usage")
 	}
+	if p.Table.Stateful {
+		s.Tables = append(s.Tables, stateTable)
+	}
 	return s
 }
 
-// stateOf says what a step keeps between batches.
-func stateOf(spec *config.Step, step operators.Step) string {
+// stateTable is the table of sink/clickhouse that has the state of stateful steps.
+const stateTable = "weir_state"
+
+// stateOf says what a step keeps between batches, and in which table that is stored.
+func stateOf(spec *config.Step, step operators.Step) (state, table string) {
 	if !operators.IsStateful(step) {
-		return ""
+		return "", ""
 	}
-	return fmt.Sprintf("state of its own for each partition, at most %s; it is stored with the answers", config.FormatSize(spec.Wasm.State))
+	table = stateTable
+	return fmt.Sprintf("state of its own for each partition, at most %s; it is stored in the table %s", config.FormatSize(spec.Wasm.State), table), table
 }
 
 // describe says what a step does.

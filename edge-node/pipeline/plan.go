@@ -52,6 +52,8 @@ type Stage struct {
 	Does   []string         // what it does, a line each
 	State  string           // what it keeps between batches; empty for nothing
 	Module *ExplainedModule // that it runs, or nil
+	// StateTable is the table the state is stored in: that of a stateful step. Empty where none is stored.
+	StateTable string
 }
 
 // Module is a Wasm operator the plan uses.

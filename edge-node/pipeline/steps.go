@@ -23,7 +23,10 @@ func (p *Plan) planSteps(ctx context.Context, in *batch.Schema, opts Options) (*
 		}
 		p.Steps = append(p.Steps, step)
 		in = step.Out()
-		p.Stages = append(p.Stages, Stage{Name: step.Name(), Schema: in, Does: describe(spec), State: stateOf(spec, step), Module: explainModule(spec.Wasm, step)})
+		state, table := stateOf(spec, step)
+		p.Stages = append(p.Stages, Stage{
+			Name: step.Name(), Schema: in, Does: describe(spec), State: state, StateTable: table, Module: explainModule(spec.Wasm, step),
+		})
 	}
 	return in, nil
 }

@@ -57,9 +57,9 @@ func TestLocalKilled(t *testing.T) {
 				ctx, stop := context.WithCancel(ctx)
 				defer stop()
 				ended := make(chan error, 1)
-				go func() { ended <- e.Run(ctx) }()
 				var err error
 				if until > 0 {
+					go func() { ended <- e.Run(ctx) }()
 					time.Sleep(until)
 					if s.gate != nil && rng.IntN(2) == 0 {
 						close(s.gate) // it comes back
@@ -71,15 +71,10 @@ func TestLocalKilled(t *testing.T) {
 					}
 					stop()
 				}
-				for waiting := true; waiting; {
-					select {
-					case err = <-ended:
-						waiting = false
-					case <-time.After(50 * time.Millisecond):
-						if l.dead.Load() {
-							stop() // nothing is acknowledged any more
-						}
-					}
+				if until > 0 {
+					err = <-ended
+				} else {
+					toEnd(t, e, l)
 				}
 				for _, lane := range e.Status().Lanes {
 					saves += lane.Saves

@@ -22,16 +22,22 @@ func compiles(t *testing.T, lang Language, err error) {
 	}
 }
 
-// TestFirstOperator makes the first operator of each language, builds it twice, and runs its golden files.
+// TestFirstOperator makes the first operator of each kind in each language, builds it twice, and runs its golden files.
 func TestFirstOperator(t *testing.T) {
-	for _, l := range Languages() {
+	for _, k := range Kinds() {
+		t.Run(k.Name, func(t *testing.T) { firstOperators(t, k.Name) })
+	}
+}
+
+func firstOperators(t *testing.T, kind string) {
+	for _, l := range languagesOf(kind) {
 		lang := Language(l)
-		t.Run(l, func(t *testing.T) {
+		t.Run(string(lang), func(t *testing.T) {
 			if lang == Go && testing.Short() {
 				t.Skip("compiles the Go runtime")
 			}
 			dir := filepath.Join(t.TempDir(), "my-op2")
-			files, err := New("step", lang, dir, "v1.2.3")
+			files, err := New(kind, lang, dir, "v1.2.3")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -84,7 +90,7 @@ func TestFirstOperator(t *testing.T) {
 			if left, _ := filepath.Glob(filepath.Join(dir, ".weir-build-*")); left != nil {
 				t.Errorf("left behind: %v", left)
 			}
-			if _, err := New("step", lang, dir, ""); err == nil || !strings.Contains(err.Error(), "not empty") {
+			if _, err := New(kind, lang, dir, ""); err == nil || !strings.Contains(err.Error(), "not empty") {
 				t.Errorf("written over: %v", err)
 			}
 		})

@@ -34,6 +34,7 @@ const languageFiles = "languages"
 func Kinds() []Kind {
 	return []Kind{
 		{"step", "changes batches: columns and rows come and go"},
+		{"function", "a value for each row, called in the expressions of filter and map"},
 	}
 }
 
@@ -46,6 +47,7 @@ var nameRule = regexp.MustCompile(`^[a-z][a-z0-9]*([-_][a-z0-9]+)*$`)
 // first is what the templates know.
 type first struct {
 	Name      string
+	Function  string   // what the README calls it in expressions: the name, with _ for -
 	Lang      Language // c, go, ...
 	Language  string   // for people: C, Go, ...
 	Version   string   // of weir
@@ -77,10 +79,10 @@ func New(kind string, lang Language, dir, version string) ([]string, error) {
 	}
 	l := all[at]
 	if _, err := fs.Stat(templates, path.Join("templates", kind, string(lang))); err != nil {
-		return nil, fmt.Errorf("no first operator of kind %s in %s", kind, l.title)
+		return nil, fmt.Errorf("no first operator of kind %s in %s: there is one in %s", kind, l.title, strings.Join(languagesOf(kind), ", "))
 	}
 	f := first{
-		Name: name, Lang: lang, Language: l.title, Version: version, GoVersion: "1.24", Needs: l.needs,
+		Name: name, Function: strings.ReplaceAll(name, "-", "_"), Lang: lang, Language: l.title, Version: version, GoVersion: "1.24", Needs: l.needs,
 		Source: strings.ReplaceAll(l.source, "NAME", name), Library: fmt.Sprintf(l.library, version),
 	}
 	files := l.copied()
@@ -98,6 +100,14 @@ func New(kind string, lang Language, dir, version string) ([]string, error) {
 		return nil, err
 	}
 	return slices.Sorted(maps.Keys(files)), nil
+}
+
+// languagesOf lists the languages that a kind has templates in.
+func languagesOf(kind string) []string {
+	return slices.DeleteFunc(Languages(), func(lang string) bool {
+		_, err := fs.Stat(templates, path.Join("templates", kind, lang))
+		return err != nil
+	})
 }
 
 // fill fills in the templates of a folder. Below the folder of a kind, those of other languages are left out.

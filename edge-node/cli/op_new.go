@@ -30,7 +30,7 @@ slower. Others work by the ABI alone: operators/abi/ABI.md.
 
 Kinds:
 ` + kindLines(),
-		Example: "  weir op new --lang c scale\n  weir op new --lang go operators/dedupe",
+		Example: "  weir op new --lang c scale\n  weir op new --lang go operators/dedupe\n  weir op new --lang c --kind function dewpoint",
 		Args:    exactly(1, "the operator's name"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !slices.Contains(authoring.Languages(), lang) {

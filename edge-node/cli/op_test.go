@@ -118,6 +118,41 @@ func TestOpInspect(t *testing.T) {
 	}
 }
 
+// TestOpNewFunction makes a function and calls it in a pipeline as its README says.
+func TestOpNewFunction(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "to-double")
+	if _, errs, code := runCommand(t, []string{"op", "new", "--lang", "c", "--kind", "function", dir}, nil); code != exitOK {
+		t.Fatalf("exit %d\n%s", code, errs)
+	}
+	if _, errs, code := runCommand(t, []string{"op", "build", dir}, nil); code != exitOK {
+		if strings.Contains(errs, "there is no ") {
+			t.Skip(errs)
+		}
+		t.Fatalf("exit %d\n%s", code, errs)
+	}
+	readme, err := os.ReadFile(filepath.Join(dir, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(readme), "```yaml\n")
+	use, _, found := strings.Cut(rest, "```\n")
+	if !found || !strings.Contains(use, "to_double(temp) > 3") {
+		t.Fatalf("the README says\n%s", readme)
+	}
+	for columns, want := range map[string]int{"temp: float64?": exitOK, "temp: int32": exitInvalid} {
+		file := filepath.Join(dir, "pipeline.yaml")
+		text := "pipeline: p\nsource:\n  kafka: {topics: [in]}\n  columns: {ts: \"timestamp[ms]\", " + columns + "}\ntime: {column: ts}\n" + use +
+			"window: {tumbling: 10s, aggregates: {n: count()}}\nsink: {clickhouse: {}}\n"
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, errs, code := runCommand(t, []string{"validate", file}, nil)
+		if code != want || want != exitOK && !strings.Contains(errs, "to_double(x) takes one float64") {
+			t.Errorf("%s: exit %d\n%s", columns, code, errs)
+		}
+	}
+}
+
 // TestOpInspectState tells a module that keeps state from one that does not.
 func TestOpInspectState(t *testing.T) {
 	for name, want := range map[string]bool{"delta": true, "delta-rust": true, "severity": false} {

@@ -67,7 +67,7 @@ var imports = map[string][]string{
 
 	// The tools of operator authors run modules in the real host, and nothing else of the node.
 	"edge-node/authoring": {
-		"ingest/batch", "ingest/decode", "ingest/schema", "operators", "operators/abi", "operators/sdk", "operators/wasm",
+		"ingest/batch", "ingest/decode", "ingest/schema", "operators", "operators/abi", "operators/aggregate", "operators/sdk", "operators/wasm",
 	},
 
 	"edge-node/endtoend": {}, // tests alone

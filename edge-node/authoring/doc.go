@@ -11,6 +11,7 @@
 //
 //	config    the operator's configuration, JSON; {} where there is none
 //	schema    the input columns: a line "name: type" each, as in a pipeline
+//	group_by  for an aggregate: the columns it is grouped by; it is given the others, in the order of the schema
 //	input     the rows, a JSON object per line, decoded as a pipeline decodes them
 //	output    what must come out: a JSON object per row, in order
 //	columns   the output columns, as in schema; may be left out
@@ -19,4 +20,8 @@
 //
 // An operator's result may depend on a row and the configuration alone. So each golden file runs several ways, which must
 // give one answer: in the compiler and in the interpreter, as one batch and one row per batch, mapped and copied.
+//
+// An aggregate's output is a row per group: the columns of group_by and the finished answer, in the order of the first
+// rows of the groups that were taken. It is computed row by row, at once, and merged from the states of two halves of the input, in the
+// compiler and in the interpreter. These must agree; merged floats may differ by rounding, 1e-9 of the value (float32: 1e-5).
 package authoring

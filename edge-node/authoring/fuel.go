@@ -26,6 +26,9 @@ const (
 // Measure adds to a report what a row costs, on the rows of input, repeated, or on made up ones. from is what it calls them.
 // A module that fails on them is no error.
 func (r *Report) Measure(ctx context.Context, module []byte, cols Columns, config []byte, input []string, from string) (err error) {
+	if r.Kind == "aggregate" {
+		return r.measureAggregate(ctx, module, cols, config, input, from)
+	}
 	b, err := newBenchChain(ctx, wasm.Config{Path: r.File, Module: module, Config: config, OnError: wasm.Stop, Deadline: patience},
 		BenchOptions{Columns: cols, Input: input, Rows: fuelRows, Seed: 1})
 	if err != nil {

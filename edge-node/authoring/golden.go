@@ -23,6 +23,7 @@ type Golden struct {
 	File    string
 	Config  []byte
 	Columns schema.Columns
+	GroupBy []string // columns of an aggregate's rows that it is not given
 	Input   []string // JSON, without line ends
 	Want    Outcome
 
@@ -41,7 +42,7 @@ type Outcome struct {
 
 // given are the files of an archive that an author writes, and expected those that [Golden.Update] can write.
 var (
-	given    = []string{"config", "schema", "input"}
+	given    = []string{"config", "schema", "group_by", "input"}
 	expected = []string{"columns", "output", "rejects", "error"}
 )
 
@@ -85,6 +86,9 @@ func ParseGolden(file string, data []byte) (*Golden, error) {
 	var err error
 	if g.Columns, err = ParseColumns(string(seen["schema"])); err != nil {
 		return nil, fmt.Errorf("schema: %w", err)
+	}
+	if g.GroupBy, err = parseGroupBy(string(seen["group_by"]), g.Columns); err != nil {
+		return nil, fmt.Errorf("group_by: %w", err)
 	}
 	if g.Config = bytes.TrimSpace(seen["config"]); len(g.Config) > 0 && !json.Valid(g.Config) {
 		return nil, errors.New("config: not JSON")

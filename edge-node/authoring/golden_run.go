@@ -44,11 +44,13 @@ type Suite struct {
 	module []byte
 	label  string
 	cache  *wasm.Cache
+
+	aggregate bool // the module is one
 }
 
 // NewSuite prepares a module; label is how messages call it.
 func NewSuite(module []byte, label string) *Suite {
-	return &Suite{module: module, label: label, cache: wasm.NewCache().KeepUnused()}
+	return &Suite{module: module, label: label, cache: wasm.NewCache().KeepUnused(), aggregate: IsAggregate(module)}
 }
 
 // Close frees the compiled code.
@@ -59,16 +61,23 @@ func (s *Suite) Close() error { return s.cache.Close() }
 type DisagreeError struct {
 	First, Other string // the two ways
 	Diff         string
+	Rule         string // that the module breaks
 }
 
 // Error says which ways they are; Diff has the lines.
 func (e *DisagreeError) Error() string {
-	return fmt.Sprintf("%s (-) and %s (+) give different results: what a row becomes may depend on that row and the configuration alone", e.First, e.Other)
+	return fmt.Sprintf("%s (-) and %s (+) give different results: %s", e.First, e.Other, e.Rule)
 }
 
 // Run gives the input to the module in all ways. An error is a golden file that does not fit its own schema, a
 // *[DisagreeError], or a host that cannot run anything; a module that refuses is an Outcome.
 func (s *Suite) Run(ctx context.Context, g *Golden) (Outcome, error) {
+	if s.aggregate {
+		return s.runAggregate(ctx, g)
+	}
+	if len(g.GroupBy) > 0 {
+		return Outcome{}, fmt.Errorf("%s: -- group_by -- is for aggregates, and the module is a step", g.File)
+	}
 	var first Outcome
 	for i, w := range ways {
 		got, err := s.run(ctx, g, w)
@@ -80,7 +89,7 @@ func (s *Suite) Run(ctx context.Context, g *Golden) (Outcome, error) {
 			continue
 		}
 		if d := diff(first.text(false), got.text(false)); d != "" {
-			return Outcome{}, &DisagreeError{ways[0].name, w.name, d}
+			return Outcome{}, &DisagreeError{ways[0].name, w.name, d, "what a row becomes may depend on that row and the configuration alone"}
 		}
 	}
 	return first, nil

@@ -24,6 +24,7 @@ type Report struct {
 	File      string   `json:"file"`
 	Size      int      `json:"size"`   // bytes
 	Digest    string   `json:"digest"` // sha256:..., as 'weir validate' shows it
+	Kind      string   `json:"kind"`   // what it is judged as: step or aggregate
 	ABI       int      `json:"abi,omitempty"`
 	Functions int      `json:"functions"`
 	CodeBytes int      `json:"code_bytes"`
@@ -39,9 +40,11 @@ type Report struct {
 	Stateful bool     `json:"stateful"`
 	Imports  []Import `json:"imports"`
 	Exports  []Export `json:"exports"`
-	// Input and Output are the columns, where they were asked for.
-	Input  []string `json:"input,omitempty"`
-	Output []string `json:"output,omitempty"`
+	// GroupBy are the columns that an aggregate is not given: it is grouped by them. Input and Output are the columns that
+	// the module is given and gives, where they were asked for.
+	GroupBy []string `json:"group_by,omitempty"`
+	Input   []string `json:"input,omitempty"`
+	Output  []string `json:"output,omitempty"`
 	// Fuel is what a row costs, where it was measured.
 	Fuel *Fuel `json:"fuel,omitempty"`
 	// Refused says why a node would not run the module; empty when it would. Hint says what to do about it.
@@ -92,12 +95,13 @@ func ReadModule(file string) ([]byte, error) {
 
 // Inspect reads a module and asks the host about it. With columns the operator is started and opened with them and the
 // configuration; without, it is judged as far as that does not matter. The module may be anything.
-func Inspect(ctx context.Context, file string, module []byte, cols schema.Columns, config []byte) (*Report, error) {
+// An aggregate is judged as one; it is given the columns that are not in groupBy.
+func Inspect(ctx context.Context, file string, module []byte, cols schema.Columns, config []byte, groupBy ...string) (*Report, error) {
 	if module == nil {
 		module = []byte{} // nil would have the host read the file
 	}
 	sum := sha256.Sum256(module)
-	r := &Report{File: file, Size: len(module), Digest: "sha256:" + hex.EncodeToString(sum[:])}
+	r := &Report{File: file, Size: len(module), Digest: "sha256:" + hex.EncodeToString(sum[:]), Kind: "step", GroupBy: groupBy}
 	r.Allowed = Allowance{wasm.DefaultModuleLimit, wasm.DefaultMemoryLimit, wasm.DefaultFuelPerRow}
 	sections, damage := readSections(module)
 	r.Functions, r.CodeBytes, r.DataBytes, r.NameBytes = sections.functionCount, sections.codeBytes, sections.dataBytes, sections.nameBytes
@@ -112,7 +116,11 @@ func Inspect(ctx context.Context, file string, module []byte, cols schema.Column
 	if err := r.probe(ctx); err != nil {
 		return nil, err
 	}
-	if err := r.judge(ctx, module, cols, config); err != nil {
+	judge := r.judge
+	if exportsAggregate(r.Exports) {
+		judge = r.judgeAggregate
+	}
+	if err := judge(ctx, module, cols, config); err != nil {
 		return nil, err
 	}
 	if r.Refused == "" && damage != nil { // the host took what this reader could not read
@@ -143,22 +151,28 @@ var roles = map[string]string{
 func (r *Report) judge(ctx context.Context, module []byte, cols schema.Columns, config []byte) error {
 	in := cols.Schema()
 	step, err := wasm.New(ctx, wasm.Config{Path: r.File, Module: module, Config: config}, in)
+	if err != nil {
+		return r.refuse(err, len(cols) == 0)
+	}
+	r.ABI = abi.Version
+	if len(cols) > 0 {
+		r.Input, r.Output = columnLines(in), columnLines(step.Out())
+	}
+	return step.Close()
+}
+
+// refuse notes why the host does not take the module. Where it was asked about no columns, a module that does not take these
+// is none the worse for it.
+func (r *Report) refuse(err error, noColumns bool) error {
 	var me *wasm.ModuleError
-	switch {
-	case err == nil:
-		r.ABI = abi.Version
-		if len(cols) > 0 {
-			r.Input, r.Output = columnLines(in), columnLines(step.Out())
-		}
-		return step.Close()
-	case !errors.As(err, &me):
+	if !errors.As(err, &me) {
 		return err
-	case len(cols) == 0 && opened(me):
-		r.ABI = abi.Version
-		return nil
 	}
 	if opened(me) {
 		r.ABI = abi.Version
+		if noColumns {
+			return nil
+		}
 	}
 	r.Refused, r.Hint = me.Problem, me.Hint
 	if me.Err != nil {

@@ -54,6 +54,10 @@ output there may be
   error        instead of all that: why the operator refuses schema or config, or
                a part of the reason
 
+For an aggregate of a window there may be group_by, the names of key columns; the
+others are its arguments. The output is a row per group: key and answer. Every file
+is then aggregated row by row, at once, and merged from two halves.
+
 Every file runs in the compiler and in the interpreter, as one batch and one row
 per batch, mapped and copied: the results must agree. A difference is exit code 1.
 Beside each file stands what its rows took on average: fuel is about WebAssembly

@@ -45,6 +45,9 @@ the columns that come out are shown, and what a row costs, in fuel (about
 instructions), on made up rows. Without --schema, the first golden file in testdata
 beside the module that does not expect a refusal gives columns, config and rows.
 
+An aggregate of a window is judged as one: the columns are its arguments, and what
+comes out is its answer.
+
 A module that a node would refuse is exit code 1, with the reason. The module may
 be anybody's: it runs in the sandbox, and no more of it than that.`,
 		Example: `  weir op inspect scale
@@ -64,15 +67,15 @@ be anybody's: it runs in the sandbox, and no more of it than that.`,
 			if err != nil {
 				return err
 			}
-			var rows []string
+			var rows, groupBy []string
 			from := "made up rows"
 			if g := sample(file); in.schema == "" && g != nil {
-				cols, rows, from = g.Columns, g.Input, g.File
+				cols, rows, from, groupBy = g.Columns, g.Input, g.File, g.GroupBy
 				if in.config == "" {
 					config = g.Config
 				}
 			}
-			r, err := authoring.Inspect(cmd.Context(), file, module, cols, config)
+			r, err := authoring.Inspect(cmd.Context(), file, module, cols, config, groupBy...)
 			if err == nil {
 				r.FindFeatures(cmd.Context(), module)
 			}
@@ -117,6 +120,7 @@ func writeReport(to io.Writer, r *authoring.Report) error {
 	line := func(name, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
 	line("module", "%s", r.File)
 	line("digest", "%s", r.Digest)
+	line("kind", "%s", r.Kind)
 	names := "no names of functions"
 	if r.NameBytes > 0 {
 		names = bytesText(r.NameBytes) + " names of functions"
@@ -159,6 +163,9 @@ func writeReport(to io.Writer, r *authoring.Report) error {
 			role = "not used"
 		}
 		line("export", "%s\t%s\t%s", e.Name, what, role)
+	}
+	if len(r.GroupBy) > 0 {
+		line("group by", "%s", strings.Join(r.GroupBy, ", "))
 	}
 	if len(r.Input) > 0 {
 		line("in", "%s", strings.Join(r.Input, ", "))

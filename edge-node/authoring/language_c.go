@@ -22,8 +22,9 @@ func langC() *language {
 			return buildC(ctx, []string{"-std=c11"}, dir, tmp, log)
 		},
 		title: "C", needs: "needs clang and lld", source: "NAME.c",
-		library: "[`weir.h`](weir.h): the library, all of it, as weir %s has it. Its first hundred lines are its manual.",
-		copied:  func() map[string][]byte { return map[string][]byte{"weir.h": sdk.HeaderC()} },
+		library: "[`weir.h`](weir.h): the library, all of it, as weir %s has it. Its first hundred lines are its manual. " +
+			"[`weir_aggregate.h`](weir_aggregate.h) stands on it: for aggregates alone.",
+		copied:  sdk.HeadersC,
 	}
 }
 

@@ -35,6 +35,7 @@ func Kinds() []Kind {
 	return []Kind{
 		{"step", "changes batches: columns and rows come and go"},
 		{"function", "a value for each row, called in the expressions of filter and map"},
+		{"aggregate", "an answer for the rows of each window and key"},
 	}
 }
 

@@ -20,9 +20,9 @@ func (a *app) opNew() *cobra.Command {
 the library for its language, golden files and a README. NAME may be a path; its
 last part is the operator's name. A folder that has anything in it is not touched.
 
-Nothing is fetched: the library is a copy, from this program. For C that is one
-header, weir.h. For the others it is the folder sdk; go.mod says how to follow
-weir's releases instead.
+Nothing is fetched: the library is a copy, from this program. For C that is
+weir.h, and weir_aggregate.h on top of it. For the others it is the folder sdk;
+go.mod says how to follow weir's releases instead.
 
 Languages: ` + strings.Join(authoring.Languages(), ", ") + `. C makes the smallest operators, of some 4 KB,
 AssemblyScript some 20 KB, Rust some 25 KB. Go brings its runtime, some 2.3 MB, and is

@@ -295,7 +295,7 @@ func TestStateGone(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ left, says string }{
 		"missing": {"SELECT * FROM kept WHERE partition != 0", "it was deleted, or has expired"},
-		"damaged": {"SELECT * REPLACE (if(partition = 0 AND released = 0, 'other', state) AS state) FROM kept", "damaged"},
+		"damaged": {"SELECT * REPLACE (if(partition = 0 AND released = 0, 'other', state) AS state) FROM kept", "does not have its hash"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -24,7 +24,7 @@ func langC() *language {
 		title: "C", needs: "needs clang and lld", source: "NAME.c",
 		library: "[`weir.h`](weir.h): the library, all of it, as weir %s has it. Its first hundred lines are its manual. " +
 			"[`weir_aggregate.h`](weir_aggregate.h) stands on it: for aggregates alone.",
-		copied:  sdk.HeadersC,
+		copied: sdk.HeadersC,
 	}
 }
 

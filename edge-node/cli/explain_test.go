@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -97,4 +98,58 @@ func TestExplainAnalyze(t *testing.T) {
 		t.Errorf("exit code %d: %s\n%s", code, stderr, text)
 	}
 	t.Log("\n" + text)
+}
+
+// TestExplainAnalyzeAggregate tells what an aggregate of the user's takes, as a stage before the window.
+func TestExplainAnalyzeAggregate(t *testing.T) {
+	module, err := filepath.Abs("../../examples/operators/weighted-mean/weighted-mean.wasm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := fmt.Sprintf(finishPipeline, "localhost:9092", "t", "g", module, module, module, "avgWeighted", "clickhouse://localhost:9000/weir")
+	file := filepath.Join(t.TempDir(), "p.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var input []byte
+	for i := range 3000 {
+		input = fmt.Appendf(input, "{\"device\": \"d%d\", \"ts\": %d, \"v\": %d}\n", i%7, 1_700_000_000_000+i, i)
+	}
+	out, stderr, code := runCommand(t, []string{"explain", "--analyze", "--json", "--input", "-", file}, input)
+	var e explained
+	if err := json.Unmarshal([]byte(out), &e); err != nil || code != exitOK {
+		t.Fatalf("exit code %d, %v: %s", code, err, stderr)
+	}
+	var names []string
+	for _, s := range e.Analysis.Stages {
+		names = append(names, s.Name)
+		if strings.HasPrefix(s.Name, "window ") && (s.FuelByRow < 10 || s.FuelByRow > 5000 || s.Instances == 0 || s.Copied == 0 || s.Traps != 0) {
+			t.Errorf("stage %+v", s)
+		}
+	}
+	if got := strings.Join(names, ", "); got != "decode, 1 map, window here, window there, window wrong, window" {
+		t.Errorf("stages %s", got)
+	}
+}
+
+// TestAggregateArgs finds columns of an aggregate's that are not there, and where they are written.
+func TestAggregateArgs(t *testing.T) {
+	module, err := filepath.Abs("../../examples/operators/weighted-mean/weighted-mean.wasm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := fmt.Sprintf(finishPipeline, "localhost:9092", "t", "g", module, module, module, "avgWeighted", "clickhouse://localhost:9000/weir")
+	file := filepath.Join(t.TempDir(), "p.yaml")
+	if err := os.WriteFile(file, []byte(strings.Replace(text, "args: [temp, one]}", "args: [tmp, one]}", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, stderr, code := runCommand(t, []string{"validate", file}, nil)
+	for _, want := range []string{"p.yaml:", "window.aggregates.here.args", `"tmp"`} {
+		if !strings.Contains(out+stderr, want) {
+			t.Errorf("no %q in\n%s%s", want, out, stderr)
+		}
+	}
+	if code == exitOK {
+		t.Error("it is valid")
+	}
 }

@@ -92,6 +92,11 @@ func TestFinish(t *testing.T) {
 	if total != records {
 		t.Errorf("%d rows of %d readings, of %d", len(rows), total, records)
 	}
+	used, _ := weir(exitOK, "query", "--csv", "--url", dsn, `SELECT step, length(any(digest)), sum(fuel) > 1000, sum(instances) > 0, sum(bytes_copied) > 16000, sum(traps)
+		FROM weir_usage FINAL WHERE step LIKE 'window %' GROUP BY step ORDER BY step`)
+	if !strings.HasSuffix(strings.TrimSpace(used), "window here,64,1,1,1,0\nwindow there,64,1,1,1,0") {
+		t.Errorf("the usage of the aggregates: %s", used)
+	}
 	if csv, _ := weir(exitOK, "finish", "--csv", "--where", "device = '"+rows[0].Device+"'", "p.yaml"); !strings.Contains(csv, ",here,") || strings.Contains(csv, "here_states") {
 		t.Errorf("as CSV:\n%s", csv)
 	}

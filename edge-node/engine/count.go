@@ -67,7 +67,7 @@ func (c *stepCount) use(now, was operators.Usage) {
 
 // StepStatus is what a stage has done since the engine was made, records that were read again included.
 type StepStatus struct {
-	Name   string // of the step, or "decode" or "window"
+	Name   string // of the step, "decode", "window", or "window NAME" of an aggregate of the user's
 	Digest string // SHA-256 of the step's module in hexadecimal, or empty
 	// Batches it was given, and the time it spent on them.
 	Batches int64
@@ -122,7 +122,7 @@ func (e *Engine) Used() []Used {
 func (e *Engine) usedLocked() []Used {
 	var all []Used
 	for _, g := range slices.Backward(e.generations) {
-		all = addUsed(all, Used{g.Revision, g.counts.status(g.Steps)})
+		all = addUsed(all, Used{g.Revision, g.counts.status(&g.Generation)})
 	}
 	for _, u := range e.stats.used {
 		all = addUsed(all, u)
@@ -168,10 +168,11 @@ func (e *Engine) stepStatus() (steps []StepStatus, moving int) {
 	return steps, moving
 }
 
-// status lists the stages in the order of the data.
-func (c *stageCounts) status(steps []operators.Step) []StepStatus {
+// status lists the stages in the order of the data. Programs of the window come before it, and have but what they used: their
+// rows are the window's.
+func (c *stageCounts) status(g *Generation) []StepStatus {
 	all := []StepStatus{c.decode.status(stageDecode)}
-	for i, s := range steps {
+	for i, s := range g.Steps {
 		st := c.steps[i].status(s.Name())
 		if d, ok := s.(operators.Digested); ok {
 			digest := d.Digest()
@@ -182,6 +183,10 @@ func (c *stageCounts) status(steps []operators.Step) []StepStatus {
 			st.Shadow = &status
 		}
 		all = append(all, st)
+	}
+	for _, p := range g.Programs {
+		digest := p.Of.Digest()
+		all = append(all, StepStatus{Name: p.Name, Digest: hex.EncodeToString(digest[:]), Usage: p.Of.Usage()})
 	}
 	return append(all, c.window.status(stageWindow))
 }

@@ -16,12 +16,22 @@ type Generation struct {
 	Decoder   func() (ingest.Decoder, error) // one per chain
 	Steps     []operators.Step
 	Window    func() operators.Window // one per lane
+	Programs  []Program               // what the windows run of the user's
 	BatchRows int                     // rows per batch; 0: 8192
 	SlotSize  int                     // bytes of the decoder's slots, as its package says; 0: 4 MiB
 	// OwnWindows says that windows run what Close frees, so that none outlives its generation.
 	OwnWindows bool
 	// Close frees the steps when nothing runs them any more; nil leaves that to the caller. It is called once.
 	Close func() error
+}
+
+// Program is an aggregate of the user's that all windows of a generation share: what it has used is counted beside the window.
+type Program struct {
+	Name string // as StepStatus and dead letters have it: "window vwap"
+	Of   interface {
+		operators.Metered
+		operators.Digested
+	}
 }
 
 func (g *Generation) setDefaults() {

@@ -61,7 +61,7 @@ func (p *Probe) Run(ctx context.Context, records []batch.Record) error {
 func (p *Probe) Cut(next int64) operators.Cut { return cut(p.window, next, &p.counts.window) }
 
 // Steps is what the stages have done: decode, the steps, and the window.
-func (p *Probe) Steps() []StepStatus { return p.counts.status(p.gen.Steps) }
+func (p *Probe) Steps() []StepStatus { return p.counts.status(p.gen) }
 
 // Counts is what became of the rows in the window.
 func (p *Probe) Counts() operators.Counts { return p.aggregated }
@@ -78,6 +78,9 @@ func (p *Probe) Usage() operators.Usage {
 		u.Instances += c.instances.Load()
 		u.Traps += c.traps.Load()
 		u.Fuel += c.fuel.Load()
+	}
+	for _, program := range p.gen.Programs {
+		u = u.Plus(program.Of.Usage())
 	}
 	return u
 }

@@ -101,7 +101,7 @@ func (e *Engine) retire(g *generation) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.generations = slices.DeleteFunc(e.generations, func(o *generation) bool { return o == g })
-	e.stats.used = addUsed(e.stats.used, Used{g.Revision, g.counts.status(g.Steps)}) // what closing took is counted by now
+	e.stats.used = addUsed(e.stats.used, Used{g.Revision, g.counts.status(&g.Generation)}) // what closing took is counted by now
 }
 
 // follow moves the lane to the current generation if it is in another one. It is called between batches.

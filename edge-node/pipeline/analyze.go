@@ -74,7 +74,11 @@ func (p *Plan) Analyze(ctx context.Context, next func() ([]batch.Record, error))
 		a.Stages = append(a.Stages, analyzed(s, &start[i], probe.Rejected(s.Name)))
 		a.Copied += s.Usage.BytesCopied
 	}
-	a.Answers = a.Stages[len(a.Stages)-1].RowsOut
+	last := len(steps) - 1
+	a.Answers = a.Stages[last].RowsOut
+	for i := last - len(p.Programs); i < last && steps[last].In > 0; i++ { // aggregates of the user's are given the window's rows
+		a.Stages[i].FuelByRow = float64(steps[i].Usage.Fuel-start[i].Usage.Fuel) / float64(steps[last].In)
+	}
 	return a, nil
 }
 

@@ -318,9 +318,16 @@ func (p *Plan) NewProbe(ctx context.Context) (*engine.Probe, error) {
 
 // generation is what an engine runs of the plan.
 func (p *Plan) generation() engine.Generation {
+	var programs []engine.Program
+	for _, a := range p.Spec.Window.Aggregates {
+		if program := p.Programs[a.Name]; program != nil {
+			programs = append(programs, engine.Program{Name: "window " + a.Name, Of: program})
+		}
+	}
 	return engine.Generation{
 		Revision: p.Revision, Decoder: p.decoder, Steps: p.Steps,
 		Window:    func() operators.Window { return window.New(p.Window) },
+		Programs:  programs,
 		BatchRows: p.batchRows, SlotSize: p.slotSize, OwnWindows: len(p.Programs) > 0,
 	}
 }

@@ -49,7 +49,7 @@ func aggregateLimitsTable() object[WasmAggregate] {
 			"Most bytes of the state of one key in one window. A row that makes it larger is rejected. Default 64KiB."),
 	}}
 	for _, f := range limitsTable().fields {
-		if f.key != "expansion" && f.key != "output" {
+		if f.key != "expansion" && f.key != "output" && f.key != "state" { // that state is a step's, of a partition
 			o.fields = append(o.fields, lift(f))
 		}
 	}

@@ -160,6 +160,9 @@ func (p *Plan) execution(chains int) (Execution, error) {
 		x.Transport, x.Why = "none", "no step runs in a sandbox: batches stay in the memory of the node"
 	case shared:
 		x.Transport, x.Why = "shared memory", "every sandbox has the pool mapped for its life: batches are not copied, bytes_copied is 0"
+		if len(p.Programs) > 0 {
+			x.Why = "every sandbox of a step has the pool mapped for its life: batches are not copied; rows and states of aggregates in modules are"
+		}
 	case p.plainPool:
 		x.Transport, x.Why = "copy", "asked for: batches are copied into every sandbox, and new columns out of it"
 	default:

@@ -107,7 +107,7 @@ var stepMetrics = []metric[engine.StepStatus]{
 
 // operatorMetrics are of the steps that run a module.
 var operatorMetrics = []metric[engine.StepStatus]{
-	{desc("operator_bytes_copied_total", "Bytes copied between the batch pool and a sandbox; 0 where memory is shared.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.Usage.BytesCopied) }},
+	{desc("operator_bytes_copied_total", "Bytes copied between the batch pool and a sandbox; 0 for steps where memory is shared.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.Usage.BytesCopied) }},
 	{desc("operator_instances_total", "Sandboxes started.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.Usage.Instances) }},
 	{desc("operator_fuel_total", "What the operator's sandboxes ran, in WebAssembly instructions or about.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.Usage.Fuel) }},
 	{desc("operator_instances", "Sandboxes that live.", byStep...), gauge, func(s engine.StepStatus) float64 { return float64(s.Usage.Instances - s.Usage.Ended) }},

@@ -221,7 +221,7 @@ func (l *lane) run() {
 			return
 		}
 		flush = flush || l.comeToEnd()
-		if (flush || l.full() || !l.settled() && !l.inFlight.Load()) && l.ship() {
+		if (flush || l.full() || l.canResend()) && l.ship() {
 			flush = false
 		}
 		l.mayGive()
@@ -275,7 +275,7 @@ func (l *lane) take(c chunk) error {
 			return err
 		}
 		records = records[taken:]
-		if l.full() && (l.keeps() || !l.inFlight.Load()) || !l.settled() && !l.inFlight.Load() {
+		if l.full() && (l.keeps() || !l.inFlight.Load()) || l.canResend() {
 			l.ship()
 		}
 		if err := l.await(l.overfull); err != nil {

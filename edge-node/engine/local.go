@@ -53,7 +53,6 @@ type closed struct {
 type resend struct {
 	view sink.LocalView
 	of   saved
-	rows bool // all rows were submitted
 }
 
 // localMeta is what is saved of a lane beside its rows and dead letters.
@@ -84,6 +83,9 @@ func (l *lane) keeps() bool { return l.local.disk != nil && !l.local.off }
 
 // settled tells whether everything that is saved was acknowledged.
 func (l *lane) settled() bool { return !l.local.behind && l.local.run == nil }
+
+// canResend tells whether something that is saved can be submitted now.
+func (l *lane) canResend() bool { return !l.settled() && !l.inFlight.Load() }
 
 // reap accounts for an acknowledgement: what it covers may leave the disk with the next change.
 func (l *lane) reap() {
@@ -184,19 +186,9 @@ func (l *lane) submitSaved() error {
 		d.run, d.behind = &resend{view: view, of: d.saved}, false
 	}
 	r := d.run
-	cut := &sink.Cut{Coverage: r.of.coverage, Partial: true}
-	var err error
-	if !r.rows {
-		if cut.Rows, err = r.view.Rows(resendRows); err != nil {
-			return err
-		}
-		r.rows = cut.Rows == nil
-	}
-	if r.rows {
-		if cut.DeadLetters, err = r.view.Letters(resendBytes); err != nil {
-			return err
-		}
-		cut.Partial = len(cut.DeadLetters) > 0
+	cut, err := nextCut(r.view, r.of.coverage)
+	if err != nil {
+		return err
 	}
 	if cut.Partial {
 		l.submit(cut, nil)
@@ -207,6 +199,18 @@ func (l *lane) submitSaved() error {
 	d.sent = &sent
 	l.submit(cut, &r.of.commit)
 	return r.view.Close()
+}
+
+// nextCut is the next part of what is saved: rows first, then dead letters, and in the end a cut of the coverage alone, which
+// is the one that is not partial.
+func nextCut(view sink.LocalView, coverage sink.Coverage) (*sink.Cut, error) {
+	cut := &sink.Cut{Coverage: coverage}
+	var err error
+	if cut.Rows, err = view.Rows(resendRows); err == nil && cut.Rows == nil {
+		cut.DeadLetters, err = view.Letters(resendBytes)
+	}
+	cut.Partial = cut.Rows != nil || len(cut.DeadLetters) > 0
+	return cut, err
 }
 
 // giveUp lets go of what the lane has open on the disk.
@@ -374,15 +378,11 @@ func (e *Engine) deliver(ctx context.Context, a ingest.Assignment, r *remembered
 		Watermark: r.meta.Watermark, Final: r.meta.Final, Counters: arrayCounters(m.Counters), Gap: m.Gap, GapReason: m.Why,
 	}
 	for more := true; more; {
-		cut := &sink.Cut{Coverage: coverage}
-		if cut.Rows, err = view.Rows(resendRows); err == nil && cut.Rows == nil {
-			cut.DeadLetters, err = view.Letters(resendBytes)
-		}
+		cut, err := nextCut(view, coverage)
 		if err != nil {
 			return err
 		}
-		more = cut.Rows != nil || len(cut.DeadLetters) > 0
-		cut.Partial = more
+		more = cut.Partial
 		done := make(chan error, 1)
 		if err := e.cfg.Delivery.Submit(ctx, cut, func(err error) { done <- err }); err != nil {
 			return err

@@ -128,7 +128,7 @@ func (l *lane) ship() bool {
 	changed := l.position != l.shipped || !l.opened || len(l.letters) > 0
 	if !l.settled() || l.inFlight.Load() {
 		done := !changed || l.keeps() && l.saveOnly()
-		if !l.settled() && !l.inFlight.Load() {
+		if l.canResend() {
 			l.shipSaved()
 		}
 		return done

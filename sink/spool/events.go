@@ -14,8 +14,8 @@ type events struct {
 	setAside string
 	damage   error
 
-	slowWrites, background, stalls atomic.Int64
-	damaged                        atomic.Pointer[error]
+	slowWrites, stalls atomic.Int64
+	damaged            atomic.Pointer[error]
 }
 
 func (e *events) slow(info vfs.DiskSlowInfo) { e.slowWrites.Add(1) }
@@ -23,7 +23,6 @@ func (e *events) slow(info vfs.DiskSlowInfo) { e.slowWrites.Add(1) }
 func (e *events) listener(cfg *Config) *pebble.EventListener {
 	l := &pebble.EventListener{
 		BackgroundError: func(err error) {
-			e.background.Add(1)
 			if !vfs.IsNoSpaceError(err) {
 				cfg.Log.Error("the local store cannot tidy up", "error", err)
 			}

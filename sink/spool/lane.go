@@ -228,7 +228,7 @@ func (l *Lane) Only() error {
 
 // SetAside implements sink.Local: the whole store is copied beside it, by links to its files.
 func (l *Lane) SetAside() error {
-	if _, err := l.s.setAside(); err != nil {
+	if err := l.s.setAside(); err != nil {
 		return err
 	}
 	return l.Clear()

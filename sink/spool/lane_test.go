@@ -166,6 +166,9 @@ func TestLane(t *testing.T) {
 			}
 			render(b, rows)
 		}
+		if b, err := view.Rows(3); b != nil || err != nil { // the end stays the end
+			t.Fatalf("rows behind the end: %v, %v", b, err)
+		}
 		render(rowsOf(slices.Collect(maps.Values(want))), expected)
 		if !maps.Equal(rows, expected) {
 			t.Fatalf("rows\n%v\nwant\n%v", rows, expected)

@@ -95,8 +95,8 @@ func (s *space) release() {
 	s.cfg.Log.Error("the disk of the local store is full: nothing new is read until there is room", "directory", s.cfg.Dir, "needed", 2*s.cfg.Reserve)
 }
 
-// room tells whether the disk has room for so many bytes more, beside the ballast. It asks the file system once a second at most.
-func (s *space) room(bytes int64) error {
+// room tells whether the disk has room for more beside the ballast, which is far larger than a batch. It asks the file system once a second at most.
+func (s *space) room() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if now := time.Now(); now.Sub(s.checked) > checkSpace {

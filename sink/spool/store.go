@@ -88,7 +88,7 @@ var (
 	// ErrLocked: another process uses the store.
 	ErrLocked = errors.New("another process uses the local store")
 	// ErrDamaged: what was read is not what was written.
-	ErrDamaged = errors.New("the local store is damaged")
+	ErrDamaged = fmt.Errorf("the local store is %w", sink.ErrDamaged)
 )
 
 // Store is an open store. It is safe for concurrent use.
@@ -209,14 +209,14 @@ func (s *Store) checkFormat() error {
 	return nil
 }
 
-// setAside copies the store beside it, by links to its files, and returns where.
-func (s *Store) setAside() (string, error) {
+// setAside copies the store beside it, by links to its files.
+func (s *Store) setAside() error {
 	to := asideName(s.cfg.Dir)
 	if err := s.db.Checkpoint(to, pebble.WithFlushedWAL()); err != nil {
-		return "", fmt.Errorf("set the local store aside: %w", err)
+		return fmt.Errorf("set the local store aside: %w", err)
 	}
 	s.cfg.Log.Error("a copy of the damaged local store is kept", "directory", to)
-	return to, nil
+	return nil
 }
 
 func asideName(dir string) string {
@@ -361,9 +361,6 @@ func (b *Batch) fail(err error) {
 	}
 }
 
-// Bytes is the size of what the batch writes.
-func (b *Batch) Bytes() int64 { return b.bytes }
-
 // Discard ends a batch that is not wanted.
 func (b *Batch) Discard() { _ = b.b.Close() }
 
@@ -393,7 +390,7 @@ func (s *Store) room(bytes int64) error {
 		s.tidy()
 		return fmt.Errorf("%w: it has %d MiB of the %d MiB that it may use", ErrFull, used>>20, s.cfg.MaxBytes>>20)
 	}
-	return s.space.room(bytes)
+	return s.space.room()
 }
 
 // tidyEvery is how often a store that is over its budget looks for deleted values that still take disk.

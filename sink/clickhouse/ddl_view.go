@@ -52,7 +52,14 @@ func finishedDef(cfg Config, t *sink.Table) viewDef {
 		v.columns = append(v.columns, def)
 	}
 	// Versions of a row are all in one day's partition, so FINAL may take each by itself.
-	v.query = fmt.Sprintf(`SELECT
+	v.query = newestGrouped(outer, inner, qualified(cfg.Database, cfg.Table+"_partials"), group)
+	return v
+}
+
+// newestGrouped selects outer from inner, which groups the newest version of every row of a table. Versions of a row are all in
+// one partition of the table.
+func newestGrouped(outer, inner []string, table, group string) string {
+	return fmt.Sprintf(`SELECT
     %s
 FROM
 (
@@ -62,9 +69,7 @@ FROM
     GROUP BY %s
 )
 SETTINGS do_not_merge_across_partitions_select_final = 1`,
-		strings.Join(outer, ",\n    "), strings.Join(inner, ",\n        "),
-		qualified(cfg.Database, cfg.Table+"_partials"), group)
-	return v
+		strings.Join(outer, ",\n    "), strings.Join(inner, ",\n        "), table, group)
 }
 
 // merge is the expression that makes one state of those of several sources.

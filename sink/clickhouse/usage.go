@@ -96,17 +96,7 @@ func usageHourlyDef(cfg Config) viewDef {
 		v.columns = append(v.columns, columnDef{name: c, typ: "UInt64"})
 	}
 	// Versions of a row are all in one month's partition, so FINAL may take each by itself.
-	v.query = fmt.Sprintf(`SELECT
-    %s
-FROM
-(
-    SELECT
-        %s
-    FROM %s FINAL
-    GROUP BY %s
-)
-SETTINGS do_not_merge_across_partitions_select_final = 1`,
-		strings.Join(outer, ",\n    "), strings.Join(inner, ",\n        "), qualified(cfg.Database, usageTable), group)
+	v.query = newestGrouped(outer, inner, qualified(cfg.Database, usageTable), group)
 	return v
 }
 

@@ -73,23 +73,26 @@ func gatherBits(bm []byte, rows []int32, a *Arena) []byte {
 	return out
 }
 
-func gatherBytes(c, out *Column, rows []int32, a *Arena) {
-	from := As[int32](c.Offsets)
+// gatherOffsets gives out the offsets of the gathered rows, and returns the old and the new ones.
+func gatherOffsets(c, out *Column, rows []int32, a *Arena) (from, to []int32) {
+	from = As[int32](c.Offsets)
 	out.Offsets = a.AllocOrHeap(4 * (len(rows) + 1))
-	to := As[int32](out.Offsets)
+	to = As[int32](out.Offsets)
 	total := int32(0)
 	to[0] = 0
 	for i, r := range rows {
 		total += from[r+1] - from[r]
 		to[i+1] = total
 	}
-	out.Values = a.AllocOrHeap(int(total))
+	return from, to
+}
+
+func gatherBytes(c, out *Column, rows []int32, a *Arena) {
+	from, to := gatherOffsets(c, out, rows, a)
+	out.Values = a.AllocOrHeap(int(to[len(rows)]))
 	// Rows that follow each other are one copy: a filter mostly keeps or drops stretches.
 	for i := 0; i < len(rows); {
-		j := i + 1
-		for j < len(rows) && rows[j] == rows[j-1]+1 {
-			j++
-		}
+		j := runEnd(rows, i)
 		copy(out.Values[to[i]:to[j]], c.Values[from[rows[i]]:from[rows[j-1]+1]])
 		i = j
 	}

@@ -42,15 +42,8 @@ func (c *Column) ItemCount(rows int) int { return int(As[int32](c.Offsets)[rows]
 
 // gatherList copies the lists of rows. Rows that follow each other are one copy.
 func gatherList(c, out *Column, t Type, rows []int32, a *Arena) {
-	from := As[int32](c.Offsets)
-	out.Offsets = a.AllocOrHeap(4 * (len(rows) + 1))
-	to := As[int32](out.Offsets)
-	total := int32(0)
-	to[0] = 0
-	for i, r := range rows {
-		total += from[r+1] - from[r]
-		to[i+1] = total
-	}
+	from, to := gatherOffsets(c, out, rows, a)
+	total := to[len(rows)]
 	items := t.Items()
 	switch {
 	case items.Kind == Bool:

@@ -72,6 +72,10 @@ var imports = map[string][]string{
 
 	"edge-node/endtoend": {}, // tests alone
 
+	// What the torture tests measure, and the command that prints it.
+	"edge-node/torture":       {},
+	"edge-node/torture/table": {"edge-node/torture"},
+
 	"edge-node/embedded":              {"edge-node/embedded/..."},
 	"edge-node/embedded/kafka":        {},
 	"edge-node/embedded/libchdb":      {},

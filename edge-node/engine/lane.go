@@ -344,21 +344,11 @@ func (l *lane) endReplay() error {
 
 // account adds a batch to the counters and keeps its dead letters.
 func (l *lane) account(b *batch.Batch, counts operators.Counts) {
-	rejected := int64(0)
 	for i := range b.Rejects {
-		r := &b.Rejects[i]
-		if r.Reason != batch.ReasonLate {
-			rejected++
-		}
-		l.stats.reject(r.Reason)
+		l.stats.reject(b.Rejects[i].Reason)
 		l.keep(b, i)
 	}
-	l.counters.RecordsIn += int64(len(b.Records))
-	l.counters.Aggregated += counts.Aggregated
-	l.counters.Late += counts.Late
-	l.counters.Filtered += b.Filtered
-	l.counters.Rejected += rejected
-	l.counters.Expanded += b.Expanded
+	countBatch(&l.counters, b, counts)
 	l.stats.aggregated.Add(counts.Aggregated)
 	l.stats.late.Add(counts.Late)
 	l.stats.filtered.Add(b.Filtered)
@@ -366,38 +356,12 @@ func (l *lane) account(b *batch.Batch, counts operators.Counts) {
 	l.countState()
 }
 
-// keep makes a dead letter of reject i. The payload is copied: the record's memory is a whole fetch.
+// keep makes a dead letter of reject i.
 func (l *lane) keep(b *batch.Batch, i int) {
-	r := &b.Rejects[i]
-	d := sink.DeadLetter{
-		Partition: l.partition, Revision: l.gen.Revision, Segment: l.segment, Offset: b.Records[0].Offset,
-		Step: r.Step, Reason: r.Reason, Detail: r.Detail,
-	}
-	payload := r.Payload
-	record := &b.Records[0]
-	if r.Record >= 0 {
-		record = &b.Records[r.Record]
-		d.Offset = record.Offset
-		if payload == nil {
-			payload = record.Value
-		}
-	}
-	d.Time = time.UnixMilli(record.Time)
-	// Rows of one record stay together in a batch, so their order tells them apart on every replay.
-	if n := len(l.letters); n > 0 {
-		if last := &l.letters[n-1]; last.Offset == d.Offset && last.Step == d.Step {
-			d.Index = last.Index + 1
-		}
-	}
-	if d.Truncated = len(payload) > l.e.cfg.KeepPayload; d.Truncated {
-		payload = payload[:l.e.cfg.KeepPayload]
-	}
-	d.Payload = append([]byte(nil), payload...)
-	if r.Record >= 0 {
-		d.Key = append([]byte(nil), record.Key[:min(len(record.Key), l.e.cfg.KeepPayload)]...)
-	}
-	l.letters = append(l.letters, d)
-	l.letterB += int64(len(d.Payload)+len(d.Key)+len(d.Detail)) + 200
+	at := sink.DeadLetter{Partition: l.partition, Revision: l.gen.Revision, Segment: l.segment}
+	var size int64
+	l.letters, size = appendLetter(l.letters, at, b, i, l.e.cfg.KeepPayload)
+	l.letterB += size
 }
 
 // takeGap ends the segment, ships it, and opens the next one behind the gap.

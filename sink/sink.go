@@ -25,7 +25,7 @@ type Sink interface {
 	// bytes are read where revision, segment and offset are those of at, and are nil elsewhere; what is damaged is an error
 	// that wraps ErrDamaged.
 	States(ctx context.Context, p batch.Partition, at StateKey) ([]StepState, error)
-	// Write stores cuts: states first, then rows, then dead letters, then coverage, so that coverage never promises what is
+	// Write stores cuts: what their revisions consist of and states first, then rows, then dead letters, then coverage, so that coverage never promises what is
 	// not there. It returns when all is acknowledged. Errors are *Error, with a class. After one of class Reject that
 	// wraps a *Rejected, every cut it does not name is stored; after any other error nothing is known, and all cuts
 	// are to be written again.

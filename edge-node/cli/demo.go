@@ -144,7 +144,7 @@ func (d *demo) start(ctx context.Context) error {
 	}
 	// On a terminal the screen tells what happens; only what is wrong is worth a line of its own.
 	log := slog.New(newTerminalHandler(d.a.stderr, slog.LevelError, terminal(d.a.stderr)))
-	if d.runner, err = d.plan.Open(ctx, pipeline.RunOptions{Log: log}); err != nil {
+	if d.runner, err = d.plan.Open(ctx, pipeline.RunOptions{Version: buildVersion().String(), Log: log}); err != nil {
 		return err
 	}
 	if d.web, err = web.New(d.listen, buildVersion().Version, []web.Pipeline{d.runner}, nil, nil, log); err != nil {

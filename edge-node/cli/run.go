@@ -22,7 +22,7 @@ import (
 func (a *app) runCommand() *cobra.Command {
 	var node nodeFlags
 	var watch bool
-	opts := pipeline.RunOptions{}
+	opts := pipeline.RunOptions{Version: buildVersion().String()}
 	cmd := &cobra.Command{
 		Use:     "run FILE...",
 		Short:   "Run pipelines",

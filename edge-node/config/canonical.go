@@ -17,6 +17,16 @@ import (
 // Not in it: brokers, group, start, credentials, URL, table, flush interval, TTL, tags, batch size where no step is an operator's, what happens to late
 // rows and on operator errors. They change where rows go or whether the pipeline goes on, not what a row says.
 func (p *Pipeline) Canonical(digests []string, functions map[string]string) []byte {
+	return p.canonical(digests, functions, false)
+}
+
+// Shown is Canonical for people: references to the environment and to files stand in it as they are written, and settings of
+// modules that are called like secrets do not. It is the same bytes where there is nothing of that kind.
+func (p *Pipeline) Shown(digests []string, functions map[string]string) []byte {
+	return p.canonical(digests, functions, true)
+}
+
+func (p *Pipeline) canonical(digests []string, functions map[string]string, shown bool) []byte {
 	type col struct {
 		Name, Type string
 		Nullable   bool
@@ -85,8 +95,20 @@ func (p *Pipeline) Canonical(digests []string, functions map[string]string) []by
 		}
 		spec.Columns = append(spec.Columns, out)
 	}
+	text := func(t *Text) string {
+		if shown {
+			return strings.TrimSpace(t.Written())
+		}
+		return strings.TrimSpace(t.Value)
+	}
+	settings := func(w *Wasm) json.RawMessage {
+		if shown && w.shown != nil {
+			return sortedKeys(w.shown)
+		}
+		return sortedKeys(w.Config)
+	}
 	limit := func(out *step, w *Wasm) {
-		out.Config, out.Memory, out.Fuel = sortedKeys(w.Config), w.Memory, w.FuelPerRow
+		out.Config, out.Memory, out.Fuel = settings(w), w.Memory, w.FuelPerRow
 		out.Stack, out.Expansion, out.Output, out.BatchRows = w.Stack, w.Expansion, w.Output, p.Batch.Rows
 	}
 	for i := range p.Functions {
@@ -102,10 +124,10 @@ func (p *Pipeline) Canonical(digests []string, functions map[string]string) []by
 		out := step{Kind: s.Kind}
 		switch s.Kind {
 		case StepFilter:
-			out.Expr = strings.TrimSpace(s.Filter.Value)
+			out.Expr = text(s.Filter)
 		case StepMap:
 			for _, m := range s.Map {
-				out.Pairs = append(out.Pairs, [2]string{m.Name, strings.TrimSpace(m.Expr.Value)})
+				out.Pairs = append(out.Pairs, [2]string{m.Name, text(&m.Expr)})
 			}
 		case StepDrop:
 			for _, d := range s.Drop {
@@ -136,7 +158,7 @@ func (p *Pipeline) Canonical(digests []string, functions map[string]string) []by
 	}
 	for _, a := range p.Window.Aggregates {
 		if w := a.Wasm; w != nil {
-			out := program{Name: a.Name, Config: sortedKeys(w.Config), Memory: w.Memory, Fuel: w.FuelPerRow, State: w.State, Stack: w.Stack, BatchRows: p.Batch.Rows}
+			out := program{Name: a.Name, Config: settings(&w.Wasm), Memory: w.Memory, Fuel: w.FuelPerRow, State: w.State, Stack: w.Stack, BatchRows: p.Batch.Rows}
 			if len(digests) > 0 {
 				out.Module, digests = digests[0], digests[1:]
 			}

@@ -142,6 +142,7 @@ func (r *reader) text(v value, what string) (Text, bool) {
 			r.failf(v, "references expand to more than %d bytes in this file", maxText)
 			return Text{}, false
 		}
+		t.raw = raw.Value
 	}
 	return t, true
 }

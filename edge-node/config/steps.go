@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/big"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -72,6 +73,7 @@ type Wasm struct {
 	Name string
 	// Config is what the operator is opened with, as JSON. Default {}.
 	Config json.RawMessage
+	shown  json.RawMessage // Config for people: references as they are written; nil where nothing is
 	// Memory is the most linear memory an instance may have, in bytes. Default 64 MiB.
 	Memory int64
 	// State is how many bytes a stateful operator may remember of a partition. Default 1 MiB.
@@ -134,8 +136,8 @@ func configField() field[Wasm] {
 	return field[Wasm]{
 		key: "config", doc: "What the operator is opened with; it gets it as JSON.", schema: jsonSchema{},
 		read: func(r *reader, v value, w *Wasm) {
-			if b, ok := r.json(v); ok {
-				w.Config = b
+			if b, shown, ok := r.json(v); ok {
+				w.Config, w.shown = b, shown
 			}
 		},
 	}
@@ -188,8 +190,8 @@ func shadowTable() object[Wasm] {
 			{
 				key: "config", doc: "What the candidate is opened with; it gets it as JSON. Default: what the operator gets.", schema: jsonSchema{},
 				read: func(r *reader, v value, w *Wasm) {
-					if b, ok := r.json(v); ok {
-						w.Config = b
+					if b, shown, ok := r.json(v); ok {
+						w.Config, w.shown = b, shown
 					}
 				},
 			},
@@ -342,44 +344,58 @@ func stepsKind() kind[[]Step] {
 	}}
 }
 
-// json turns any YAML value into JSON, keys in the order written.
-func (r *reader) json(v value) (json.RawMessage, bool) {
-	var b strings.Builder
-	if !r.writeJSON(&b, v) {
-		return nil, false
+// json turns any YAML value into JSON, keys in the order written. The second one is for people: references stand in it as they
+// are written, and what is called like a secret does not.
+func (r *reader) json(v value) (_, shown json.RawMessage, ok bool) {
+	var b, s strings.Builder
+	if !r.writeJSON(&b, &s, v) {
+		return nil, nil, false
 	}
-	return json.RawMessage(b.String()), true
+	return json.RawMessage(b.String()), json.RawMessage(s.String()), true
 }
 
-func (r *reader) writeJSON(b *strings.Builder, v value) bool {
+// secretKey are the names of what nobody writes down twice.
+var secretKey = regexp.MustCompile(`(?i)passw|passphrase|secret|token|credential|private|auth|salt|pepper|hmac|cipher|(^|_|-|[a-z])key$`)
+
+func (r *reader) writeJSON(b, shown *strings.Builder, v value) bool {
 	switch v.n.Kind {
 	case yaml.MappingNode:
 		entries, ok := r.mapping(v, "a mapping")
-		b.WriteByte('{')
+		both := func(s []byte) { b.Write(s); shown.Write(s) }
+		both([]byte("{"))
 		for i, e := range entries {
 			if i > 0 {
-				b.WriteByte(',')
+				both([]byte(","))
 			}
-			b.Write(jsonString(e.key))
-			b.WriteByte(':')
-			ok = r.writeJSON(b, e.value) && ok
+			both(jsonString(e.key))
+			both([]byte(":"))
+			into := shown
+			if secretKey.MatchString(e.key) {
+				shown.Write(jsonString(redacted))
+				into = &strings.Builder{}
+			}
+			ok = r.writeJSON(b, into, e.value) && ok
 		}
-		b.WriteByte('}')
+		both([]byte("}"))
 		return ok
 	case yaml.SequenceNode:
 		items, ok := r.list(v, "a list")
 		b.WriteByte('[')
+		shown.WriteByte('[')
 		for i, it := range items {
 			if i > 0 {
 				b.WriteByte(',')
+				shown.WriteByte(',')
 			}
-			ok = r.writeJSON(b, it) && ok
+			ok = r.writeJSON(b, shown, it) && ok
 		}
 		b.WriteByte(']')
+		shown.WriteByte(']')
 		return ok
 	}
 	if v.n.Tag == "!!null" {
 		b.WriteString("null")
+		shown.WriteString("null")
 		return true
 	}
 	t, ok := r.text(v, "a value")
@@ -390,7 +406,14 @@ func (r *reader) writeJSON(b *strings.Builder, v value) bool {
 	if strings.Contains(v.n.Value, "${") && v.n.Style == 0 { // an unquoted reference is what it expands to
 		tag = scalarTag(t.Value)
 	}
-	return r.writeScalar(b, v, tag, t.Value)
+	before := b.Len()
+	ok = r.writeScalar(b, v, tag, t.Value)
+	if t.raw != "" {
+		shown.Write(jsonString(t.raw))
+	} else {
+		shown.WriteString(b.String()[before:])
+	}
+	return ok
 }
 
 // scalarTag resolves a scalar that a reference expanded to.

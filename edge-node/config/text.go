@@ -14,6 +14,15 @@ type Text struct {
 	Value string
 	Pos   Pos
 	marks []mark
+	raw   string // as it is written, where that has references; see Written
+}
+
+// Written is the value before its references were expanded: what they lead to may be a secret.
+func (t Text) Written() string {
+	if t.raw != "" {
+		return t.raw
+	}
+	return t.Value
 }
 
 // mark says that from byte off of a value on, characters stand side by side from pos.

@@ -3,6 +3,8 @@ package endtoend
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -152,6 +154,33 @@ func wantAudit(ctx context.Context, t *testing.T, plan *pipeline.Plan) {
 	}
 	if !report.OK {
 		t.Error("the audit does not pass")
+	}
+	wantRevisions(ctx, t, s, report)
+}
+
+// wantRevisions holds what is known of revisions against the revisions of what is stored.
+func wantRevisions(ctx context.Context, t *testing.T, s *clickhouse.Sink, report *clickhouse.AuditReport) {
+	t.Helper()
+	all, err := s.Revisions(ctx, report.Pipeline)
+	if err != nil {
+		t.Fatal(err)
+	}
+	described := map[uint64]bool{}
+	for i := range all {
+		r := &all[i]
+		described[r.Revision.Revision] = true
+		// No test has secrets in what decides about results, so the text is the whole of it.
+		sum := sha256.Sum256([]byte(r.Spec))
+		if digest := hex.EncodeToString(sum[:]); digest != r.SpecDigest || digest[:16] != fmt.Sprintf("%016x", r.Revision.Revision) {
+			t.Errorf("revision %016x is described as what has the digest %s and not %s", r.Revision.Revision, digest, r.SpecDigest)
+		}
+	}
+	for _, p := range report.Partitions {
+		for _, g := range p.Segments {
+			if g.Version > g.Start && !described[g.Revision] {
+				t.Errorf("nothing is known of revision %016x, which %s/%d was read with from %d to %d", g.Revision, p.Topic, p.Partition, g.Start, g.Version)
+			}
+		}
 	}
 }
 

@@ -187,7 +187,7 @@ func (p *Plan) shares() (bool, error) {
 func (p *Plan) explainSink() ExplainedSink {
 	ch := p.Spec.Sink.ClickHouse
 	s := ExplainedSink{
-		View: ch.Table, Tables: []string{ch.Table + "_partials", "weir_coverage", "weir_dead_letters"},
+		View: ch.Table, Tables: []string{ch.Table + "_partials", "weir_coverage", "weir_dead_letters", "weir_revisions"},
 		FlushEvery: config.FormatDuration(ch.FlushEvery), TTL: "0", UsageEvery: "0", Schema: string(ch.Schema),
 	}
 	if !ch.URL.IsZero() {

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/weir-stream/weir/edge-node/config"
 	"github.com/weir-stream/weir/ingest"
@@ -41,7 +42,8 @@ type Plan struct {
 	decoder    func() (ingest.Decoder, error)
 	slotSize   int
 	plainPool  bool
-	batchRows  int // of a batch that the engine cuts
+	specDigest [32]byte // of the spec's canonical form
+	batchRows  int      // of a batch that the engine cuts
 	clickhouse clickhouse.Config
 }
 
@@ -276,17 +278,37 @@ var (
 
 // revise computes the revision from the spec and the operators' digests.
 func (p *Plan) revise() {
-	var digests []string
-	functions := map[string]string{}
+	digests, functions := p.digests()
+	p.specDigest = sha256.Sum256(p.Spec.Canonical(digests, functions))
+	p.Revision = binary.BigEndian.Uint64(p.specDigest[:8])
+}
+
+// digests are those of the modules, as config.Pipeline.Canonical takes them.
+func (p *Plan) digests() (steps []string, functions map[string]string) {
+	functions = map[string]string{}
 	for _, m := range p.Modules {
 		if m.Function != "" {
 			functions[m.Function] = m.Digest
 			continue
 		}
-		digests = append(digests, m.Digest)
+		steps = append(steps, m.Digest)
 	}
-	sum := sha256.Sum256(p.Spec.Canonical(digests, functions))
-	p.Revision = binary.BigEndian.Uint64(sum[:8])
+	return steps, functions
+}
+
+// Describe says what the revision consists of, for people who ask where a row is from. weir is the version that runs it.
+func (p *Plan) Describe(weir string) sink.Revision {
+	r := sink.Revision{
+		Revision: p.Revision, Spec: string(p.Spec.Shown(p.digests())), SpecDigest: digestText(p.specDigest), Weir: weir, Started: time.Now(),
+	}
+	for _, m := range p.Modules {
+		step := m.Step
+		if m.Function != "" {
+			step += " " + m.Function + "()"
+		}
+		r.Operators = append(r.Operators, sink.Operator{Step: step, File: m.File, Digest: m.Digest})
+	}
+	return r
 }
 
 // DDL is the statements that make the tables.

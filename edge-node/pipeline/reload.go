@@ -59,6 +59,7 @@ func (r *Runner) reload(ctx context.Context, plan func(context.Context) (*Plan, 
 	if keys := old.fixed(p); len(keys) > 0 {
 		return nil, errors.Join(&RestartError{Keys: keys}, p.Close())
 	}
+	r.sink.Describe(p.Describe(r.version)) // before anything of it can be shipped
 	spec := p.generation()
 	spec.Close = p.Close
 	swap, err := r.engine.Swap(ctx, spec)

@@ -29,6 +29,8 @@ type RunOptions struct {
 	StopAtEnd bool
 	// Chains bounds the cores used; 0 is all.
 	Chains int
+	// Version is that of weir, for whoever asks what made a row.
+	Version string
 	// Store keeps what is not stored in ClickHouse yet on the node's disk; nil keeps nothing.
 	Store *Store
 }
@@ -36,6 +38,7 @@ type RunOptions struct {
 // Runner is a pipeline that runs. It is made by Plan.Open.
 type Runner struct {
 	log      *slog.Logger
+	version  string // of weir
 	sink     *clickhouse.Sink
 	delivery *delivery.Delivery
 	engine   *engine.Engine
@@ -57,7 +60,7 @@ func (p *Plan) Open(ctx context.Context, opts RunOptions) (*Runner, error) {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	r := &Runner{plan: p, log: opts.Log.With("pipeline", p.Spec.Name)}
+	r := &Runner{plan: p, version: opts.Version, log: opts.Log.With("pipeline", p.Spec.Name)}
 	source, err := p.source(r.log)
 	if err != nil {
 		return nil, fmt.Errorf("source: %w", err)
@@ -65,6 +68,7 @@ func (p *Plan) Open(ctx context.Context, opts RunOptions) (*Runner, error) {
 	if r.sink, err = clickhouse.New(p.clickhouse, p.Table, r.log); err != nil {
 		return nil, fmt.Errorf("sink: %w", err)
 	}
+	r.sink.Describe(p.Describe(r.version))
 	if r.delivery, err = delivery.New(delivery.Config{}, r.sink, r.log); err != nil {
 		return nil, errors.Join(fmt.Errorf("delivery: %w", err), r.Close())
 	}

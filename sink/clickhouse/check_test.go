@@ -35,6 +35,7 @@ func TestCheckOfAnEmptyServer(t *testing.T) {
 		"table temps_partials is missing",
 		"table weir_coverage is missing",
 		"table weir_dead_letters is missing",
+		"table weir_revisions is missing",
 		"table weir_usage is missing",
 		"view temps is missing",
 		"view weir_completeness is missing",

@@ -36,14 +36,14 @@ func DDL(cfg Config, table sink.Table) ([]string, error) {
 // layout is every table and view of a pipeline, as data: DDL prints it, Check compares it, inserts name its columns.
 type layout struct {
 	database string
-	tables   []tableDef // partials, coverage, dead letters, usage where it is shipped, states where there are any
+	tables   []tableDef // partials, coverage, dead letters, revisions, usage where it is shipped, states where there are any
 	views    []viewDef  // finished, completeness, usage by hour
 }
 
 func newLayout(cfg Config, t *sink.Table) *layout {
 	l := &layout{
 		database: cfg.Database,
-		tables:   []tableDef{partialsDef(cfg, t), coverageDef(), deadLettersDef(cfg)},
+		tables:   []tableDef{partialsDef(cfg, t), coverageDef(), deadLettersDef(cfg), revisionDef()},
 		views:    []viewDef{finishedDef(cfg, t), completenessDef(cfg)},
 	}
 	if !cfg.NoUsage {

@@ -8,6 +8,7 @@
 //	weir_coverage       a row per segment of a partition: what was read and where it went
 //	weir_completeness   the view over it: up to when each partition is complete
 //	weir_dead_letters   records and rows that could not go on
+//	weir_revisions      what each revision of a pipeline consists of
 //
 // Exactly-once rests on the tables alone. Each is a ReplacingMergeTree whose sorting key is the row's identity, so
 // writing a cut twice, late, or after a newer one changes no answer. A deduplication token goes with every insert and

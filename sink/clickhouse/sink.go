@@ -30,6 +30,8 @@ type Sink struct {
 	scratch scratch
 	opened  map[segmentKey]bool // segments that have a coverage row for sure
 
+	revisions revisions
+
 	revision atomic.Uint64 // the server's protocol revision; 0 until it is known
 }
 
@@ -59,7 +61,7 @@ func New(cfg Config, table sink.Table, log *slog.Logger) (*Sink, error) {
 	}
 	return &Sink{
 		cfg: cfg, table: table, schema: table.Schema(), layout: newLayout(cfg, &table),
-		conn: conn, log: log, opened: map[segmentKey]bool{},
+		conn: conn, log: log, opened: map[segmentKey]bool{}, revisions: revisions{known: map[uint64]*describedRevision{}},
 	}, nil
 }
 
@@ -94,6 +96,9 @@ func (w *write) run(ctx context.Context) error {
 		if row, err := w.checkCut(c); err != nil {
 			w.reject(i, c.Rows, row, err)
 		}
+	}
+	if err := w.describe(ctx); err != nil {
+		return err
 	}
 	if err := w.openSegments(ctx); err != nil {
 		return err

@@ -81,6 +81,27 @@ ORDER BY (`site`, `pipeline`, `topic`, `topic_id`, `partition`, `rev`, `segment`
 SETTINGS non_replicated_deduplication_window = 1000
 COMMENT 'weir: records and rows that could not go on, and why';
 
+CREATE TABLE IF NOT EXISTS `default`.`weir_revisions`
+(
+    `site` String,
+    `pipeline` String,
+    `rev` UInt64,
+    `node` String,
+    `started_at` DateTime64(3, 'UTC'),
+    `last_seen` DateTime64(3, 'UTC'),
+    `weir_version` String,
+    `spec` String CODEC(ZSTD(1)),
+    `spec_sha256` String,
+    `operator_steps` Array(String),
+    `operator_files` Array(String),
+    `operator_sha256` Array(String),
+    `received_at` DateTime64(3, 'UTC') MATERIALIZED now64(3, 'UTC')
+)
+ENGINE = ReplacingMergeTree(`last_seen`)
+ORDER BY (`site`, `pipeline`, `rev`, `node`, `started_at`)
+SETTINGS non_replicated_deduplication_window = 1000
+COMMENT 'weir: what each revision of a pipeline consists of, and which node ran it when';
+
 CREATE TABLE IF NOT EXISTS `default`.`weir_usage`
 (
     `hour` DateTime('UTC'),

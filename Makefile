@@ -50,8 +50,18 @@ demo: libchdb ## Run the demo: generator, broker, pipeline, ClickHouse, answer.
 	$(BIN) demo
 
 .PHONY: test
-test: libchdb ## Run all tests.
+test: libchdb need-kafka ## Run all tests.
 	$(GO) test -timeout $(TIMEOUT) $(PACKAGES)
+
+# go test keeps to itself what it skipped.
+.PHONY: need-kafka
+need-kafka:
+	@for tool in java mvn; do \
+		if ! command -v $$tool >/dev/null; then \
+			echo "no $$tool: NOTHING IS TESTED AGAINST APACHE KAFKA (needs Java 17 or newer, and Maven once to fetch the jars)" >&2; \
+			if [ -n "$${CI:-}" ]; then exit 1; fi; \
+		fi; \
+	done
 
 .PHONY: race
 race: libchdb ## Run all tests with the race detector (needs a C compiler).

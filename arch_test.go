@@ -71,6 +71,8 @@ var imports = map[string][]string{
 	},
 
 	"edge-node/endtoend": {}, // tests alone
+	// Brokers of Apache Kafka, for tests.
+	"edge-node/kafkatest": {},
 
 	// What the torture tests measure, and the command that prints it.
 	"edge-node/torture":       {},
@@ -100,19 +102,19 @@ var guests = []string{"operators/sdk/...", "examples/operators/..."}
 var wiring = []string{"bench", "deploy", "edge-node", "examples"}
 
 // testSupport are packages that only tests may import. They alone, outside of test files, may import testing.
-var testSupport = []string{"edge-node/embedded/embeddedtest"}
+var testSupport = []string{"edge-node/embedded/embeddedtest", "edge-node/kafkatest"}
 
 // testImports is what test files may import of this module beyond their own stage and what the package itself may: real
 // parts to test against.
 var testImports = []string{
-	"ingest/batch", "ingest/schema", "bench/workload", "edge-node/embedded", "edge-node/embedded/...",
+	"ingest/batch", "ingest/schema", "bench/workload", "edge-node/embedded", "edge-node/embedded/...", "edge-node/kafkatest",
 }
 
 // gates lists the packages that may import a module, test files aside. The longest entry that fits an import counts; an
 // import that fits none is refused. Adding a line here is a decision: the dependency ends up in the binary.
 var gates = map[string][]string{
 	"github.com/apache/arrow":             {"ingest/batch"},
-	"github.com/twmb/franz-go":            {"ingest/kafka", "bench", "bench/...", "edge-node/cli", "edge-node/embedded/kafka", "edge-node/embedded/embeddedtest"},
+	"github.com/twmb/franz-go":            {"ingest/kafka", "bench", "bench/...", "edge-node/cli", "edge-node/embedded/kafka", "edge-node/embedded/embeddedtest", "edge-node/kafkatest"},
 	"github.com/twmb/franz-go/pkg/kfake":  {"edge-node/embedded/kafka"},
 	"github.com/expr-lang/expr":           {"operators/expr"},
 	"github.com/tetratelabs/wazero":       {"operators/wasm"},

@@ -158,7 +158,7 @@ func TestCases(t *testing.T) {
 // way is a way to run a case that must not change its answer.
 type way struct {
 	name   string
-	spec   nodeSpec
+	spec   nodeSpec // its Brokers are others than those of embeddedtest, or none
 	kills  int
 	cuts   bool // a life ends when everything produced so far is stored, and its commit is perhaps made
 	spread bool
@@ -193,7 +193,11 @@ func runCase(t *testing.T, c *testCase, w way) {
 	defer cancel()
 	s := w.spec
 	s.YAML, s.ClickHouse = c.yaml, embeddedtest.ClickHouse(t)
-	s.Brokers, s.Prefix = embeddedtest.Kafka(t)
+	if s.Brokers == nil {
+		s.Brokers, s.Prefix = embeddedtest.Kafka(t)
+	} else {
+		s.Prefix = embeddedtest.Prefix(t, s.Brokers)
+	}
 	producer, err := kgo.NewClient(kgo.SeedBrokers(s.Brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchMaxBytes(8<<20))
 	if err != nil {
 		t.Fatal(err)

@@ -26,7 +26,8 @@ type nodeSpec struct {
 
 	Rows        int64  // per batch, where not the file's
 	Instance    string // of the group
-	Copy        bool   // transport
+	Protocol    config.Protocol
+	Copy        bool // transport
 	Interpreter bool
 	StopAtEnd   bool
 }
@@ -51,6 +52,9 @@ func (s nodeSpec) plan(ctx context.Context) (*pipeline.Plan, error) {
 	spec.Source.Kafka.Group = s.Prefix + "group"
 	spec.Sink.ClickHouse.Schema = config.SchemaApply
 	spec.Sink.ClickHouse.FlushEvery = 100 * time.Millisecond
+	if s.Protocol != "" {
+		spec.Source.Kafka.Protocol = s.Protocol
+	}
 	if s.Instance != "" {
 		// A killed member of a classic group is replaced at once by one of the same name.
 		spec.Source.Kafka.InstanceID, spec.Source.Kafka.Protocol = s.Instance, config.ProtocolClassic

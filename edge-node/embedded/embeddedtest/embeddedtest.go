@@ -193,9 +193,16 @@ func Kafka(t testing.TB) (brokers []string, prefix string) {
 		}
 		brokers = p.Brokers
 	}
-	prefix = uniqueName(t) + "-"
+	return brokers, Prefix(t, brokers)
+}
+
+// Prefix is what the names of this test's topics and groups start with, on brokers that others use, too. Topics that start
+// with it are deleted when the test ends.
+func Prefix(t testing.TB, brokers []string) string {
+	t.Helper()
+	prefix := uniqueName(t) + "-"
 	t.Cleanup(func() { deleteTopics(t, brokers, prefix) })
-	return brokers, prefix
+	return prefix
 }
 
 func deleteTopics(t testing.TB, brokers []string, prefix string) {

@@ -89,6 +89,7 @@ fmt: need-go ## Format all Go files.
 vet: need-go ## Run go vet, with the invariants tag too.
 	$(GO) vet ./...
 	$(GO) vet -tags invariants ./...
+	$(GO) vet -tags failpoints ./edge-node/failpoint
 
 .PHONY: lint
 lint: need-go ## Run staticcheck.
@@ -111,6 +112,11 @@ operators: need-go ## Rebuild the committed operators and compare (needs clang-1
 torture: need-go ## Try harder to break the local store: power cuts, turned bits, kills (about 5 minutes).
 	WEIR_TORTURE=1 $(GO) test -count=1 -v -timeout 20m -run 'PowerCuts|BitFlips|TestLane' ./sink/spool
 	WEIR_TORTURE=1 $(GO) test -count=1 -v -timeout 20m -run 'LocalKilled' ./edge-node/engine
+	$(MAKE) torture-processes
+
+.PHONY: torture-processes
+torture-processes: libchdb ## Kill and starve real processes of weir at every moment that matters.
+	WEIR_TORTURE=1 $(GO) test -count=1 -v -timeout 60m -run '^TestPoints$$' ./edge-node/endtoend
 
 .PHONY: bench-smoke
 bench-smoke: libchdb ## Measure on this machine in about a minute; the last line has the ratios.

@@ -28,6 +28,9 @@ var imports = map[string][]string{
 	// The vocabulary. It imports nothing, and everything may import it.
 	"ingest/batch": {},
 
+	// Empty as weir is built for use: stages call it where a test may want them to die.
+	"edge-node/failpoint": {},
+
 	"ingest":        {"ingest/batch"},
 	"ingest/schema": {"ingest/batch"},
 	"ingest/decode": {"ingest", "ingest/batch", "ingest/schema"},
@@ -49,12 +52,12 @@ var imports = map[string][]string{
 	"sink":            {"ingest/batch"},
 	"sink/spool":      {"ingest/batch", "sink"},
 	"sink/delivery":   {"ingest/batch", "sink"},
-	"sink/clickhouse": {"ingest/batch", "sink"},
+	"sink/clickhouse": {"edge-node/failpoint", "ingest/batch", "sink"},
 
 	// main: a call of the cli, or of the embedded server that this process is to be.
 	"edge-node":          {"edge-node/cli", "edge-node/embedded"},
 	"edge-node/config":   {"ingest/batch", "ingest/schema"},
-	"edge-node/engine":   contracts,
+	"edge-node/engine":   append([]string{"edge-node/failpoint"}, contracts...),
 	"edge-node/metering": {"edge-node/engine", "sink"},
 	// The only package that knows all stages.
 	"edge-node/pipeline": append([]string{"edge-node/config", "edge-node/engine", "edge-node/metering", "ingest/...", "operators/...", "sink/..."}, contracts...),

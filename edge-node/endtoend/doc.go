@@ -3,6 +3,7 @@
 //	testdata/*.txtar   a pipeline, records, and the one answer they must give however they are run: in whole, a row per
 //	                   batch, with copied memory, in the Wasm interpreter, over several partitions, and killed in between
 //	kill_test.go       weir as a process that is killed, stopped, or loses its servers, against an independent truth
+//	points_test.go     weir, built with failpoints, that kills itself at every moment where something durable happens
 //	stateful_test.go   partitions with state that go from node to node, and state that is gone
 //	trouble_test.go    bad input and servers that are not there: what weir says, and that it goes on
 //	metrics_test.go    what a node tells the outside

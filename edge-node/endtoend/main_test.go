@@ -36,7 +36,9 @@ func TestMain(m *testing.M) {
 	if !given {
 		_ = flag.Set("test.parallel", "6")
 	}
-	embeddedtest.Main(m)
+	code := embeddedtest.Run(m)
+	built.remove()
+	os.Exit(code)
 }
 
 // withParent ends this process with the one that started it, which holds the other end of stdin.

@@ -30,6 +30,7 @@ type stream struct {
 	brokers    []string
 	clickhouse string // DSN
 	topic      string
+	binary     string // what start starts; this test binary where empty
 	truth      *workload.Truth
 	enough     chan struct{} // closed by waitProduced
 	produced   chan error
@@ -71,6 +72,21 @@ func newStream(t *testing.T, brokers []string, topic, dsn, extra string) *stream
 }
 
 func (s *stream) file() string { return filepath.Join(s.dir, "pipeline.yaml") }
+
+// edit changes the pipeline's file.
+func (s *stream) edit(old, with string) {
+	s.t.Helper()
+	text, err := os.ReadFile(s.file())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if !strings.Contains(string(text), old) {
+		s.t.Fatalf("the pipeline has no %q", old)
+	}
+	if err := os.WriteFile(s.file(), []byte(strings.ReplaceAll(string(text), old, with)), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+}
 
 // patience is how long something may take that happens at once on a quiet machine. Nothing waits that long unless it is broken.
 const patience = 2 * time.Minute
@@ -141,7 +157,17 @@ func (s *stream) waitProduced() {
 // start starts a node of the pipeline.
 func (s *stream) start(args ...string) *process {
 	s.t.Helper()
-	return startWeir(s.t, s.dir, append([]string{"run", "--listen", "127.0.0.1:0"}, append(args, "pipeline.yaml")...)...)
+	return s.startIn(nil, args...)
+}
+
+// startIn starts a node of the pipeline with more in its environment.
+func (s *stream) startIn(env []string, args ...string) *process {
+	s.t.Helper()
+	args = append([]string{"run", "--listen", "127.0.0.1:0"}, append(args, "pipeline.yaml")...)
+	if s.binary != "" {
+		return startBinary(s.t, s.binary, s.dir, append(env, "WEIR_LOG_FORMAT=text"), args...)
+	}
+	return start(s.t, s.dir, append(env, envWeir+"=1", "WEIR_LOG_FORMAT=text"), args...)
 }
 
 // finish runs a node to the end of the topic.

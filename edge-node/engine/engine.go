@@ -28,6 +28,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/weir-stream/weir/edge-node/failpoint"
 	"github.com/weir-stream/weir/ingest"
 	"github.com/weir-stream/weir/ingest/batch"
 	"github.com/weir-stream/weir/sink"
@@ -279,6 +280,7 @@ func (e *Engine) assigned(ctx context.Context, a ingest.Assignment) (int64, erro
 	l := newLane(e, gen, a, at)
 	if at.saved != nil {
 		err = l.load(at.saved)
+		failpoint.Hit(failpoint.ResumeLoad)
 	}
 	if err == nil {
 		err = l.furnish(ctx, at)
@@ -334,6 +336,7 @@ func (e *Engine) Revoked(ctx context.Context, ps []batch.Partition) {
 			l.request(wantFinish)
 		}
 	}
+	failpoint.Hit(failpoint.Revoke)
 	for _, l := range lanes {
 		if !l.wait(ctx) {
 			e.log.Warn("partition given up before everything was stored; its next owner reads it again",
@@ -343,9 +346,11 @@ func (e *Engine) Revoked(ctx context.Context, ps []batch.Partition) {
 			}
 		}
 	}
+	failpoint.Hit(failpoint.RevokeShipped)
 	if err := e.commits.flush(ctx, e); err != nil {
 		e.log.Warn("could not commit before giving partitions up; their next owner reads a little again", "error", err)
 	}
+	failpoint.Hit(failpoint.RevokeAfter)
 	e.drop(lanes)
 }
 

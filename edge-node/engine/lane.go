@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/weir-stream/weir/edge-node/failpoint"
 	"github.com/weir-stream/weir/ingest"
 	"github.com/weir-stream/weir/ingest/batch"
 	"github.com/weir-stream/weir/operators"
@@ -253,6 +254,7 @@ func (l *lane) take(c chunk) error {
 	if c.gap != nil {
 		return l.takeGap(c.gap)
 	}
+	failpoint.Hit(failpoint.Poll)
 	records := c.records
 	for len(records) > 0 && records[0].Offset < l.skipTo {
 		records = records[1:]

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/weir-stream/weir/edge-node/failpoint"
 	"github.com/weir-stream/weir/ingest"
 	"github.com/weir-stream/weir/ingest/batch"
 	"github.com/weir-stream/weir/operators"
@@ -136,9 +137,11 @@ func (l *lane) save(w *operators.Cut, cut *sink.Cut, commit ingest.Commit) error
 		ch.Discard()
 		return fmt.Errorf("save %s: %w", l.partition, err)
 	}
+	failpoint.Hit(failpoint.SaveBefore)
 	if err := ch.Commit(text); err != nil {
 		return fmt.Errorf("save %s: %w", l.partition, err)
 	}
+	failpoint.Hit(failpoint.SaveAfter)
 	d.dropped, d.closed, d.saved = d.acked, kept, next
 	l.stats.saves.Add(1)
 	return nil
@@ -192,6 +195,7 @@ func (l *lane) submitSaved() error {
 	}
 	if cut.Partial {
 		l.submit(cut, nil)
+		failpoint.Hit(failpoint.Resend)
 		return nil
 	}
 	d.run = nil

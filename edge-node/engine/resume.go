@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/weir-stream/weir/edge-node/failpoint"
 	"github.com/weir-stream/weir/ingest"
 	"github.com/weir-stream/weir/ingest/batch"
 	"github.com/weir-stream/weir/operators"
@@ -143,6 +144,7 @@ func (e *Engine) newSegment(ctx context.Context, a ingest.Assignment, revision u
 	if err != nil {
 		return resumption{}, err
 	}
+	failpoint.Hit(failpoint.ResumeCoverage)
 	unset := operators.Clock{Max: operators.Unset}
 	r := resumption{read: begin, start: begin, segment: number, begins: true, at: unset, reached: unset}
 	if len(cov) > 0 {

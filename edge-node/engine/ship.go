@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/weir-stream/weir/edge-node/failpoint"
 	"github.com/weir-stream/weir/ingest"
 	"github.com/weir-stream/weir/ingest/batch"
 	"github.com/weir-stream/weir/operators"
@@ -185,6 +186,7 @@ func (l *lane) coverage() sink.Coverage {
 
 // submit hands a cut to delivery; commit is what to commit when it is acknowledged, or nil.
 func (l *lane) submit(cut *sink.Cut, commit *ingest.Commit) {
+	failpoint.Hit(failpoint.Submit)
 	l.inFlight.Store(true)
 	began := time.Now()
 	err := l.e.cfg.Delivery.Submit(l.ctx, cut, func(err error) {
@@ -329,10 +331,12 @@ func (q *commitQueue) flush(ctx context.Context, e *Engine) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
+	failpoint.Hit(failpoint.CommitBefore)
 	if err := e.cfg.Source.Commit(ctx, commits); err != nil {
 		e.stats.commitErrors.Add(1)
 		return err
 	}
+	failpoint.Hit(failpoint.CommitAfter)
 	e.stats.commits.Add(int64(len(commits)))
 	for i := range commits {
 		c := commits[i]

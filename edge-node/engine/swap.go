@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/weir-stream/weir/edge-node/failpoint"
 	"github.com/weir-stream/weir/operators"
 	"github.com/weir-stream/weir/sink"
 )
@@ -187,6 +188,7 @@ func (l *lane) move() error {
 		return l.settle(to, true)
 	}
 	clock := l.window.Clock()
+	failpoint.Hit(failpoint.SwapBefore)
 	err := l.begin(commitMetadata{
 		Revision: revisionText(to.Revision), Segment: l.segment + 1, Start: l.position, Position: l.position,
 		At: clockArray(clock), Reached: clockArray(clock),
@@ -195,6 +197,7 @@ func (l *lane) move() error {
 		l.e.leave(to) // whether the commit arrived or not, the next owner goes on from here
 		return err
 	}
+	failpoint.Hit(failpoint.SwapAfter)
 	to.opened.Add(1)
 	if err := l.settle(to, false); err != nil {
 		return err
@@ -234,6 +237,7 @@ func (l *lane) begin(m commitMetadata) error {
 
 // beginFirst is begin for the segment a lane starts with.
 func (l *lane) beginFirst() error {
+	failpoint.Hit(failpoint.ResumeBegin)
 	clock := clockArray(l.window.Clock())
 	err := l.begin(commitMetadata{
 		Revision: revisionText(l.gen.Revision), Segment: l.segment, Start: l.start, Position: l.position,

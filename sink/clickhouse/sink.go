@@ -13,6 +13,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/google/uuid"
 
+	"github.com/weir-stream/weir/edge-node/failpoint"
 	"github.com/weir-stream/weir/ingest/batch"
 	"github.com/weir-stream/weir/sink"
 )
@@ -106,21 +107,30 @@ func (w *write) run(ctx context.Context) error {
 	if err := w.insertStates(ctx); err != nil {
 		return err
 	}
-	for _, c := range plan(w.cuts, w.skip(), w.cfg.MaxInsertRows, w.cfg.MaxInsertDays) {
+	for i, c := range plan(w.cuts, w.skip(), w.cfg.MaxInsertRows, w.cfg.MaxInsertDays) {
+		if i > 0 {
+			failpoint.Hit(failpoint.InsertBlock)
+		}
 		if err := w.insertRows(ctx, c); err != nil {
 			return err
 		}
 	}
+	failpoint.Hit(failpoint.InsertRows)
 	if err := w.insertDeadLetters(ctx); err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.InsertLetters)
 	var coverage []sink.Coverage
 	for i, c := range w.cuts {
 		if _, rejected := w.rejected[i]; !rejected && !c.Partial {
 			coverage = append(coverage, c.Coverage)
 		}
 	}
-	return w.insertCoverage(ctx, coverage)
+	if err := w.insertCoverage(ctx, coverage); err != nil {
+		return err
+	}
+	failpoint.Hit(failpoint.InsertCoverage)
+	return nil
 }
 
 // checkCut finds what could not be stored as it is, before anything is sent: row is the row at fault, or -1.
@@ -206,7 +216,13 @@ func (w *write) openSegments(ctx context.Context) error {
 			Gap: c.Coverage.Gap, GapReason: c.Coverage.GapReason,
 		})
 	}
-	return w.insertCoverage(ctx, first)
+	if err := w.insertCoverage(ctx, first); err != nil {
+		return err
+	}
+	if len(first) > 0 {
+		failpoint.Hit(failpoint.InsertOpen)
+	}
+	return nil
 }
 
 func keyOf(c sink.Coverage) segmentKey { return segmentKey{c.Partition, c.Revision, c.Segment} }

@@ -12,6 +12,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/google/uuid"
 
+	"github.com/weir-stream/weir/edge-node/failpoint"
 	"github.com/weir-stream/weir/ingest/batch"
 	"github.com/weir-stream/weir/sink"
 )
@@ -92,7 +93,13 @@ func (w *write) insertStates(ctx context.Context) error {
 			size += len(s.Bytes)
 		}
 	}
-	return w.insertStatePage(ctx, page)
+	if err := w.insertStatePage(ctx, page); err != nil {
+		return err
+	}
+	if len(page) > 0 {
+		failpoint.Hit(failpoint.InsertStates)
+	}
+	return nil
 }
 
 func (w *write) insertStatePage(ctx context.Context, page []stateRow) error {

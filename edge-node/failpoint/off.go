@@ -1,0 +1,6 @@
+//go:build !failpoints || !unix
+
+package failpoint
+
+// Hit does nothing.
+func Hit(Point) {}

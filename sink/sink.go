@@ -115,6 +115,7 @@ type DeadLetter struct {
 	Key       []byte
 	Payload   []byte
 	Truncated bool // the payload was larger than what is kept
+	Row       bool // the payload is a row as JSON, because its record is not known; Key is empty
 }
 
 // Table describes what a pipeline ships, in terms every destination understands. The rows of a cut have the columns

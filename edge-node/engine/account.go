@@ -31,7 +31,7 @@ const letterOverhead = 200
 func appendLetter(to []sink.DeadLetter, at sink.DeadLetter, b *batch.Batch, i, keep int) ([]sink.DeadLetter, int64) {
 	r := &b.Rejects[i]
 	d := at
-	d.Offset, d.Step, d.Reason, d.Detail = b.Records[0].Offset, r.Step, r.Reason, r.Detail
+	d.Offset, d.Step, d.Reason, d.Detail, d.Row = b.Records[0].Offset, r.Step, r.Reason, r.Detail, r.Record < 0
 	payload := r.Payload
 	record := &b.Records[0]
 	if r.Record >= 0 {

@@ -36,6 +36,7 @@ func TestCheckOfAnEmptyServer(t *testing.T) {
 		"table weir_coverage is missing",
 		"table weir_dead_letters is missing",
 		"table weir_revisions is missing",
+		"table weir_dead_letter_marks is missing",
 		"table weir_usage is missing",
 		"view temps is missing",
 		"view weir_completeness is missing",

@@ -154,7 +154,7 @@ const (
 
 var deadLetterColumns = []string{
 	"site", "pipeline", "rev", "topic", "topic_id", "partition", "segment", "record_offset", "step", "row_index",
-	"time", "reason", "detail", "record_key", "payload", "truncated", "node",
+	"time", "reason", "detail", "record_key", "payload", "truncated", "is_row", "node",
 }
 
 // insertDeadLetters stores the dead letters of every cut that is not rejected.
@@ -204,7 +204,7 @@ func (w *write) insertDeadLetterPage(ctx context.Context, page []*sink.DeadLette
 			if err := b.Append(
 				w.table.Site, w.table.Pipeline, d.Revision, d.Partition.Topic, uuid.UUID(d.Partition.TopicID),
 				uint32(d.Partition.ID), d.Segment, d.Offset, d.Step, d.Index, clampMillis(d.Time),
-				string(d.Reason), d.Detail, d.Key, d.Payload, d.Truncated, w.table.Node,
+				string(d.Reason), d.Detail, d.Key, d.Payload, d.Truncated, d.Row, w.table.Node,
 			); err != nil {
 				return err
 			}

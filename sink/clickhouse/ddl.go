@@ -14,6 +14,7 @@ const (
 	coverageTable    = "weir_coverage"
 	completenessView = "weir_completeness"
 	deadLetterTable  = "weir_dead_letters"
+	letterMarkTable  = "weir_dead_letter_marks"
 	stateTable       = "weir_state" // where the pipeline is stateful
 )
 
@@ -36,14 +37,14 @@ func DDL(cfg Config, table sink.Table) ([]string, error) {
 // layout is every table and view of a pipeline, as data: DDL prints it, Check compares it, inserts name its columns.
 type layout struct {
 	database string
-	tables   []tableDef // partials, coverage, dead letters, revisions, usage where it is shipped, states where there are any
+	tables   []tableDef // partials, coverage, dead letters, revisions, marks of dead letters, usage where it is shipped, states where there are any
 	views    []viewDef  // finished, completeness, usage by hour
 }
 
 func newLayout(cfg Config, t *sink.Table) *layout {
 	l := &layout{
 		database: cfg.Database,
-		tables:   []tableDef{partialsDef(cfg, t), coverageDef(), deadLettersDef(cfg), revisionDef()},
+		tables:   []tableDef{partialsDef(cfg, t), coverageDef(), deadLettersDef(cfg), revisionDef(), letterMarksDef()},
 		views:    []viewDef{finishedDef(cfg, t), completenessDef(cfg)},
 	}
 	if !cfg.NoUsage {
@@ -268,6 +269,7 @@ func deadLettersDef(cfg Config) tableDef {
 			{name: "record_key", typ: "String"},
 			{name: "payload", typ: "String"},
 			{name: "truncated", typ: "Bool"},
+			{name: "is_row", typ: "Bool"},
 			{name: "node", typ: "String"},
 			{name: "received_at", typ: "DateTime64(3, 'UTC')", computed: "now64(3, 'UTC')"},
 		},

@@ -125,6 +125,7 @@ CREATE TABLE IF NOT EXISTS `my-db`.`weir_dead_letters`
     `record_key` String,
     `payload` String,
     `truncated` Bool,
+    `is_row` Bool,
     `node` String,
     `received_at` DateTime64(3, 'UTC') MATERIALIZED now64(3, 'UTC')
 )
@@ -154,6 +155,31 @@ ENGINE = ReplacingMergeTree(`last_seen`)
 ORDER BY (`site`, `pipeline`, `rev`, `node`, `started_at`)
 SETTINGS non_replicated_deduplication_window = 1000
 COMMENT 'weir: what each revision of a pipeline consists of, and which node ran it when';
+
+CREATE TABLE IF NOT EXISTS `my-db`.`weir_dead_letter_marks`
+(
+    `site` String,
+    `pipeline` String,
+    `rev` UInt64,
+    `topic` String,
+    `topic_id` UUID,
+    `partition` UInt32,
+    `segment` UInt64,
+    `record_offset` Int64,
+    `step` String,
+    `row_index` Int32,
+    `mark` String,
+    `time` DateTime64(3, 'UTC'),
+    `reason` String,
+    `target` String,
+    `target_partition` Int32,
+    `target_offset` Int64,
+    `received_at` DateTime64(3, 'UTC') MATERIALIZED now64(3, 'UTC')
+)
+ENGINE = ReplacingMergeTree()
+ORDER BY (`site`, `pipeline`, `topic`, `topic_id`, `partition`, `rev`, `segment`, `record_offset`, `step`, `row_index`, `mark`)
+SETTINGS non_replicated_deduplication_window = 1000
+COMMENT 'weir: which dead letters were replayed, and which purged';
 
 CREATE TABLE IF NOT EXISTS `my-db`.`weir_usage`
 (

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"regexp"
 	"strings"
 	"sync"
@@ -53,6 +54,9 @@ type Config struct {
 	MaxPoll        int           // records per poll; 0: 16384
 	FetchMaxBytes  int32         // bytes per fetch of a broker; 0: 8 MiB
 	MaxRecord      int           // largest record to accept, which bounds a partition's fetch; 0: 1 MiB
+
+	// Dial opens a connection to a broker where it is not a plain TCP one, as in tests without a network; TLS is ignored then.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // SASL is how to log in to the brokers.
@@ -186,7 +190,10 @@ func (s *Source) options() ([]kgo.Opt, error) {
 	if c.SessionTimeout > 0 {
 		opts = append(opts, kgo.SessionTimeout(c.SessionTimeout), kgo.HeartbeatInterval(c.SessionTimeout/10))
 	}
-	if c.TLS != nil {
+	switch {
+	case c.Dial != nil:
+		opts = append(opts, kgo.Dialer(c.Dial))
+	case c.TLS != nil:
 		opts = append(opts, kgo.DialTLSConfig(c.TLS))
 	}
 	if c.SASL != nil {

@@ -48,7 +48,7 @@ func (s *space) init(cfg *Config) error {
 
 // make writes the ballast, unless it is there. It is written and not only made long, so that it takes blocks.
 func (s *space) make() (err error) {
-	fs := s.cfg.fs
+	fs := s.cfg.FS
 	if st, err := fs.Stat(s.path); err == nil && st.Size() >= s.cfg.Reserve {
 		return nil
 	}
@@ -88,7 +88,7 @@ func (s *space) release() {
 	s.full, s.since = true, time.Now()
 	s.fills++
 	s.checked = time.Time{}
-	if err := s.cfg.fs.Remove(s.path); err != nil && !os.IsNotExist(err) {
+	if err := s.cfg.FS.Remove(s.path); err != nil && !os.IsNotExist(err) {
 		s.cfg.Log.Error("the disk is full, and the ballast could not be given up", "file", s.path, "error", err)
 		return
 	}
@@ -108,7 +108,7 @@ func (s *space) room() error {
 
 // look asks the file system, and makes the ballast again when there is room.
 func (s *space) look() error {
-	du, err := s.cfg.fs.GetDiskUsage(s.cfg.Dir)
+	du, err := s.cfg.FS.GetDiskUsage(s.cfg.Dir)
 	if err != nil {
 		return nil // not every file system tells; then only a failed write does
 	}

@@ -43,8 +43,8 @@ type Config struct {
 	// Fatal is called when a write or a sync failed and the store must not be used any more. It must not return. Default:
 	// it logs and ends the process with exit code 74 (EX_IOERR).
 	Fatal func(err error)
-
-	fs vfs.FS // for tests; nil is the operating system
+	// FS is the file system, for tests that cut the power or fill the disk. Default: the operating system's.
+	FS vfs.FS
 }
 
 // exitIO is EX_IOERR of sysexits.h.
@@ -73,8 +73,8 @@ func (c Config) withDefaults() Config {
 			os.Exit(exitIO)
 		}
 	}
-	if c.fs == nil {
-		c.fs = vfs.Default
+	if c.FS == nil {
+		c.FS = vfs.Default
 	}
 	return c
 }
@@ -122,7 +122,7 @@ func Open(cfg Config) (*Store, error) {
 		return s, err
 	}
 	aside := asideName(cfg.Dir)
-	if moved := cfg.fs.Rename(cfg.Dir, aside); moved != nil {
+	if moved := cfg.FS.Rename(cfg.Dir, aside); moved != nil {
 		return nil, errors.Join(err, fmt.Errorf("set it aside: %w", moved))
 	}
 	cfg.Log.Error("the local store is damaged: it was set aside, and what it had is read from Kafka again", "store", cfg.Dir, "aside", aside, "error", err)
@@ -137,19 +137,19 @@ func Open(cfg Config) (*Store, error) {
 func open(cfg Config) (*Store, error) {
 	s := &Store{cfg: cfg}
 	s.life, s.end = context.WithCancel(context.Background())
-	if err := cfg.fs.MkdirAll(cfg.Dir, 0o700); err != nil {
+	if err := cfg.FS.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the directory of the local store: %w", err)
 	}
 	if err := s.space.init(&s.cfg); err != nil {
 		return nil, err
 	}
 	// Named by hand: what fails here otherwise cannot be told from damage.
-	lock, err := pebble.LockDirectory(cfg.Dir, cfg.fs)
+	lock, err := pebble.LockDirectory(cfg.Dir, cfg.FS)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrLocked, cfg.Dir, err)
 	}
 	var fs vfs.FS
-	fs, s.health = vfs.WithDiskHealthChecks(vfs.OnDiskFull(cfg.fs, s.space.release), cfg.SlowDisk, nil, s.events.slow)
+	fs, s.health = vfs.WithDiskHealthChecks(vfs.OnDiskFull(cfg.FS, s.space.release), cfg.SlowDisk, nil, s.events.slow)
 	cache := pebble.NewCache(cfg.CacheSize)
 	defer cache.Unref()
 	opts := &pebble.Options{

@@ -19,7 +19,7 @@ import (
 
 func small(t *testing.T, fsys vfs.FS) Config {
 	return Config{
-		Dir: "store", Reserve: 4 << 10, MemTableSize: 64 << 10, CacheSize: 1 << 20, fs: fsys,
+		Dir: "store", Reserve: 4 << 10, MemTableSize: 64 << 10, CacheSize: 1 << 20, FS: fsys,
 		Fatal: func(err error) { panic(fmt.Sprintf("fatal: %v", err)) },
 	}
 }

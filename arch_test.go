@@ -77,6 +77,8 @@ var imports = map[string][]string{
 	// Brokers of Apache Kafka, for tests.
 	"edge-node/kafkatest": {},
 
+	"edge-node/simulation": {}, // tests alone
+
 	// What the torture tests measure, and the command that prints it.
 	"edge-node/torture":       {},
 	"edge-node/torture/table": {"edge-node/torture"},

@@ -260,13 +260,20 @@ type commitQueue struct {
 	mu      sync.Mutex
 	pending map[laneKey]ingest.Commit // guarded by mu
 	wake    chan struct{}
-	busy    sync.Mutex // held during a commit, so that flush waits for one on its way
+	busy    chan struct{} // holds a token during a commit, so that flush waits for one on its way
 }
 
 func (q *commitQueue) init() {
 	q.pending = map[laneKey]ingest.Commit{}
 	q.wake = make(chan struct{}, 1)
+	q.busy = make(chan struct{}, 1)
 }
+
+// lock waits for a commit on its way. It is no mutex because that is a wait for the broker: in virtual time, a mutex held
+// meanwhile would stop the clock.
+func (q *commitQueue) lock() { q.busy <- struct{}{} }
+
+func (q *commitQueue) unlock() { <-q.busy }
 
 func (q *commitQueue) add(c ingest.Commit) {
 	q.mu.Lock()
@@ -281,8 +288,8 @@ func (q *commitQueue) add(c ingest.Commit) {
 // forget drops what waits for a partition that leaves, and waits for a commit on its way: one that were sent after the
 // partition has another owner would overwrite the owner's.
 func (q *commitQueue) forget(p batch.Partition) {
-	q.busy.Lock()
-	defer q.busy.Unlock()
+	q.lock()
+	defer q.unlock()
 	q.mu.Lock()
 	delete(q.pending, keyOf(p))
 	q.mu.Unlock()
@@ -318,8 +325,8 @@ func (q *commitQueue) run(ctx context.Context, e *Engine) {
 
 // flush commits what is pending.
 func (q *commitQueue) flush(ctx context.Context, e *Engine) error {
-	q.busy.Lock()
-	defer q.busy.Unlock()
+	q.lock()
+	defer q.unlock()
 	q.mu.Lock()
 	commits := make([]ingest.Commit, 0, len(q.pending))
 	for _, c := range q.pending {

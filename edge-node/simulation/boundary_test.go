@@ -1,0 +1,91 @@
+package simulation
+
+import (
+	"context"
+
+	"github.com/weir-stream/weir/ingest"
+	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/sink"
+	"github.com/weir-stream/weir/sink/spool"
+)
+
+// source is the real source; commits are a boundary at which a process may die.
+type source struct {
+	ingest.Source
+	p *process
+}
+
+func (s *source) Commit(ctx context.Context, commits []ingest.Commit) error {
+	if err := s.p.step(); err != nil {
+		return err
+	}
+	if edit := s.p.w.plan.editCommit; edit != nil {
+		for i := range commits {
+			commits[i].Metadata = edit(commits[i].Metadata)
+		}
+	}
+	if err := s.Source.Commit(ctx, commits); err != nil {
+		return err
+	}
+	return s.p.step()
+}
+
+// localOf is the disk of a lane.
+func (p *process) localOf(part batch.Partition, revision uint64) sink.Local {
+	id := spool.ID{Pipeline: "sim", Revision: revision, TopicID: part.TopicID, Partition: part.ID}
+	return &lane{Local: p.store.Lane(id, table()), p: p, id: id}
+}
+
+// lane is a lane of the store; commits are a boundary, and what they acknowledge is remembered, for the next process to
+// have.
+type lane struct {
+	sink.Local
+	p  *process
+	id spool.ID
+}
+
+func (l *lane) Load() ([]byte, error) {
+	meta, err := l.Local.Load()
+	l.p.disk.loaded(l.p.w, l.id, meta, err)
+	return meta, err
+}
+
+func (l *lane) Clear() error {
+	if err := l.p.step(); err != nil {
+		return err
+	}
+	l.p.disk.begin(l.id, nil)
+	err := l.Local.Clear()
+	if err == nil {
+		l.p.disk.done(l.id, nil)
+	}
+	return err
+}
+
+func (l *lane) Only() error {
+	if err := l.p.step(); err != nil {
+		return err
+	}
+	l.p.disk.forgetOthers(l.id)
+	return l.Local.Only()
+}
+
+func (l *lane) Change() sink.LocalChange { return &change{l.Local.Change(), l} }
+
+type change struct {
+	sink.LocalChange
+	l *lane
+}
+
+func (c *change) Commit(meta []byte) error {
+	if err := c.l.p.step(); err != nil {
+		c.Discard()
+		return err
+	}
+	c.l.p.disk.begin(c.l.id, meta)
+	if err := c.LocalChange.Commit(meta); err != nil {
+		return err
+	}
+	c.l.p.disk.done(c.l.id, meta)
+	return c.l.p.step()
+}

@@ -1,0 +1,348 @@
+package simulation
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/sink"
+)
+
+// segment names a segment of a place under a revision.
+type segment struct {
+	revision uint64
+	place    place
+	number   uint64
+}
+
+func (s segment) String() string {
+	return fmt.Sprintf("revision %d, %s, segment %d", s.revision, s.place, s.number)
+}
+
+// row is what is stored of a window and key.
+type row struct {
+	version int64
+	rows    uint64
+	total   total
+}
+
+type rowID struct {
+	segment segment
+	group   group
+}
+
+// letterID names a dead letter. All of a record's own rows fail alike here, so no index is needed.
+type letterID struct {
+	segment segment
+	offset  int64
+	index   int32
+}
+
+type stateID struct {
+	segment segment
+	offset  int64
+	step    string
+}
+
+// centre is the destination: tables in which, of several rows of an identity, the one with the highest version is seen, and
+// of several with the same version the one that came last. Every row is checked when it comes.
+type centre struct {
+	w *world
+
+	mu       sync.Mutex
+	rows     map[rowID]row
+	coverage map[segment]sink.Coverage
+	letters  map[letterID]batch.Reason
+	states   map[stateID]sink.StepState
+	accounts map[segment][]*account // how the segment may be read; fewer with every row that says more
+	parts    float64                // that wait to be merged
+	merged   time.Time              // up to when parts were
+	inserts  int64
+	stale    int64 // rows that came with less than what was there
+	tooMany  int64 // inserts refused because of too many parts
+
+	lastWins bool // a mutant: what comes last is seen, whatever its version
+}
+
+func newCentre(w *world) *centre {
+	return &centre{
+		w: w, rows: map[rowID]row{}, coverage: map[segment]sink.Coverage{}, letters: map[letterID]batch.Reason{},
+		states: map[stateID]sink.StepState{}, accounts: map[segment][]*account{}, merged: time.Now(),
+	}
+}
+
+func segmentOf(c *sink.Coverage) segment {
+	return segment{c.Revision, place{c.Partition.TopicID, c.Partition.ID}, c.Segment}
+}
+
+// The inserts of one write, in order.
+type insertKind uint8
+
+const (
+	insertStates insertKind = iota
+	insertOpening
+	insertRows
+	insertLetters
+	insertCoverage
+	insertKinds
+)
+
+func (k insertKind) String() string {
+	return [...]string{"states", "opening coverage", "rows", "dead letters", "coverage"}[k]
+}
+
+// insert is one block on its way. It owns what it has.
+type insert struct {
+	kind insertKind
+	cuts []*sink.Cut
+}
+
+// blocks makes the inserts of a write, as sink/clickhouse does.
+func blocks(cuts []*sink.Cut, opened map[segment]bool) []insert {
+	var out []insert
+	for kind := range insertKinds {
+		in := insert{kind: kind}
+		for _, c := range cuts {
+			has := false
+			switch kind {
+			case insertStates:
+				has = len(c.States) > 0
+			case insertOpening:
+				has = c.Rows != nil && !opened[segmentOf(&c.Coverage)]
+			case insertRows:
+				has = c.Rows != nil
+			case insertLetters:
+				has = len(c.DeadLetters) > 0
+			case insertCoverage:
+				has = !c.Partial
+			}
+			if has {
+				in.cuts = append(in.cuts, c)
+			}
+		}
+		if len(in.cuts) > 0 {
+			out = append(out, in)
+		}
+	}
+	return out
+}
+
+// A table takes so many parts that are not merged, and merges so many a second.
+const (
+	partsLimit = 300
+	mergeRate  = 5
+)
+
+// take stores an insert whole. It returns false where there are too many parts.
+func (c *centre) take(in *insert) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	c.parts, c.merged = max(0, c.parts-mergeRate*now.Sub(c.merged).Seconds()), now
+	if c.parts >= partsLimit {
+		c.tooMany++
+		return false
+	}
+	c.parts++
+	c.inserts++
+	for _, cut := range in.cuts {
+		switch in.kind {
+		case insertStates:
+			c.storeStates(cut)
+		case insertOpening:
+			cov := cut.Coverage
+			cov.Version, cov.Counters = cov.Start, sink.Counters{}
+			c.storeCoverage(&cov)
+		case insertRows:
+			c.storeRows(cut)
+		case insertLetters:
+			c.storeLetters(cut)
+		case insertCoverage:
+			c.storeCoverage(&cut.Coverage)
+		}
+	}
+	return true
+}
+
+// storeRows holds every row to the promise and then lets it replace what is older.
+func (c *centre) storeRows(cut *sink.Cut) {
+	cov, b := &cut.Coverage, cut.Rows
+	s := segmentOf(cov)
+	starts, ends := batch.As[int64](b.Cols[0].Values), batch.As[int64](b.Cols[1].Values)
+	rows, n, sum := batch.As[uint64](b.Cols[2].Values), batch.As[uint64](b.Cols[4].Values), batch.As[int64](b.Cols[5].Values)
+	for i := range b.Rows {
+		g := group{starts[i], string(b.Cols[3].Bytes(i))}
+		r := row{cov.Version, rows[i], total{int64(n[i]), sum[i]}}
+		if ends[i] != starts[i]+windowMS || int64(r.rows) != r.total.n {
+			c.w.wrong("%s, %s: window to %d, %d rows, count %d", s, g, ends[i], r.rows, r.total.n)
+		}
+		c.check(s, cov.Start, g, r)
+		id := rowID{s, g}
+		if old, ok := c.rows[id]; ok && old.version > r.version {
+			c.stale++
+			if !c.lastWins {
+				continue
+			}
+		}
+		c.rows[id] = r
+	}
+}
+
+// check compares a row with all records of its identity below its version.
+func (c *centre) check(s segment, start int64, g group, r row) {
+	accounts := c.open(s, start)
+	if accounts == nil {
+		return
+	}
+	left := make([]*account, 0, len(accounts))
+	for _, a := range accounts {
+		if !a.to(r.version) {
+			continue
+		}
+		if want, ok := a.totalAt(g, r.version); ok && want == r.total {
+			left = append(left, a)
+		}
+	}
+	if len(left) > 0 {
+		c.accounts[s] = left
+		return
+	}
+	c.w.wrong("%s: the row of %s at version %d has count %d and sum %d", s, g, r.version, r.total.n, r.total.sum)
+	for _, a := range accounts {
+		want, _ := a.totalAt(g, r.version)
+		c.w.wrong("    read as %s (computed to %d) it would be count %d and sum %d", a, a.end(), want.n, want.sum)
+	}
+}
+
+// open is how a segment may be read. A segment begins with no clock, or with the clock of one before it: where a process
+// goes on after a gap or with another version.
+func (c *centre) open(s segment, start int64) []*account {
+	if have, ok := c.accounts[s]; ok {
+		if have[0].start != start {
+			c.w.wrong("%s begins at %d, and began at %d before", s, start, have[0].start)
+		}
+		return have
+	}
+	rev, log := c.w.revision(s.revision), c.w.logOf(s.place)
+	if rev == nil || log == nil {
+		c.w.wrong("%s was never run, or never was", s)
+		return nil
+	}
+	clocks := []clock{{}}
+	for other, accounts := range c.accounts {
+		if other.place != s.place || other.number >= s.number {
+			continue
+		}
+		for _, a := range accounts {
+			for _, at := range []int64{start, c.coverage[other].Version} {
+				if k, ok := a.clockAt(at); ok && !slices.Contains(clocks, k) {
+					clocks = append(clocks, k)
+				}
+			}
+		}
+	}
+	var out []*account
+	for era := range log.eras {
+		for _, k := range clocks {
+			out = append(out, newAccount(rev, log, era, start, k))
+		}
+	}
+	c.accounts[s] = out
+	return out
+}
+
+func (c *centre) storeCoverage(cov *sink.Coverage) {
+	s := segmentOf(cov)
+	n := cov.Counters
+	if n.RecordsIn+n.Expanded != n.Aggregated+n.Late+n.Filtered+n.Rejected || n.RecordsIn != cov.Version-cov.Start {
+		c.w.wrong("%s does not add up: offsets %d to %d, %+v", s, cov.Start, cov.Version, n)
+	}
+	c.open(s, cov.Start)
+	if old, ok := c.coverage[s]; ok && old.Version > cov.Version {
+		c.stale++
+		if !c.lastWins {
+			return
+		}
+	}
+	c.coverage[s] = *cov
+}
+
+func (c *centre) storeLetters(cut *sink.Cut) {
+	for i := range cut.DeadLetters {
+		d := &cut.DeadLetters[i]
+		s := segment{d.Revision, place{d.Partition.TopicID, d.Partition.ID}, d.Segment}
+		c.open(s, cut.Coverage.Start)
+		c.letters[letterID{s, d.Offset, d.Index}] = d.Reason
+	}
+}
+
+func (c *centre) storeStates(cut *sink.Cut) {
+	for _, st := range cut.States {
+		s := segmentOf(&cut.Coverage)
+		s.revision, s.number = st.Revision, st.Segment
+		id := stateID{s, st.Offset, st.Step}
+		if !c.states[id].Released {
+			c.states[id] = st
+		}
+	}
+}
+
+// read answers sink.Sink.Coverage.
+func (c *centre) read(p batch.Partition) []sink.Coverage {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	at := place{p.TopicID, p.ID}
+	highest := map[segment]int64{}
+	for id, r := range c.rows {
+		highest[id.segment] = max(highest[id.segment], r.version)
+	}
+	var out []sink.Coverage
+	for s, cov := range c.coverage {
+		if s.place == at {
+			cov.RowsVersion = max(cov.Version, highest[s])
+			out = append(out, cov)
+		}
+	}
+	slices.SortFunc(out, func(a, b sink.Coverage) int {
+		if a.Segment != b.Segment {
+			return int(b.Segment) - int(a.Segment)
+		}
+		return int(b.Version) - int(a.Version)
+	})
+	return out
+}
+
+// readStates answers sink.Sink.States.
+func (c *centre) readStates(_ context.Context, p batch.Partition, at sink.StateKey) []sink.StepState {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var out []sink.StepState
+	for id, st := range c.states {
+		if id.segment.place != (place{p.TopicID, p.ID}) || st.Released {
+			continue
+		}
+		if st.StateKey != at {
+			st.Bytes = nil
+		}
+		st.Bytes = bytes.Clone(st.Bytes)
+		out = append(out, st)
+	}
+	return out
+}
+
+// reached is up to where a place is accounted for.
+func (c *centre) reached(at place) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	newest, reached := segment{}, int64(-1)
+	for s, cov := range c.coverage {
+		if s.place == at && (reached < 0 || s.number > newest.number) {
+			newest, reached = s, cov.Version
+		}
+	}
+	return reached
+}

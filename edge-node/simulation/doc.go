@@ -1,0 +1,30 @@
+// Package simulation has tests alone: it runs weir under seeded schedules of faults, in virtual time, and compares what the
+// centre has with an answer computed apart from the product.
+//
+// Everything of a schedule runs in one testing/synctest bubble, where time passes only when nobody has anything to do:
+//
+//	the broker     kfake, over a network of pipes
+//	the nodes      the real Kafka source, engine, decoder, steps, windows, delivery, and local store on Pebble
+//	the disks      Pebble's file system in memory, which loses what was not synced when the power is cut
+//	the centre     a model of ReplacingMergeTree tables behind inserts that fail in every way inserts can
+//
+// A seed gives a schedule: which nodes there are, what is produced when, and which fault strikes when. It is drawn before
+// anything runs and printed when something is wrong. What a seed does not decide is in which order goroutines run that
+// could run at the same moment, and with it where within an operation a fault strikes: the same seed gives the same
+// schedule, and mostly, but not surely, the same outcome.
+//
+// While a schedule runs, every row that reaches the centre is held to the promise that it is the aggregate of all records
+// of its identity below its version. When the schedule ends, the faults stop, the world gets time to come to rest, and then
+// every offset must be accounted for once: in a total, as a dead letter, or in a gap that the schedule made.
+//
+//	records_test.go   what is produced, and the log as it should be remembered
+//	oracle_test.go    the answer: a row at a time, in maps, without code of the product
+//	centre_test.go    the model of the destination
+//	inserts_test.go   what happens to inserts on their way
+//	process_test.go   a node's process: how it starts, is killed, and is cut off
+//	disk_test.go      its disk
+//	janitor_test.go   what kfake does not do
+//	world_test.go     broker, centre, nodes; the end of a schedule
+//	schedule_test.go  which faults there are, how they are drawn and what they do
+//	verdict_test.go   what must be true at the end
+package simulation

@@ -1,0 +1,168 @@
+package simulation
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// fault is a kind of trouble.
+type fault uint8
+
+const (
+	faultKill fault = iota
+	faultKillAt
+	faultPowerCut
+	faultDiskLoss
+	faultZombie
+	faultStaleWrite
+	faultFreeze
+	faultJoin
+	faultLeave
+	faultOutage
+	faultLostInsert
+	faultLostAck
+	faultLateInsert
+	faultTwice
+	faultBrokerAway
+	faultCoordinator
+	faultCommitLost
+	faults
+)
+
+func (f fault) String() string {
+	return [...]string{
+		"kill", "kill at a boundary", "power cut", "disk lost", "zombie", "stale write of a zombie", "process stopped and continued", "node joins", "node leaves",
+		"insert during an outage", "insert lost", "acknowledgement of an insert lost", "insert arrives late", "insert arrives twice",
+		"broker away", "coordinator error", "answer to a commit lost",
+	}[f]
+}
+
+// draft draws faults of one kind into a plan.
+type draft struct {
+	fault   fault
+	clashes []fault // kinds that must not be in the same schedule; see exclusions
+	fits    func(p *plan) bool
+	draw    func(p *plan, rng *rand.Rand, at time.Duration)
+}
+
+func always(*plan) bool      { return true }
+func withStore(p *plan) bool { return p.store }
+func withNodes(p *plan) bool { return p.nodes > 1 }
+
+var drafts = []draft{
+	{faultKill, nil, always, func(p *plan, rng *rand.Rand, at time.Duration) {
+		p.onNode(rng, at, "kill -9", func(w *world, n *node, pr *process) {
+			w.hit(faultKill)
+			pr.die(false)
+		})
+	}},
+	{faultKillAt, nil, always, func(p *plan, rng *rand.Rand, at time.Duration) {
+		after, power := 1+rng.IntN(60), rng.IntN(2) == 0
+		p.onNode(rng, at, fmt.Sprintf("dies %d crossings later, power %t", after, power), func(w *world, n *node, pr *process) {
+			w.hit(faultKillAt)
+			pr.dieAfter(after, power)
+		})
+	}},
+	{faultPowerCut, nil, withStore, func(p *plan, rng *rand.Rand, at time.Duration) {
+		p.onNode(rng, at, "power cut", func(w *world, n *node, pr *process) {
+			w.hit(faultPowerCut)
+			pr.die(true)
+		})
+	}},
+	{faultDiskLoss, nil, withStore, func(p *plan, rng *rand.Rand, at time.Duration) {
+		p.onNode(rng, at, "dies with its disk", func(w *world, n *node, pr *process) {
+			w.hit(faultDiskLoss)
+			pr.die(true)
+			n.setDisk(newDisk())
+		})
+	}},
+	{faultZombie, nil, withNodes, func(p *plan, rng *rand.Rand, at time.Duration) {
+		away, dies := p.session+time.Duration(rng.IntN(60))*time.Second, rng.IntN(2) == 0
+		p.onNode(rng, at, fmt.Sprintf("cut off from the broker for %s, then dies %t", away, dies), func(w *world, n *node, pr *process) {
+			w.hit(faultZombie)
+			pr.cutOff(true)
+			w.after(p.session, pr.setStale)
+			w.after(away, func() {
+				if dies {
+					pr.die(false)
+				}
+				pr.cutOff(false)
+			})
+		})
+	}},
+	{faultFreeze, nil, always, func(p *plan, rng *rand.Rand, at time.Duration) {
+		away := time.Duration(1+rng.IntN(60)) * time.Second
+		p.onNode(rng, at, fmt.Sprintf("stopped for %s", away), func(w *world, n *node, pr *process) {
+			w.hit(faultFreeze)
+			pr.freeze()
+			w.after(away, func() { pr.thaw(away > p.session) })
+		})
+	}},
+	{faultJoin, nil, withNodes, func(p *plan, rng *rand.Rand, at time.Duration) {
+		i := rng.IntN(p.nodes)
+		p.add(at, fmt.Sprintf("n%d joins", i+1), func(w *world) {
+			if w.want(w.nodes[i], true) {
+				w.hit(faultJoin)
+			}
+		})
+	}},
+	{faultLeave, nil, withNodes, func(p *plan, rng *rand.Rand, at time.Duration) {
+		i, back := rng.IntN(p.nodes), time.Duration(5+rng.IntN(60))*time.Second
+		p.add(at, fmt.Sprintf("n%d leaves for %s", i+1, back), func(w *world) {
+			if w.want(w.nodes[i], false) {
+				w.hit(faultLeave)
+				w.after(back, func() { w.want(w.nodes[i], true) })
+			}
+		})
+	}},
+	{faultOutage, nil, always, func(p *plan, rng *rand.Rand, at time.Duration) {
+		d, hangs := time.Duration(5+rng.IntN(120))*time.Second, rng.IntN(3) == 0
+		p.add(at, fmt.Sprintf("the centre is away for %s, and hangs %t", d, hangs), func(w *world) {
+			w.road.hangs.Store(hangs)
+			w.road.away.Store(true)
+			w.after(d, func() { w.road.away.Store(false) })
+		})
+	}},
+	{faultLostAck, nil, always, func(p *plan, rng *rand.Rand, at time.Duration) {
+		d, percent := time.Duration(5+rng.IntN(120))*time.Second, int64(10+rng.IntN(80))
+		p.add(at, fmt.Sprintf("of 100 inserts %d go wrong for %s", percent, d), func(w *world) {
+			w.road.flaky.Store(percent)
+			w.after(d, func() { w.road.flaky.Store(0) })
+		})
+	}},
+	{faultBrokerAway, nil, always, func(p *plan, rng *rand.Rand, at time.Duration) {
+		d := time.Duration(1+rng.IntN(40)) * time.Second
+		p.add(at, fmt.Sprintf("the broker is away for %s", d), func(w *world) {
+			w.hit(faultBrokerAway)
+			w.brokerGone(true)
+			w.after(d, func() { w.brokerGone(false) })
+		})
+	}},
+	{faultCoordinator, nil, always, func(p *plan, rng *rand.Rand, at time.Duration) {
+		n, kind := 1+rng.IntN(8), rng.IntN(4)
+		p.add(at, fmt.Sprintf("the coordinator fails %d requests, kind %d", n, kind), func(w *world) { w.coordinatorFails(n, kind) })
+	}},
+}
+
+// onNode adds an event to a node's process.
+func (p *plan) onNode(rng *rand.Rand, at time.Duration, what string, do func(*world, *node, *process)) {
+	i := rng.IntN(p.nodes)
+	p.add(at, fmt.Sprintf("n%d %s", i+1, what), func(w *world) {
+		n := w.nodes[i]
+		w.mu.Lock()
+		pr := n.now
+		w.mu.Unlock()
+		if pr != nil && pr.alive() == nil {
+			do(w, n, pr)
+		}
+	})
+}
+
+// after does something later, unless the schedule is over.
+func (w *world) after(d time.Duration, do func()) {
+	w.background.Go(func() {
+		_ = sleep(w.quiet, d) // or at once, when the faults stop
+		do()
+	})
+}

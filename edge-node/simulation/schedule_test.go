@@ -1,0 +1,122 @@
+package simulation
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// plan is a schedule: everything that a seed decides.
+type plan struct {
+	seed      uint64
+	parts     int32
+	nodes     int // boxes there are
+	begin     int // of them, how many run from the beginning
+	protocol  string
+	static    bool // members have names that outlive their processes
+	store     bool // nodes have a local store
+	session   time.Duration
+	flush     time.Duration
+	restart   time.Duration // from the end of a process to the next
+	batchRows int
+	devices   int
+	revisions []revision
+	length    time.Duration
+	events    []event
+
+	editCommit func(metadata string) string // a mutant
+	fileSystem func(disk *vfs.MemFS) vfs.FS // what the local store writes to
+	kinds      map[fault]bool               // drawn faults
+	rest       time.Duration                // how long the world may take to come to rest
+}
+
+// event is something that happens at a moment.
+type event struct {
+	at   time.Duration
+	what string
+	do   func(w *world)
+}
+
+func (p *plan) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "seed %d: %d partitions, %d of %d nodes, protocol %s, static %t, local store %t, session %s, flush %s, restart %s, batches of %d rows, %d devices, %d revisions, %s\n",
+		p.seed, p.parts, p.begin, p.nodes, p.protocol, p.static, p.store, p.session, p.flush, p.restart, p.batchRows, p.devices, len(p.revisions), p.length)
+	for _, e := range p.events {
+		if e.what != "" {
+			fmt.Fprintf(&b, "  %8.3f  %s\n", e.at.Seconds(), e.what)
+		}
+	}
+	return b.String()
+}
+
+// newPlan draws a schedule.
+func newPlan(seed uint64) *plan {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	p := &plan{
+		seed: seed, parts: int32(1 + rng.IntN(3)), nodes: 1 + rng.IntN(3), protocol: []string{"classic", "consumer"}[rng.IntN(2)],
+		store: rng.IntN(2) == 0, session: 10 * time.Second, flush: time.Duration(1+rng.IntN(8)) * time.Second,
+		restart: time.Duration(rng.IntN(8)) * time.Second, batchRows: 1 + rng.IntN(64), devices: 1 + rng.IntN(6),
+		length: time.Duration(60+rng.IntN(240)) * time.Second, rest: time.Hour, kinds: map[fault]bool{},
+		fileSystem: func(d *vfs.MemFS) vfs.FS { return d },
+	}
+	p.static = p.protocol == "classic" && rng.IntN(3) == 0
+	p.begin = 1 + rng.IntN(p.nodes)
+	p.revisions = []revision{{number: 1, modulo: 7}}
+	p.draw(rng)
+	slices.SortStableFunc(p.events, func(a, b event) int { return int(a.at - b.at) })
+	return p
+}
+
+// draw fills a plan with records and faults.
+func (p *plan) draw(rng *rand.Rand) {
+	for at := time.Duration(0); at < p.length; {
+		over := time.Duration(1+rng.IntN(8)) * time.Second
+		at += over
+		n := 1 + rng.IntN(30)
+		p.add(at, "", func(w *world) { w.produce(n, over) })
+	}
+	var possible []*draft
+	for i := range drafts {
+		if drafts[i].fits(p) {
+			possible = append(possible, &drafts[i])
+		}
+	}
+	kinds := 1 + rng.IntN(4)
+	for range kinds {
+		d := possible[rng.IntN(len(possible))]
+		for _, c := range d.clashes {
+			if p.kinds[c] {
+				d = nil
+				break
+			}
+		}
+		if d == nil {
+			continue
+		}
+		p.kinds[d.fault] = true
+		for range 1 + rng.IntN(4) {
+			d.draw(p, rng, time.Duration(rng.Int64N(int64(p.length))))
+		}
+	}
+}
+
+func (p *plan) add(at time.Duration, what string, do func(w *world)) {
+	p.events = append(p.events, event{at, what, do})
+}
+
+// play runs the events of a schedule.
+func (w *world) play() {
+	for _, e := range w.plan.events {
+		if sleep(w.life, time.Until(w.began.Add(e.at))) != nil || w.isWrong() {
+			return
+		}
+		if e.what != "" {
+			w.note("%s", e.what)
+		}
+		e.do(w)
+	}
+}

@@ -1,0 +1,142 @@
+package simulation
+
+import (
+	"flag"
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+var (
+	seeds   = flag.Int("seeds", 100, "schedules to play")
+	seed    = flag.Uint64("seed", 0, "the first of them; given alone, the only one")
+	verbose = flag.Bool("logs", false, "print what the nodes log")
+)
+
+// TestSchedules plays schedules, and every one must end with the right answer.
+func TestSchedules(t *testing.T) {
+	from, n := uint64(1), *seeds
+	flag.Visit(func(f *flag.Flag) {
+		if f.Name == "seed" {
+			from = *seed
+			if n == 100 {
+				n = 1
+			}
+		}
+	})
+	if testing.Short() {
+		n = min(n, 20)
+	}
+	many := make(chan struct{}, runtime.GOMAXPROCS(0))
+	for i := range n {
+		s := from + uint64(i)
+		t.Run(fmt.Sprint(s), func(t *testing.T) {
+			t.Parallel()
+			many <- struct{}{}
+			defer func() { <-many }()
+			report(t, run(t, newPlan(s)))
+		})
+	}
+}
+
+// outcome is what a schedule came to.
+type outcome struct {
+	plan     *plan
+	problems []string
+	notes    []string
+	tally    *tally
+	took     time.Duration // in virtual time
+}
+
+// run plays a schedule in a bubble.
+func run(t *testing.T, pl *plan) outcome {
+	out := outcome{plan: pl}
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, pl)
+		w.play()
+		w.calmDown()
+		if w.rest() {
+			w.verdict()
+		}
+		w.close()
+		out.problems, out.notes, out.tally, out.took = w.told.problems, w.told.notes, &w.tally, time.Since(w.began)
+	})
+	return out
+}
+
+func report(t *testing.T, out outcome) {
+	t.Helper()
+	if len(out.problems) == 0 {
+		return
+	}
+	t.Errorf("seed %d is wrong; again:\n\tgo test ./edge-node/simulation -run 'TestSchedules$' -args -seed=%d\n%s\nwhat happened:\n  %s\nwhat is wrong:\n  %s",
+		out.plan.seed, out.plan.seed, out.plan, strings.Join(out.notes, "\n  "), strings.Join(out.problems, "\n  "))
+}
+
+// calmDown ends all faults, and has every node run.
+func (w *world) calmDown() {
+	w.note("the faults stop")
+	w.calm()
+	w.road.away.Store(false)
+	w.road.flaky.Store(0)
+	w.brokerGone(false)
+	for _, n := range w.nodes {
+		w.mu.Lock()
+		p := n.now
+		w.mu.Unlock()
+		if p != nil {
+			p.cutOff(false)
+			p.thaw(false)
+		}
+	}
+	for _, n := range w.nodes[:w.plan.begin] {
+		w.want(n, true)
+	}
+}
+
+// rest waits until everything is accounted for and what was late has come. It tells whether that happened.
+func (w *world) rest() bool {
+	for until := time.Now().Add(w.plan.rest); time.Now().Before(until) && !w.isWrong(); {
+		done := true
+		for _, p := range w.places() {
+			log := w.logOf(p)
+			done = done && w.centre.reached(p) == log.end()
+		}
+		if done {
+			_ = sleep(w.life, 6*time.Minute) // the latest of late inserts
+			return !w.isWrong()
+		}
+		_ = sleep(w.life, time.Second)
+	}
+	if !w.isWrong() {
+		w.wrong("the world did not come to rest in %s", w.plan.rest)
+		for _, p := range w.places() {
+			w.wrong("    %s: accounted for up to %d, the log ends at %d", p, w.centre.reached(p), w.logOf(p).end())
+		}
+		w.wrong("    the group: %+v", w.cluster.GroupInfo("weir"))
+		for _, n := range w.nodes {
+			if n.now != nil && n.now.alive() == nil {
+				st := n.now.engine.Status()
+				w.wrong("    %s: problems %v", n.name, st.Problems)
+				for _, l := range st.Lanes {
+					w.wrong("    %s: %+v", n.name, l)
+				}
+			}
+		}
+	}
+	return false
+}
+
+// close ends everything that runs.
+func (w *world) close() {
+	for _, n := range w.nodes {
+		w.want(n, false)
+	}
+	w.end()
+	w.background.Wait()
+	w.admin.Close()
+	w.cluster.Close()
+}

@@ -59,13 +59,14 @@ var imports = map[string][]string{
 	"edge-node/config":   {"ingest/batch", "ingest/schema"},
 	"edge-node/engine":   append([]string{"edge-node/failpoint"}, contracts...),
 	"edge-node/metering": {"edge-node/engine", "sink"},
+	"edge-node/replay":   append([]string{"edge-node/engine"}, contracts...),
 	// The only package that knows all stages.
-	"edge-node/pipeline": append([]string{"edge-node/config", "edge-node/engine", "edge-node/metering", "ingest/...", "operators/...", "sink/..."}, contracts...),
+	"edge-node/pipeline": append([]string{"edge-node/config", "edge-node/engine", "edge-node/metering", "edge-node/replay", "ingest/...", "operators/...", "sink/..."}, contracts...),
 	"edge-node/metrics":  append([]string{"edge-node/engine"}, contracts...),
 	"edge-node/web":      append([]string{"edge-node/engine", "edge-node/metrics", "edge-node/pipeline"}, contracts...),
 	"edge-node/cli": append([]string{
 		"bench/workload", "examples", "edge-node/authoring", "edge-node/config", "edge-node/embedded/...", "edge-node/embedded", "edge-node/engine", "edge-node/metrics",
-		"edge-node/pipeline", "edge-node/web", "sink/clickhouse",
+		"edge-node/pipeline", "edge-node/replay", "edge-node/web", "sink/clickhouse",
 	}, contracts...),
 
 	// The tools of operator authors run modules in the real host, and nothing else of the node.

@@ -35,7 +35,8 @@ const exitCodesLong = `The exit code of every command says what kind of thing ha
   3    a pipeline file or node.yaml is invalid, or its types do not fit;
        every error is a line file:line:col: message
   4    Kafka or ClickHouse cannot be reached, or refuses the login
-  5    a result differs: 'weir demo' against its truth, 'weir audit' its proof
+  5    a result differs: 'weir demo' against its truth, 'weir audit' its proof,
+       'weir replay' the log
   130  interrupted before it was done
 
 A script that waits for its dependencies retries on 4 and on nothing else.`

@@ -268,6 +268,15 @@ type Status struct {
 
 // source plans the Kafka source.
 func (p *Plan) source(log *slog.Logger) (*kafka.Source, error) {
+	cfg, err := p.kafka()
+	if err != nil {
+		return nil, err
+	}
+	return kafka.New(cfg, log)
+}
+
+// kafka is what to read and as whom.
+func (p *Plan) kafka() (kafka.Config, error) {
 	k := p.Spec.Source.Kafka
 	cfg := kafka.Config{
 		Brokers: k.Brokers, Group: k.Group, ClientID: "weir-" + p.Node.Node, InstanceID: k.InstanceID,
@@ -287,10 +296,10 @@ func (p *Plan) source(log *slog.Logger) (*kafka.Source, error) {
 	if k.TLS != nil {
 		var err error
 		if cfg.TLS, err = tlsConfig(k.TLS); err != nil {
-			return nil, err
+			return cfg, err
 		}
 	}
-	return kafka.New(cfg, log)
+	return cfg, nil
 }
 
 func tlsConfig(t *config.TLS) (*tls.Config, error) {

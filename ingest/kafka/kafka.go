@@ -142,28 +142,21 @@ func (s *Source) usesRegex() bool {
 
 func (s *Source) options() ([]kgo.Opt, error) {
 	c := s.cfg
-	opts := []kgo.Opt{
-		kgo.SeedBrokers(c.Brokers...),
-		kgo.ClientID(orDefault(c.ClientID, "weir")),
+	connection, err := s.connection()
+	if err != nil {
+		return nil, err
+	}
+	opts := append(connection,
 		kgo.ConsumerGroup(c.Group),
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
 		kgo.DisableAutoCommit(),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		// Never skip by default: an offset that is not in the log any more is reported and becomes a gap.
-		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		// A poll and a rebalance exclude each other, so that no record reaches the engine after its partition left.
 		kgo.BlockRebalanceOnPoll(),
-		kgo.FetchMaxBytes(orDefault(c.FetchMaxBytes, 8<<20)),
-		kgo.FetchMaxPartitionBytes(max(1<<20, int32(c.MaxRecord))),
-		kgo.MaxConcurrentFetches(2),
-		kgo.MetadataMinAge(time.Second),
-		kgo.MetadataMaxAge(time.Minute),
-		kgo.WithLogger(clientLog{s.log}),
 		kgo.OnOffsetsFetched(s.offsetsFetched),
 		kgo.AdjustFetchOffsetsFn(s.adjust),
 		kgo.OnPartitionsRevoked(s.revoked),
 		kgo.OnPartitionsLost(s.lost),
-	}
+	)
 	if s.usesRegex() {
 		exprs := make([]string, len(s.patterns))
 		for i, re := range s.patterns {
@@ -189,6 +182,25 @@ func (s *Source) options() ([]kgo.Opt, error) {
 	}
 	if c.SessionTimeout > 0 {
 		opts = append(opts, kgo.SessionTimeout(c.SessionTimeout), kgo.HeartbeatInterval(c.SessionTimeout/10))
+	}
+	return opts, nil
+}
+
+// connection is what every client of the configuration has: where the brokers are, who we are, and how records are fetched.
+func (s *Source) connection() ([]kgo.Opt, error) {
+	c := s.cfg
+	opts := []kgo.Opt{
+		kgo.SeedBrokers(c.Brokers...),
+		kgo.ClientID(orDefault(c.ClientID, "weir")),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		// Never skip by default: an offset that is not in the log any more is reported and becomes a gap.
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		kgo.FetchMaxBytes(orDefault(c.FetchMaxBytes, 8<<20)),
+		kgo.FetchMaxPartitionBytes(max(1<<20, int32(c.MaxRecord))),
+		kgo.MaxConcurrentFetches(2),
+		kgo.MetadataMinAge(time.Second),
+		kgo.MetadataMaxAge(time.Minute),
+		kgo.WithLogger(clientLog{s.log}),
 	}
 	switch {
 	case c.Dial != nil:
@@ -277,14 +289,7 @@ func (s *Source) records(pos *position, in []*kgo.Record, logEnd int64) {
 		if r.Offset < next {
 			continue // a batch holds records from before the offset asked for
 		}
-		rec := batch.Record{Offset: r.Offset, Time: r.Timestamp.UnixMilli(), Key: r.Key, Value: r.Value}
-		if len(r.Headers) > 0 {
-			rec.Headers = make([]batch.Header, len(r.Headers))
-			for i, h := range r.Headers {
-				rec.Headers[i] = batch.Header{Key: h.Key, Value: h.Value}
-			}
-		}
-		out = append(out, rec)
+		out = append(out, recordOf(r))
 		next = r.Offset + 1
 	}
 	if len(out) == 0 {
@@ -298,6 +303,18 @@ func (s *Source) records(pos *position, in []*kgo.Record, logEnd int64) {
 		s.handler.Failed(pos.partition, nil)
 	}
 	s.handler.Records(pos.partition, out, max(logEnd, next))
+}
+
+// recordOf is a record as the engine knows it. It shares the client's memory.
+func recordOf(r *kgo.Record) batch.Record {
+	rec := batch.Record{Offset: r.Offset, Time: r.Timestamp.UnixMilli(), Key: r.Key, Value: r.Value}
+	if len(r.Headers) > 0 {
+		rec.Headers = make([]batch.Header, len(r.Headers))
+		for i, h := range r.Headers {
+			rec.Headers[i] = batch.Header{Key: h.Key, Value: h.Value}
+		}
+	}
+	return rec
 }
 
 // moveTo sets where a partition goes on.

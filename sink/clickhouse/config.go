@@ -25,6 +25,9 @@ type Config struct {
 	TTL time.Duration
 	// DeadLetterTTL drops dead letters that arrived longer ago. 0 keeps them for ever.
 	DeadLetterTTL time.Duration
+	// InsertTag becomes part of the deduplication token of every insert. A server drops an insert whose token it knows even where
+	// the rows are gone meanwhile; another tag makes it a new one.
+	InsertTag string
 	// NoUsage leaves the table of usage out: nothing calls WriteUsage.
 	NoUsage bool
 	// DialTimeout is how long a connection may take. Default 5s.

@@ -337,7 +337,7 @@ func (s *Sink) insertSettings(tok *token) (clickhouse.Settings, error) {
 	if revision < stringSettingsRevision {
 		return clickhouse.Settings{}, nil
 	}
-	return clickhouse.Settings{"async_insert": 0, "insert_deduplication_token": tok.String()}, nil
+	return clickhouse.Settings{"async_insert": 0, "insert_deduplication_token": tok.String() + s.cfg.InsertTag}, nil
 }
 
 // query runs a SELECT and calls row for each row of the answer. Errors are *sink.Error.

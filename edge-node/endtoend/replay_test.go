@@ -1,0 +1,215 @@
+package endtoend
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"github.com/weir-stream/weir/edge-node/embedded/embeddedtest"
+	"github.com/weir-stream/weir/edge-node/replay"
+)
+
+// weir runs a command of weir beside the pipeline file, and gives its exit code and what it printed.
+func (s *stream) weir(args ...string) (int, string) {
+	s.t.Helper()
+	p := startWeir(s.t, s.dir, args...)
+	code := p.wait(s.t, patience)
+	return code, p.stdout.String() + p.stderr.String()
+}
+
+// report runs replay or resend, and reads what it says.
+func (s *stream) report(wantCode int, args ...string) *replay.Report {
+	s.t.Helper()
+	p := startWeir(s.t, s.dir, append(args, "--json", "pipeline.yaml")...)
+	code := p.wait(s.t, patience)
+	r := &replay.Report{}
+	if err := json.Unmarshal([]byte(p.stdout.String()), r); err != nil || code != wantCode {
+		s.t.Fatalf("%s: exit code %d, want %d, %v\n%s\n%s", strings.Join(args, " "), code, wantCode, err, p.stdout.String(), p.stderr.String())
+	}
+	return r
+}
+
+// tallies adds up the segments of a report.
+func tallies(r *replay.Report) (rows, letters replay.Tally) {
+	for _, s := range r.Segments {
+		for _, p := range []struct{ to, of *replay.Tally }{{&rows, &s.Rows}, {&letters, &s.Letters}} {
+			p.to.Identical += p.of.Identical
+			p.to.Differing += p.of.Differing
+			p.to.Missing += p.of.Missing
+			p.to.Surplus += p.of.Surplus
+			p.to.Sent += p.of.Sent
+		}
+	}
+	return rows, letters
+}
+
+func (s *stream) exec(conn driver.Conn, sql string) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	defer cancel()
+	if err := conn.Exec(ctx, sql); err != nil {
+		s.t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+func (s *stream) count(conn driver.Conn, sql string) (n int64) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	defer cancel()
+	if err := conn.QueryRow(ctx, "SELECT toInt64(("+sql+"))").Scan(&n); err != nil {
+		s.t.Fatalf("%s: %v", sql, err)
+	}
+	return n
+}
+
+// atOnce makes a mutation wait until it is done.
+const atOnce = " SETTINGS mutations_sync = 2"
+
+// TestReplayAndResend damages what ClickHouse has in every way, behind weir's back, and has it found and mended.
+func TestReplayAndResend(t *testing.T) {
+	t.Parallel()
+	brokers, prefix := embeddedtest.Kafka(t)
+	s := newStream(t, brokers, prefix+"sensors", embeddedtest.ClickHouse(t), "    protocol: classic")
+	s.produce(t.Context(), 31, 60_000, 0)
+	conn := openClickHouse(t, s.clickhouse)
+	s.waitProduced()
+	s.finish()
+	s.check()
+
+	whole := s.report(0, "replay")
+	rows, letters := tallies(whole)
+	if n := s.count(conn, "SELECT count() FROM line_temperature_partials FINAL"); !whole.OK || rows.Identical != n || n == 0 || rows.Missing+rows.Differing+rows.Surplus != 0 {
+		t.Fatalf("replay compared %+v of %d rows", rows, n)
+	}
+	if n := s.count(conn, "SELECT count() FROM weir_dead_letters FINAL"); letters.Identical != n || n == 0 || letters.Missing+letters.Differing+letters.Surplus != 0 {
+		t.Fatalf("replay compared %+v of %d dead letters", letters, n)
+	}
+	if code, out := s.weir("replay", "pipeline.yaml"); code != 0 || !strings.Contains(out, fmt.Sprintf("identical: %s", thousandsOf(rows.Identical))) {
+		t.Errorf("exit code %d:\n%s", code, out)
+	}
+	// The middle of a segment: what begins before is left out, and the rest is the same.
+	middle := s.report(0, "replay", "--partition", "2", "--from", "3000", "--to", "8000")
+	if g := middle.Segments[0]; g.Rows.Identical == 0 || len(g.Skipped) == 0 || g.Records == 0 || g.Records > 5000 || g.Clock != "found from the records" {
+		t.Errorf("the middle of a segment: %+v", g)
+	}
+
+	// A value changed by hand, its count of rows left as it is, is what no audit sees.
+	s.exec(conn, "ALTER TABLE line_temperature_partials UPDATE temp_max = temp_max + 1 WHERE _partition = 3 AND device = (SELECT min(device) FROM line_temperature_partials WHERE _partition = 3)"+atOnce)
+	changed := s.report(5, "replay", "--differences", "3")
+	rows, _ = tallies(changed)
+	var listed []replay.Difference
+	for _, g := range changed.Segments {
+		listed = append(listed, g.Differences...)
+	}
+	if rows.Differing == 0 || rows.Missing+rows.Surplus != 0 || len(listed) == 0 || len(listed) > 3 || listed[0].Columns[0].Column != "temp_max" {
+		t.Errorf("a changed value: %+v, %+v", rows, listed)
+	}
+	if code, out := s.weir("replay", "--partition", "3", "pipeline.yaml"); code != 5 || !strings.Contains(out, "DIFFERS "+s.topic+"/3 segment 0: window ") {
+		t.Errorf("exit code %d:\n%s", code, out)
+	}
+
+	// A row that nothing in the log gives.
+	s.exec(conn, `INSERT INTO line_temperature_partials (window_start, window_end, site, device, readings, _rows, _site, _pipeline, _rev, _topic, _topic_id, _partition, _segment, _version)
+		SELECT window_start, window_end, site, 'nobody', readings, _rows, _site, _pipeline, _rev, _topic, _topic_id, _partition, _segment, _version FROM line_temperature_partials WHERE _partition = 1 LIMIT 1`)
+	if rows, _ := tallies(s.report(5, "replay", "--partition", "1")); rows.Surplus != 1 {
+		t.Errorf("a row too many: %+v", rows)
+	}
+	s.exec(conn, "ALTER TABLE line_temperature_partials DELETE WHERE device = 'nobody'"+atOnce)
+
+	damages := []string{
+		"ALTER TABLE line_temperature_partials DELETE WHERE _partition IN (0, 5)" + atOnce,
+		"ALTER TABLE weir_dead_letters DELETE WHERE partition = 2" + atOnce,
+		"ALTER TABLE weir_coverage DELETE WHERE partition IN (4, 5)" + atOnce,
+	}
+	for _, sql := range damages {
+		s.exec(conn, sql)
+	}
+	if code, out := s.weir("audit", "pipeline.yaml"); code != 5 {
+		t.Fatalf("the audit sees no damage: %d\n%s", code, out)
+	}
+	dry := s.report(5, "resend", "--since", "3650d", "--dry-run")
+	if rows, letters := tallies(dry); rows.Missing == 0 || rows.Differing == 0 || letters.Missing == 0 || rows.Sent+letters.Sent != 0 {
+		t.Errorf("dry run: %+v %+v", rows, letters)
+	}
+	rows, letters = tallies(s.report(0, "resend", "--since", "3650d"))
+	if rows.Sent == 0 || letters.Sent == 0 || rows.Sent != rows.Missing+rows.Differing {
+		t.Errorf("resent %+v %+v", rows, letters)
+	}
+	s.check()
+	if rows, letters := tallies(s.report(0, "resend", "--since", "3650d")); rows.Sent+letters.Sent != 0 {
+		t.Errorf("a second time: %+v %+v", rows, letters)
+	}
+	s.report(0, "replay")
+
+	// Everything is gone: the group alone knows.
+	for _, table := range []string{"line_temperature_partials", "weir_coverage", "weir_dead_letters"} {
+		s.exec(conn, "TRUNCATE TABLE "+table)
+	}
+	s.report(0, "resend", "--since", "3650d")
+	s.check()
+	s.report(0, "replay")
+
+	// Another revision is refused, by name.
+	text, err := os.ReadFile(s.file())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(s.file(), []byte(strings.Replace(string(text), "temp > -40", "temp > -41", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out := s.weir("replay", "pipeline.yaml")
+	if code != 1 || !strings.Contains(out, "is of revision "+whole.Revision) {
+		t.Errorf("exit code %d:\n%s", code, out)
+	}
+}
+
+// TestResendBesideNode loses rows again and again while a node stores more, and resends them meanwhile.
+func TestResendBesideNode(t *testing.T) {
+	t.Parallel()
+	brokers, prefix := embeddedtest.Kafka(t)
+	s := newStream(t, brokers, prefix+"sensors", embeddedtest.ClickHouse(t), "    instance_id: box-1")
+	conn := openClickHouse(t, s.clickhouse)
+	s.produce(t.Context(), 32, 80_000, 6000)
+	node := s.start()
+	sent := int64(0)
+	for i := range 4 {
+		before := s.stored(conn)
+		eventually(t, patience, func() (bool, string) { return s.stored(conn) > before+4000, node.stderr.String() })
+		s.exec(conn, fmt.Sprintf("ALTER TABLE line_temperature_partials DELETE WHERE _partition = %d", i)+atOnce)
+		if i == 2 {
+			node.kill() // nobody ships what is open in the meantime, and what was on its way is lost
+			s.exec(conn, "ALTER TABLE weir_coverage DELETE WHERE partition = 2"+atOnce)
+		}
+		rows, _ := tallies(s.report(0, "resend", "--since", "3650d"))
+		sent += rows.Sent
+		if i == 2 {
+			node = s.start()
+		}
+	}
+	if sent == 0 {
+		t.Error("nothing was lost: the test does not test")
+	}
+	s.waitProduced()
+	node.signal(t, os.Interrupt)
+	if code := node.wait(t, patience); code != 0 {
+		t.Errorf("exit code %d:\n%s", code, node.stderr.String())
+	}
+	s.finish()
+	s.report(0, "resend", "--since", "3650d")
+	s.check()
+	s.report(0, "replay")
+}
+
+// thousandsOf writes a number as weir does.
+func thousandsOf(n int64) string {
+	text := fmt.Sprint(n)
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
+}

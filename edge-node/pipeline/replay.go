@@ -1,0 +1,133 @@
+package pipeline
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/weir-stream/weir/edge-node/config"
+	"github.com/weir-stream/weir/edge-node/engine"
+	"github.com/weir-stream/weir/edge-node/replay"
+	"github.com/weir-stream/weir/ingest/kafka"
+	"github.com/weir-stream/weir/operators"
+	"github.com/weir-stream/weir/sink/clickhouse"
+)
+
+// ReplayOptions change how a pipeline is replayed.
+type ReplayOptions struct {
+	URL      string        // of ClickHouse, instead of the pipeline's
+	Timeout  time.Duration // of one statement
+	Most     int           // differences that are listed for a segment
+	Progress func(replay.Progress)
+	Log      *slog.Logger
+}
+
+// Replayer builds stretches of a pipeline's log again. It is made by Plan.OpenReplay.
+type Replayer struct {
+	cfg     replay.Config
+	target  clickhouse.Config
+	plan    *Plan
+	sink    *clickhouse.Sink
+	reader  *kafka.Reader
+	rebuild *engine.Rebuild
+	log     *slog.Logger
+}
+
+// OpenReplay makes the stages between the log and what is stored. It connects to nothing. The plan must stay open meanwhile.
+func (p *Plan) OpenReplay(ctx context.Context, opts ReplayOptions) (_ *Replayer, err error) {
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	r := &Replayer{plan: p, target: p.clickhouse, log: opts.Log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.Close())
+		}
+	}()
+	if opts.URL != "" {
+		r.target.URL = opts.URL
+	}
+	r.target.QueryTimeout = opts.Timeout
+	if r.sink, err = clickhouse.New(r.target, p.Table, r.log); err != nil {
+		return nil, fmt.Errorf("sink: %w", err)
+	}
+	source, err := p.kafka()
+	if err != nil {
+		return nil, fmt.Errorf("source: %w", err)
+	}
+	if r.reader, err = kafka.NewReader(source, r.log); err != nil {
+		return nil, fmt.Errorf("source: %w", err)
+	}
+	if r.rebuild, err = engine.NewRebuild(ctx, engine.Config{Generation: p.generation(), PlainPool: p.plainPool, Log: r.log}); err != nil {
+		return nil, err
+	}
+	r.cfg = replay.Config{
+		Rebuild: r.rebuild, Revision: p.Revision, Log: r.reader, Stored: r.sink, Table: p.Table,
+		MaxOutOfOrder: p.Window.MaxOutOfOrder, AllowedLateness: p.Window.AllowedLateness,
+		LateLetters: p.Spec.Late.To == config.LateDeadLetters, Jumps: p.Window.MaxJump > 0,
+		MaxState: p.Node.Limits.State, Most: opts.Most, Progress: opts.Progress,
+	}
+	for _, s := range p.Steps {
+		r.cfg.Stateful = r.cfg.Stateful || operators.IsStateful(s)
+	}
+	return r, nil
+}
+
+// Compare builds what was chosen again and compares it with what is stored; see replay.Config.
+func (r *Replayer) Compare(ctx context.Context, choice replay.Choice) (*replay.Report, error) {
+	if err := r.prepare(ctx); err != nil {
+		return nil, err
+	}
+	return r.cfg.Compare(ctx, choice)
+}
+
+// Resend stores again what ClickHouse lost; see replay.Config. A dry run stores nothing.
+func (r *Replayer) Resend(ctx context.Context, choice replay.Choice, dry bool) (*replay.Report, error) {
+	if err := r.prepare(ctx); err != nil {
+		return nil, err
+	}
+	if dry {
+		return r.cfg.Resend(ctx, choice, nil)
+	}
+	// The server may remember the inserts of what it has lost.
+	again := r.target
+	again.InsertTag = "-" + rand.Text()
+	to, err := clickhouse.New(again, r.plan.Table, r.log)
+	if err != nil {
+		return nil, fmt.Errorf("sink: %w", err)
+	}
+	defer func() { _ = to.Close() }()
+	return r.cfg.Resend(ctx, choice, to.Write)
+}
+
+// prepare asks what the tables keep.
+func (r *Replayer) prepare(ctx context.Context) error {
+	if err := r.sink.Check(ctx); err != nil {
+		return err
+	}
+	expiry, err := r.sink.Expiry(ctx)
+	if err != nil {
+		return err
+	}
+	r.cfg.Windows, r.cfg.DeadLetters, r.cfg.Now = expiry.Windows, expiry.DeadLetters, time.Now()
+	return nil
+}
+
+// Close frees everything but the plan. Closing twice is fine.
+func (r *Replayer) Close() error {
+	var errs []error
+	if r.rebuild != nil {
+		errs = append(errs, r.rebuild.Close())
+		r.rebuild = nil
+	}
+	if r.reader != nil {
+		r.reader.Close()
+	}
+	if r.sink != nil {
+		errs = append(errs, r.sink.Close())
+	}
+	return errors.Join(errs...)
+}

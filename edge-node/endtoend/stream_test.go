@@ -30,7 +30,8 @@ type stream struct {
 	brokers    []string
 	clickhouse string // DSN
 	topic      string
-	binary     string // what start starts; this test binary where empty
+	binary     string    // what start starts; this test binary where empty
+	client     []kgo.Opt // of what produces
 	truth      *workload.Truth
 	enough     chan struct{} // closed by waitProduced
 	produced   chan error
@@ -117,7 +118,7 @@ func (s *stream) send(ctx context.Context, cfg workload.SensorsConfig, perSecond
 	s.enough = make(chan struct{})
 	until := &until{Generator: gen, least: least, enough: s.enough}
 	go func() {
-		_, err := workload.Produce(ctx, s.brokers, s.topic, until, workload.ProduceOptions{Rate: perSecond, Observe: s.truth.Add})
+		_, err := workload.Produce(ctx, s.brokers, s.topic, until, workload.ProduceOptions{Rate: perSecond, Observe: s.truth.Add, Client: s.client})
 		s.produced <- err
 	}()
 }

@@ -368,8 +368,11 @@ func (e *Engine) Lost(ps []batch.Partition) {
 
 // drop ends lanes and forgets them.
 func (e *Engine) drop(lanes []*lane) {
+	// All of them first: a lane that is about to commit has the next one wait.
 	for _, l := range lanes {
 		l.cancel()
+	}
+	for _, l := range lanes {
 		<-l.done
 		e.leave(l.gen)
 		e.commits.forget(l.partition)

@@ -201,6 +201,9 @@ type life struct {
 	gate   chan struct{} // where set, nothing is stored before it is closed
 	pauses atomic.Int64
 
+	slowCommits time.Duration // commits take so long, and fail
+	tried       atomic.Int64  // such commits
+
 	commitDeath int // one commit in so many is the last thing it does, half of them without effect
 }
 
@@ -221,6 +224,14 @@ func (l *life) chance(n int) bool {
 func (l *life) Commit(ctx context.Context, commits []ingest.Commit) error {
 	if l.dead.Load() {
 		return errors.New("dead")
+	}
+	if l.slowCommits > 0 {
+		l.tried.Add(1)
+		select {
+		case <-time.After(l.slowCommits):
+		case <-ctx.Done():
+		}
+		return errors.New("slow")
 	}
 	if l.commitDeath > 0 && l.chance(l.commitDeath) {
 		l.dead.Store(true) // killed before the commit

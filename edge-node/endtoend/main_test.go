@@ -19,15 +19,19 @@ import (
 const (
 	envNode = "WEIR_TEST_NODE" // a nodeSpec as JSON
 	envWeir = "WEIR_TEST_WEIR"
+	// envStore makes it a child that writes a store: the directory, and with a + before it without syncs.
+	envStore = "WEIR_TEST_STORE"
 )
 
 func TestMain(m *testing.M) {
-	node, weir := os.Getenv(envNode), os.Getenv(envWeir)
+	node, weir, store := os.Getenv(envNode), os.Getenv(envWeir), os.Getenv(envStore)
 	switch {
 	case node != "":
 		os.Exit(childNode(node))
 	case weir != "":
 		os.Exit(childWeir())
+	case store != "":
+		os.Exit(childStore(store))
 	}
 	// The tests wait for processes and clocks most of the time: more of them than cores can run.
 	flag.Parse()

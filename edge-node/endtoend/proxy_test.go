@@ -99,13 +99,13 @@ func describeFaults(hit [faults]int) string {
 func (n *faultyNet) draw() *faultyConn {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	c := &faultyConn{n: n, done: make(chan struct{}), from: n.rng.IntN(2) == 0, ends: time.Duration(300+n.rng.IntN(1500)) * time.Millisecond}
+	c := &faultyConn{n: n, done: make(chan struct{}), from: n.rng.IntN(2) == 0, ends: time.Duration(1000+n.rng.IntN(3000)) * time.Millisecond}
 	if !n.on.Load() {
 		c.ends = 0
 		return c
 	}
 	if n.only != healthy {
-		c.fault, c.ends = n.only, 0
+		c.fault, c.ends, c.from, c.after = n.only, 0, true, 4000 // behind the handshake
 		return c
 	}
 	if len(n.deck) == 0 {
@@ -115,7 +115,10 @@ func (n *faultyNet) draw() *faultyConn {
 		n.rng.Shuffle(len(n.deck), func(i, j int) { n.deck[i], n.deck[j] = n.deck[j], n.deck[i] })
 	}
 	c.fault, n.deck = n.deck[0], n.deck[1:]
-	c.after = int64(1) << n.rng.IntN(18) // bytes: as often within a handshake as behind it
+	if c.fault == lostReply {
+		c.ends = 30 * time.Second // it waits for its request
+	}
+	c.after = int64(1) << n.rng.IntN(15) // bytes: as often within a handshake as behind it
 	c.after += n.rng.Int64N(c.after)
 	c.pause = time.Duration(1+n.rng.IntN(40)) * time.Millisecond
 	c.long = time.Duration(200+n.rng.IntN(2500)) * time.Millisecond

@@ -24,11 +24,12 @@ type Decoder interface {
 type Assignment struct {
 	Partition batch.Partition
 	LogStart  int64 // first offset the broker still has
-	LogEnd    int64 // offset after the last
+	LogEnd    int64 // offset after the last that consumers may have: open transactions are behind it
 	Begin     int64 // where the configuration says to begin without a commit
 	Committed int64 // committed offset, or -1
 	Metadata  string
-	More      bool // other partitions of the same assignment follow
+	More      bool  // other partitions of the same assignment follow
+	Refused   error // why the source will not read the partition, whatever the handler says; mostly nil
 }
 
 // Handler is told by a Source what happens to partitions. Calls for one partition never overlap.
@@ -39,6 +40,9 @@ type Handler interface {
 	// Source.Pause. The slice now belongs to the handler; what it points to stays valid while it is referenced.
 	// logEnd is the offset after the last record that the broker has for consumers now.
 	Records(p batch.Partition, records []batch.Record, logEnd int64)
+	// Skipped says that offsets up to to, behind the last record handed over, are the log's own: ends of transactions, and
+	// records of those that were aborted. logEnd is as for Records.
+	Skipped(p batch.Partition, to, logEnd int64)
 	// Revoked asks to finish with partitions: ship, commit, forget. It returns when that is done or ctx ends.
 	Revoked(ctx context.Context, ps []batch.Partition)
 	// Lost says that partitions now belong to somebody else: forget, and commit nothing.

@@ -57,6 +57,8 @@ type Kafka struct {
 	SASL *SASL
 	// TLS is how to encrypt; nil means not at all.
 	TLS *TLS
+	// AllowCompacted reads topics whose cleanup.policy has compact, which are refused otherwise.
+	AllowCompacted bool
 	// MaxRecord is the largest record value in bytes that is decoded; larger ones become dead letters. Default 1 MiB.
 	MaxRecord int64
 }
@@ -166,6 +168,8 @@ func kafkaTable() object[Kafka] {
 				"After how long without a sign of life the group gives the node's partitions to others. Brokers take 6s to 30m; with the consumer protocol the broker decides. Default 45s."),
 			at("sasl", saslTable().pointer(func() SASL { return SASL{} }), func(k *Kafka) **SASL { return &k.SASL }, "How to log in to the broker."),
 			at("tls", tlsKind(), func(k *Kafka) **TLS { return &k.TLS }, "true, or how to encrypt and whom to trust."),
+			at("allow_compacted", boolKind(), func(k *Kafka) *bool { return &k.AllowCompacted },
+				"Read topics whose cleanup.policy has compact, too. The broker removes records from them at any time, so that totals are of what was there when it was read, and a restart may count other records. Default false: such topics are refused."),
 			at("max_record", sizeKind(1<<10, 64<<20), func(k *Kafka) *int64 { return &k.MaxRecord },
 				"Largest record value that is decoded; larger ones become dead letters. Default 1MiB."),
 		},

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/weir-stream/weir/edge-node/config"
+	"github.com/weir-stream/weir/edge-node/embedded/embeddedtest"
 	"github.com/weir-stream/weir/edge-node/kafkatest"
 )
 
@@ -18,6 +19,25 @@ func TestApache(t *testing.T) {
 	t.Parallel()
 	c := kafkatest.Start(t, kafkatest.Config{})
 	t.Run("cases", func(t *testing.T) { apacheCases(t, c.Brokers) })
+	t.Run("logs", func(t *testing.T) { apacheLogs(t, c.Brokers) })
+}
+
+// apacheLogs is TestLogs, with both group protocols.
+func apacheLogs(t *testing.T, brokers []string) {
+	t.Parallel()
+	protocols := []config.Protocol{config.ProtocolClassic, config.ProtocolConsumer}
+	for i, l := range logs {
+		of := protocols
+		if !torturing {
+			of = protocols[i%2 : i%2+1]
+		}
+		for _, protocol := range of {
+			t.Run(l.name+"/"+string(protocol), func(t *testing.T) {
+				t.Parallel()
+				runLog(t, brokers, embeddedtest.Prefix(t, brokers), protocol, l.test)
+			})
+		}
+	}
 }
 
 // apacheCases runs the files of testdata. Each has the group protocol of its turn.

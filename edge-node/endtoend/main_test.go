@@ -58,7 +58,9 @@ func childNode(text string) int {
 	var s nodeSpec
 	err := json.Unmarshal([]byte(text), &s)
 	if err == nil {
-		_, err = s.run(context.Background())
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+		defer stop()
+		_, err = s.run(ctx)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -271,6 +271,9 @@ func (e *Engine) assigning() bool {
 }
 
 func (e *Engine) assigned(ctx context.Context, a ingest.Assignment) (int64, error) {
+	if a.Refused != nil {
+		return 0, a.Refused
+	}
 	gen := e.enter()
 	at, err := e.resume(ctx, a, gen)
 	if err != nil {
@@ -314,6 +317,14 @@ func (e *Engine) Records(p batch.Partition, records []batch.Record, logEnd int64
 	if l := e.lane(p); l != nil {
 		l.stats.logEnd.Store(logEnd)
 		l.push(chunk{records: records})
+	}
+}
+
+// Skipped implements ingest.Handler.
+func (e *Engine) Skipped(p batch.Partition, to, logEnd int64) {
+	if l := e.lane(p); l != nil {
+		l.stats.logEnd.Store(logEnd)
+		l.push(chunk{skip: to})
 	}
 }
 

@@ -63,11 +63,12 @@ type lane struct {
 	stats    laneStats
 }
 
-// chunk is what a lane's queue holds: records or a gap.
+// chunk is what a lane's queue holds: records, a gap, or the offset up to which there are no more.
 type chunk struct {
 	records []batch.Record
 	bytes   int64
 	gap     *gap
+	skip    int64
 }
 
 type gap struct {
@@ -254,6 +255,9 @@ func (l *lane) take(c chunk) error {
 	if c.gap != nil {
 		return l.takeGap(c.gap)
 	}
+	if c.skip > 0 {
+		return l.takeSkip(c.skip)
+	}
 	failpoint.Hit(failpoint.Poll)
 	records := c.records
 	for len(records) > 0 && records[0].Offset < l.skipTo {
@@ -364,6 +368,22 @@ func (l *lane) keep(b *batch.Batch, i int) {
 	var size int64
 	l.letters, size = appendLetter(l.letters, at, b, i, l.e.cfg.KeepPayload)
 	l.letterB += size
+}
+
+// takeSkip goes on behind offsets without records.
+func (l *lane) takeSkip(to int64) error {
+	if l.replayTo > 0 {
+		if to < l.replayTo {
+			return nil
+		}
+		if err := l.endReplay(); err != nil {
+			return err
+		}
+	}
+	l.position = max(l.position, to)
+	l.stats.position.Store(l.position)
+	l.giving.Store(true)
+	return nil
 }
 
 // takeGap ends the segment, ships it, and opens the next one behind the gap.

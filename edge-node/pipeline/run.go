@@ -281,7 +281,7 @@ func (p *Plan) kafka() (kafka.Config, error) {
 	cfg := kafka.Config{
 		Brokers: k.Brokers, Group: k.Group, ClientID: "weir-" + p.Node.Node, InstanceID: k.InstanceID,
 		Protocol: string(k.Protocol), Start: string(k.Start.At), StartTime: k.Start.Time, MaxRecord: int(k.MaxRecord),
-		SessionTimeout: k.SessionTimeout,
+		SessionTimeout: k.SessionTimeout, AllowCompacted: k.AllowCompacted,
 	}
 	for _, t := range k.Topics {
 		if t.Regex != nil {

@@ -79,12 +79,16 @@ func (s *Source) adjust(ctx context.Context, offsets map[string]map[int32]kgo.Of
 	if err != nil {
 		return nil, fmt.Errorf("list first offsets: %w", err)
 	}
-	ends, err := s.adm.ListEndOffsets(ctx, topics...)
+	ends, err := s.adm.ListCommittedOffsets(ctx, topics...)
 	if err == nil {
 		err = ends.Error()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("list last offsets: %w", err)
+	}
+	refused, err := s.refused(ctx, topics)
+	if err != nil {
+		return nil, err
 	}
 	begins, err := s.begins(ctx, starts, ends, topics)
 	if err != nil {
@@ -126,7 +130,7 @@ func (s *Source) adjust(ctx context.Context, offsets map[string]map[int32]kgo.Of
 			a := ingest.Assignment{
 				Partition: batch.Partition{Topic: topic, TopicID: details[topic].ID, ID: id},
 				LogStart:  start.Offset, LogEnd: end.Offset, Begin: min(max(begin.Offset, start.Offset), end.Offset),
-				Committed: m.offset, Metadata: m.metadata, More: left > 0,
+				Committed: m.offset, Metadata: m.metadata, More: left > 0, Refused: refused[topic],
 			}
 			at, err := s.handler.Assigned(ctx, a)
 			if err != nil {

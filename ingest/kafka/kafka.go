@@ -54,6 +54,8 @@ type Config struct {
 	MaxPoll        int           // records per poll; 0: 16384
 	FetchMaxBytes  int32         // bytes per fetch of a broker; 0: 8 MiB
 	MaxRecord      int           // largest record to accept, which bounds a partition's fetch; 0: 1 MiB
+	// AllowCompacted reads topics whose cleanup.policy has compact, too.
+	AllowCompacted bool
 
 	// Dial opens a connection to a broker where it is not a plain TCP one, as in tests without a network; TLS is ignored then.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
@@ -81,6 +83,7 @@ type Source struct {
 	mu       sync.Mutex
 	metadata map[tp]commitMeta // committed offsets as fetched, until the assignment is handed on
 	owned    map[tp]*position  // partitions handed to the handler
+	blind    bool              // it was told that settings of topics may not be read
 }
 
 type tp struct {
@@ -150,6 +153,8 @@ func (s *Source) options() ([]kgo.Opt, error) {
 		kgo.ConsumerGroup(c.Group),
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
 		kgo.DisableAutoCommit(),
+		// They say how far the log was read where it ends in what is no record.
+		kgo.KeepControlRecords(),
 		// A poll and a rebalance exclude each other, so that no record reaches the engine after its partition left.
 		kgo.BlockRebalanceOnPoll(),
 		kgo.OnOffsetsFetched(s.offsetsFetched),
@@ -289,10 +294,14 @@ func (s *Source) records(pos *position, in []*kgo.Record, logEnd int64) {
 		if r.Offset < next {
 			continue // a batch holds records from before the offset asked for
 		}
+		if r.Attrs.IsControl() {
+			next = r.Offset + 1
+			continue
+		}
 		out = append(out, recordOf(r))
 		next = r.Offset + 1
 	}
-	if len(out) == 0 {
+	if next == pos.next {
 		return
 	}
 	s.mu.Lock()
@@ -302,7 +311,14 @@ func (s *Source) records(pos *position, in []*kgo.Record, logEnd int64) {
 		pos.failed = false
 		s.handler.Failed(pos.partition, nil)
 	}
-	s.handler.Records(pos.partition, out, max(logEnd, next))
+	read := int64(-1)
+	if n := len(out); n > 0 {
+		read = out[n-1].Offset + 1
+		s.handler.Records(pos.partition, out, max(logEnd, next))
+	}
+	if next > read {
+		s.handler.Skipped(pos.partition, next, max(logEnd, next))
+	}
 }
 
 // recordOf is a record as the engine knows it. It shares the client's memory.

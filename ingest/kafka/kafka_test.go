@@ -42,6 +42,9 @@ func (r *recorder) Assigned(_ context.Context, a ingest.Assignment) (int64, erro
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.assigned = append(r.assigned, a)
+	if a.Refused != nil {
+		return 0, a.Refused
+	}
 	if r.held[a.Partition.String()] {
 		r.broken = append(r.broken, a.Partition.String()+" assigned twice")
 	}
@@ -69,6 +72,16 @@ func (r *recorder) Records(p batch.Partition, records []batch.Record, logEnd int
 	if last := records[len(records)-1].Offset; logEnd <= last {
 		r.broken = append(r.broken, fmt.Sprintf("%s: log end %d at offset %d", name, logEnd, last))
 	}
+}
+
+func (r *recorder) Skipped(p batch.Partition, to, logEnd int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	name := p.String()
+	if to <= r.offsets[name] || logEnd < to {
+		r.broken = append(r.broken, fmt.Sprintf("%s: skipped to %d after %d, log end %d", name, to, r.offsets[name], logEnd))
+	}
+	r.offsets[name] = to
 }
 
 func (r *recorder) Revoked(_ context.Context, ps []batch.Partition) {

@@ -1,0 +1,139 @@
+package kafka
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// transaction produces values in a transaction of its own and ends it.
+func transaction(t *testing.T, brokers []string, topic string, commit kgo.TransactionEndTry, values ...string) {
+	t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.TransactionalID("tx"), kgo.DefaultProduceTopic(topic),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	if err := cl.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range values {
+		if err := cl.ProduceSync(t.Context(), kgo.StringRecord(v)).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := cl.EndTransaction(t.Context(), commit); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestTransactions reads what was committed alone, and is told how far the log goes behind it.
+func TestTransactions(t *testing.T) {
+	c, cl := cluster(t, kfake.SeedTopics(1, "a"))
+	r := newRecorder()
+	stop := run(t, Config{Brokers: c.ListenAddrs(), Topics: []string{"a"}, Group: "g"}, r)
+	reached := func(offset int64) {
+		t.Helper()
+		eventually(t, fmt.Sprintf("offset %d", offset), func() bool { r.mu.Lock(); defer r.mu.Unlock(); return r.offsets["a/0"] == offset })
+	}
+	transaction(t, c.ListenAddrs(), "a", kgo.TryCommit, "1", "2") // offsets 0 and 1, and the end of the transaction
+	reached(3)
+	transaction(t, c.ListenAddrs(), "a", kgo.TryAbort, "gone", "gone", "gone")
+	reached(7)
+	produce(t, cl, "a", 0, "3")
+	transaction(t, c.ListenAddrs(), "a", kgo.TryAbort, "gone")
+	reached(10)
+	stop()
+	if got := fmt.Sprint(r.values["a/0"]); got != "[1 2 3]" {
+		t.Errorf("read %s", got)
+	}
+
+	// The end of the log that a new owner is told of is the one it can come to.
+	behind := newRecorder()
+	stop = run(t, Config{Brokers: c.ListenAddrs(), Topics: []string{"a"}, Group: "other"}, behind)
+	eventually(t, "the end", func() bool {
+		behind.mu.Lock()
+		defer behind.mu.Unlock()
+		return len(behind.assigned) == 1 && behind.offsets["a/0"] == behind.assigned[0].LogEnd
+	})
+	stop()
+}
+
+// TestCompacted refuses a compacted topic and reads the one beside it, unless it is told to read both.
+func TestCompacted(t *testing.T) {
+	c, cl := cluster(t)
+	policy := "compact,delete"
+	adm := kadm.NewClient(cl)
+	if _, err := adm.CreateTopic(t.Context(), 1, 1, map[string]*string{"cleanup.policy": &policy}, "table"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := adm.CreateTopic(t.Context(), 1, 1, nil, "stream"); err != nil {
+		t.Fatal(err)
+	}
+	produce(t, cl, "table", 0, "t")
+	produce(t, cl, "stream", 0, "s")
+	for _, allow := range []bool{false, true} {
+		r := newRecorder()
+		stop := run(t, Config{
+			Brokers: c.ListenAddrs(), Topics: []string{"table", "stream"}, Group: fmt.Sprint("g-", allow), AllowCompacted: allow,
+		}, r)
+		want, refusals := "map[stream/0:[s]]", 1
+		if allow {
+			want, refusals = "map[stream/0:[s] table/0:[t]]", 0
+		}
+		eventually(t, want, func() bool {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			return fmt.Sprint(r.values) == want && len(r.assigned) == 2
+		})
+		stop()
+		got := slices.DeleteFunc(r.failures, func(s string) bool { return !strings.Contains(s, "source.kafka.allow_compacted") })
+		if len(got) != refusals {
+			t.Errorf("allowed %v: refusals %q", allow, got)
+		}
+	}
+}
+
+// TestCannotAsk reads where the broker does not tell what a topic's policy is, and warns once.
+func TestCannotAsk(t *testing.T) {
+	c, cl := cluster(t, kfake.SeedTopics(1, "a", "b"))
+	c.ControlKey(int16(kmsg.DescribeConfigs), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		resp := req.ResponseKind().(*kmsg.DescribeConfigsResponse)
+		for _, r := range req.(*kmsg.DescribeConfigsRequest).Resources {
+			denied := kmsg.NewDescribeConfigsResponseResource()
+			denied.ResourceType, denied.ResourceName, denied.ErrorCode = r.ResourceType, r.ResourceName, kerr.TopicAuthorizationFailed.Code
+			resp.Resources = append(resp.Resources, denied)
+		}
+		return resp, nil, true
+	})
+	produce(t, cl, "a", 0, "a")
+	produce(t, cl, "b", 0, "b")
+	var warned strings.Builder
+	src, err := New(Config{Brokers: c.ListenAddrs(), Topics: []string{"a", "b"}, Group: "g"}, slog.New(slog.NewTextHandler(&warned, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRecorder()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- src.Run(ctx, r) }()
+	eventually(t, "both records", func() bool { return r.count() == 2 })
+	cancel()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(warned.String(), "DESCRIBE_CONFIGS"); n != 1 {
+		t.Errorf("warned %d times:\n%s", n, warned.String())
+	}
+}

@@ -60,12 +60,14 @@ var imports = map[string][]string{
 	"edge-node/engine":   append([]string{"edge-node/failpoint"}, contracts...),
 	"edge-node/metering": {"edge-node/engine", "sink"},
 	"edge-node/replay":   append([]string{"edge-node/engine"}, contracts...),
+	// What people do with dead letters: it connects where they are kept with where they came from.
+	"edge-node/deadletter": {"ingest/batch", "ingest/kafka", "sink/clickhouse"},
 	// The only package that knows all stages.
-	"edge-node/pipeline": append([]string{"edge-node/config", "edge-node/engine", "edge-node/metering", "edge-node/replay", "ingest/...", "operators/...", "sink/..."}, contracts...),
+	"edge-node/pipeline": append([]string{"edge-node/config", "edge-node/deadletter", "edge-node/engine", "edge-node/metering", "edge-node/replay", "ingest/...", "operators/...", "sink/..."}, contracts...),
 	"edge-node/metrics":  append([]string{"edge-node/engine"}, contracts...),
 	"edge-node/web":      append([]string{"edge-node/engine", "edge-node/metrics", "edge-node/pipeline"}, contracts...),
 	"edge-node/cli": append([]string{
-		"bench/workload", "examples", "edge-node/authoring", "edge-node/config", "edge-node/embedded/...", "edge-node/embedded", "edge-node/engine", "edge-node/metrics",
+		"bench/workload", "examples", "edge-node/authoring", "edge-node/config", "edge-node/deadletter", "edge-node/embedded/...", "edge-node/embedded", "edge-node/engine", "edge-node/metrics",
 		"edge-node/pipeline", "edge-node/replay", "edge-node/web", "sink/clickhouse",
 	}, contracts...),
 

@@ -26,7 +26,7 @@ came too late. They are in ClickHouse, with reason, place and payload, of every 
 		Args: unknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(completeFiles(a.dlqList()), completeFiles(a.dlqShow()))
+	cmd.AddCommand(completeFiles(a.dlqList()), completeFiles(a.dlqShow()), completeFiles(a.dlqReplay()), completeFiles(a.dlqPurge()))
 	return cmd
 }
 
@@ -46,6 +46,11 @@ const dlqFilterLong = `
 a span before now such as 2h. --offset takes single offsets and ranges, 100-200.`
 
 func (d *dlq) add(cmd *cobra.Command, limit int, what string) {
+	d.addFilter(cmd)
+	cmd.Flags().IntVar(&d.limit, "limit", limit, what)
+}
+
+func (d *dlq) addFilter(cmd *cobra.Command) {
 	d.node.add(cmd, "clickhouse")
 	f := cmd.Flags()
 	f.StringVar(&d.url, "url", "", "ClickHouse URL, instead of the pipeline's")
@@ -57,7 +62,6 @@ func (d *dlq) add(cmd *cobra.Command, limit int, what string) {
 	f.StringSliceVar(&d.offsets, "offset", nil, "only those of records at these offsets")
 	f.StringVar(&d.since, "since", "", "only those of records of this time or later")
 	f.StringVar(&d.until, "until", "", "only those of records before this time")
-	f.IntVar(&d.limit, "limit", limit, what)
 	var reasons []string
 	for _, r := range batch.Reasons() {
 		reasons = append(reasons, string(r))

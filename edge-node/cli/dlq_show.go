@@ -71,7 +71,7 @@ func (a *app) showLetters(ctx context.Context, d *dlq, file string, raw, asJSON 
 	if raw {
 		limit = 0 // a second record is an error, and not left out
 	}
-	if err := letters.Read(ctx, &d.filter, limit, w.write); err != nil {
+	if err := letters.Read(ctx, &d.filter, clickhouse.WithContents, limit, w.write); err != nil {
 		return fmt.Errorf("%s: %w", p.File, err)
 	}
 	if w.shown == 0 && !asJSON {
@@ -133,8 +133,8 @@ func (w *letterWriter) writeText(d *clickhouse.Letter) error {
 	line("from", "site %s, node %s, revision %016x, segment %d", d.Site, d.Node, d.Revision, d.Segment)
 	if r := d.Replayed; r != nil {
 		line("replayed", "to %s/%d/%d at %s", r.Topic, r.Partition, r.Offset, r.At.UTC().Format(time.RFC3339))
-	} else if d.Sending {
-		line("replayed", "perhaps: a replay ended before it was noted")
+	} else if s := d.Sending; s != nil {
+		line("replayed", "perhaps, to %s/%d: a replay ended before that was noted", s.Topic, s.Partition)
 	}
 	if len(d.Key) > 0 {
 		if isText(d.Key) {
@@ -191,19 +191,19 @@ func isText(b []byte) bool {
 // shownLetter is a letter as JSON.
 type shownLetter struct {
 	clickhouse.LetterID
-	Time          time.Time            `json:"time"`
-	Reason        string               `json:"reason"`
-	Detail        string               `json:"detail"`
-	Node          string               `json:"node"`
-	ReceivedAt    time.Time            `json:"received_at"`
-	Key           *string              `json:"key,omitempty"`
-	KeyBase64     string               `json:"key_base64,omitempty"`
-	Payload       *string              `json:"payload,omitempty"`
-	PayloadBase64 string               `json:"payload_base64,omitempty"`
-	Truncated     bool                 `json:"truncated"`
-	Row           bool                 `json:"is_row"`
-	Replayed      *clickhouse.Replayed `json:"replayed,omitempty"`
-	Sending       bool                 `json:"sending,omitempty"`
+	Time          time.Time                `json:"time"`
+	Reason        string                   `json:"reason"`
+	Detail        string                   `json:"detail"`
+	Node          string                   `json:"node"`
+	ReceivedAt    time.Time                `json:"received_at"`
+	Key           *string                  `json:"key,omitempty"`
+	KeyBase64     string                   `json:"key_base64,omitempty"`
+	Payload       *string                  `json:"payload,omitempty"`
+	PayloadBase64 string                   `json:"payload_base64,omitempty"`
+	Truncated     bool                     `json:"truncated"`
+	Row           bool                     `json:"is_row"`
+	Replayed      *clickhouse.LetterTarget `json:"replayed,omitempty"`
+	Sending       *clickhouse.LetterTarget `json:"sending,omitempty"`
 }
 
 func (w *letterWriter) writeJSON(d *clickhouse.Letter) error {

@@ -52,6 +52,8 @@ type SegmentAudit struct {
 	Rows         int64  `json:"rows"` // rows in the stored windows
 	LateLetters  int64  `json:"late_letters"`
 	OtherLetters int64  `json:"other_letters"`
+	// PurgedLetters of both were deleted on purpose; what tells them apart is still there and counted.
+	PurgedLetters int64 `json:"purged_letters"`
 
 	Tiling       string `json:"tiling"`
 	Conservation string `json:"conservation"`
@@ -176,7 +178,7 @@ func (a *audit) accounting(rows driver.Rows) error {
 	var g SegmentAudit
 	if err := rows.Scan(&k.site, &k.topic, &k.topicID, &k.partition, &g.Revision, &g.Segment,
 		&g.RecordsIn, &g.Expanded, &g.Aggregated, &g.Late, &g.Filtered, &g.Rejected,
-		&g.Rows, &g.LateLetters, &g.OtherLetters, &g.Conservation, &g.Stored, &g.Letters, &g.Account); err != nil {
+		&g.Rows, &g.LateLetters, &g.OtherLetters, &g.PurgedLetters, &g.Conservation, &g.Stored, &g.Letters, &g.Account); err != nil {
 		return err
 	}
 	p := a.partition(k)
@@ -204,6 +206,9 @@ func (a *audit) accounting(rows driver.Rows) error {
 		p.note(&g, "%d of %d dead letters are stored; the table drops old ones", g.OtherLetters, g.Rejected)
 	case g.Letters != "ok":
 		p.fault(&g, "%d rejected and %d late, but %d and %d dead letters", g.Rejected, g.Late, g.OtherLetters, g.LateLetters)
+	}
+	if g.PurgedLetters > 0 {
+		p.note(&g, "%d of its dead letters were purged", g.PurgedLetters)
 	}
 	if g.Account != "ok" {
 		p.fault(&g, "the account was changed by hand: its hash does not fit")

@@ -41,6 +41,7 @@ func (l *layout) auditQueries(pipeline string) []AuditQuery {
 		"{coverage}", qualified(db, coverageTable),
 		"{partials}", qualified(db, l.partials().name),
 		"{letters}", qualified(db, deadLetterTable),
+		"{marks}", qualified(db, letterMarkTable),
 		"{pipeline}", quote(pipeline),
 		"{source}", sourceColumns,
 		"{hash}", coverageHashSQL(),
@@ -87,7 +88,7 @@ ORDER BY site, topic, topic_uuid, partition, segment, start_offset`
 const accountingSQL = `SELECT
     site, topic, toString(topic_id) AS topic_uuid, partition, rev, segment,
     records_in, expanded, aggregated, late, filtered, rejected,
-    toInt64(stored_rows) AS rows, toInt64(late_letters) AS late_letters, toInt64(other_letters) AS other_letters,
+    toInt64(stored_rows) AS rows, toInt64(late_letters) AS late_letters, toInt64(other_letters) AS other_letters, toInt64(purged_letters) AS purged_letters,
     if(records_in + expanded = aggregated + late + filtered + rejected, 'ok', 'UNBALANCED') AS conservation,
     multiIf(rows_version > version, 'ahead', stored_rows = aggregated, 'ok', stored_rows < aggregated, 'MISSING', 'TOO MANY') AS stored,
     multiIf(
@@ -110,9 +111,19 @@ LEFT JOIN
 (
     SELECT
         {source},
-        countIf(reason = 'late') AS late_letters, countIf(reason != 'late') AS other_letters, max(record_offset) AS last_letter
-    FROM {letters} FINAL
-    WHERE pipeline = {pipeline}
+        countIf(why = 'late') AS late_letters, countIf(why != 'late') AS other_letters, countIf(purged) AS purged_letters,
+        max(record_offset) AS last_letter
+    FROM
+    (
+        SELECT {source}, record_offset, step, row_index, any(reason) AS why, max(mark) AS purged
+        FROM
+        (
+            SELECT {source}, record_offset, step, row_index, reason, 0 AS mark FROM {letters} FINAL WHERE pipeline = {pipeline}
+            UNION ALL
+            SELECT {source}, record_offset, step, row_index, reason, 1 FROM {marks} FINAL WHERE pipeline = {pipeline} AND mark = 'purged'
+        )
+        GROUP BY {source}, record_offset, step, row_index
+    )
     GROUP BY {source}
 ) AS d USING ({source})
 ORDER BY site, topic, topic_uuid, partition, segment, rev`

@@ -208,24 +208,37 @@ type Letter struct {
 	Row        bool // the payload is a row as JSON: its record is not known, and Offset is that of the first it may be
 	Node       string
 	ReceivedAt time.Time
-	// Replayed is where its record was sent to last, or nil. Sending tells that a replay began to send it to Target, and
-	// whether it did is not noted.
-	Replayed *Replayed
-	Sending  bool
+	// Replayed is where its record was sent to, or nil. Sending is where a replay was about to send it, at this offset or
+	// behind; nil where how that ended is noted.
+	Replayed, Sending *LetterTarget
 }
 
-// Replayed is where the record of a letter was sent to.
-type Replayed struct {
+// LetterTarget is where the record of a letter was sent to.
+type LetterTarget struct {
 	Topic     string    `json:"topic"`
 	Partition int32     `json:"partition"`
 	Offset    int64     `json:"offset"`
-	At        time.Time `json:"at"`
+	At        time.Time `json:"at"` // when it was noted
 }
+
+// Contents tells whether keys, payloads and details are read.
+type Contents bool
+
+// Letters can be many, and their contents large.
+const (
+	WithContents    Contents = true
+	WithoutContents Contents = false
+)
 
 // Read gives the letters that are chosen to each, in the order of their records; at most limit where that is not 0. Those
 // that were purged are left out.
-func (l *Letters) Read(ctx context.Context, f *LetterFilter, limit int, each func(*Letter) error) error {
+func (l *Letters) Read(ctx context.Context, f *LetterFilter, contents Contents, limit int, each func(*Letter) error) error {
+	columns := "detail, record_key, payload"
+	if contents == WithoutContents {
+		columns = "'', '', ''"
+	}
 	r := strings.NewReplacer(
+		"{contents}", columns,
 		"{identity}", strings.Join(letterIdentity, ", "),
 		"{letters}", qualified(l.s.cfg.Database, deadLetterTable),
 		"{marks}", qualified(l.s.cfg.Database, letterMarkTable),
@@ -241,15 +254,19 @@ func (l *Letters) Read(ctx context.Context, f *LetterFilter, limit int, each fun
 		var partition uint32
 		var key, payload string
 		var sending, replayed uint8
-		var to Replayed
+		var before, to LetterTarget
 		if err := rows.Scan(&d.Site, &d.Topic, &d.TopicID, &partition, &d.Revision, &d.Segment, &d.Offset, &d.Step, &d.Index,
 			&d.Time, &d.Reason, &d.Detail, &key, &payload, &d.Truncated, &d.Row, &d.Node, &d.ReceivedAt,
-			&sending, &replayed, &to.Topic, &to.Partition, &to.Offset, &to.At); err != nil {
+			&sending, &before.Topic, &before.Partition, &before.Offset, &before.At,
+			&replayed, &to.Topic, &to.Partition, &to.Offset, &to.At); err != nil {
 			return err
 		}
 		d.Partition, d.Key, d.Payload = int32(partition), []byte(key), []byte(payload)
-		if d.Sending = sending == 1 && replayed == 0; replayed == 1 {
+		switch {
+		case replayed == 1:
 			d.Replayed = &to
+		case sending == 1:
+			d.Sending = &before
 		}
 		failed = each(&d)
 		return failed
@@ -262,16 +279,22 @@ func (l *Letters) Read(ctx context.Context, f *LetterFilter, limit int, each fun
 
 const readLettersSQL = `SELECT
     site, topic, toString(topic_id) AS topic_uuid, partition, rev, segment, record_offset, step, row_index,
-    time, reason, detail, record_key, payload, truncated, is_row, node, received_at,
-    sending, replayed, target_topic, target_partition, target_offset, replayed_at
+    time, reason, {contents}, truncated, is_row, node, received_at,
+    sending, sending_topic, sending_partition, sending_offset, sending_at,
+    replayed, replayed_topic, replayed_partition, replayed_offset, replayed_at
 FROM (SELECT *, received_at FROM {letters} FINAL WHERE {where}) AS d
 LEFT JOIN
 (
     SELECT
-        {identity}, max(mark = 'sending') AS sending, max(mark = 'replayed') AS replayed, max(mark = 'purged') AS purged,
-        anyIf(target, mark = 'replayed') AS target_topic, anyIf(m.target_partition, mark = 'replayed') AS target_partition,
-        anyIf(m.target_offset, mark = 'replayed') AS target_offset, anyIf(m.received_at, mark = 'replayed') AS replayed_at
-    FROM (SELECT *, received_at FROM {marks} FINAL WHERE {where}) AS m
+        {identity},
+        max(mark = 'sending') AS sending, anyIf(target, mark = 'sending') AS sending_topic,
+        anyIf(target_partition, mark = 'sending') AS sending_partition, anyIf(target_offset, mark = 'sending') AS sending_offset,
+        anyIf(noted_at, mark = 'sending') AS sending_at,
+        max(mark = 'replayed') AS replayed, anyIf(target, mark = 'replayed') AS replayed_topic,
+        anyIf(target_partition, mark = 'replayed') AS replayed_partition, anyIf(target_offset, mark = 'replayed') AS replayed_offset,
+        anyIf(noted_at, mark = 'replayed') AS replayed_at,
+        max(mark = 'purged') AS purged
+    FROM (SELECT *, received_at AS noted_at FROM {marks} FINAL WHERE {where})
     GROUP BY {identity}
 ) AS m USING ({identity})
 WHERE purged = 0

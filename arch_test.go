@@ -136,7 +136,7 @@ var gates = map[string][]string{
 	"go.yaml.in/yaml":                     {"edge-node/config"},
 	"github.com/spf13":                    {"edge-node/cli"},
 	"github.com/prometheus/client_golang": {"edge-node/metrics", "edge-node/web"},
-	"golang.org/x/sys":                    {"ingest/batch", "operators/wasm", "bench", "edge-node/cli", "edge-node/embedded/..."},
+	"golang.org/x/sys":                    {"ingest/batch", "ingest/kafka", "operators/wasm", "bench", "edge-node/cli", "edge-node/embedded/..."},
 	"golang.org/x/term":                   {"edge-node/cli", "edge-node/embedded/libchdb"},
 	"golang.org/x/tools/txtar":            {"edge-node/authoring", "edge-node/cli", "edge-node/pipeline"},
 }

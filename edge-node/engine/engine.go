@@ -35,7 +35,7 @@ import (
 )
 
 // Delivery stores cuts, in order for each partition, and calls done when a cut is acknowledged. An error means that
-// the cut will never be.
+// the cut will never be. When the context ends, the cut is withdrawn: its partition is somebody else's now.
 type Delivery interface {
 	Submit(ctx context.Context, cut *sink.Cut, done func(error)) error
 }
@@ -379,12 +379,13 @@ func (e *Engine) Lost(ps []batch.Partition) {
 
 // drop ends lanes and forgets them.
 func (e *Engine) drop(lanes []*lane) {
-	// All of them first: a lane that is about to commit has the next one wait.
+	// All of them first: a lane that is about to commit has the next one wait, and the write under way may carry several.
 	for _, l := range lanes {
 		l.cancel()
 	}
 	for _, l := range lanes {
 		<-l.done
+		l.awaitWithdrawal()
 		e.leave(l.gen)
 		e.commits.forget(l.partition)
 		e.mu.Lock()

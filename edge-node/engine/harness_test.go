@@ -247,41 +247,50 @@ func (l *life) Commit(ctx context.Context, commits []ingest.Commit) error {
 	return nil
 }
 
-// Submit stores a cut a little later, sometimes only its rows before it dies.
-func (l *life) Submit(_ context.Context, cut *sink.Cut, done func(error)) error {
+// Submit stores a cut a little later, sometimes only its rows before it dies. What is not stored is withdrawn in the end.
+func (l *life) Submit(ctx context.Context, cut *sink.Cut, done func(error)) error {
 	go func() {
 		if l.gate != nil {
-			<-l.gate
+			select {
+			case <-l.gate:
+			case <-ctx.Done():
+			}
 		}
-		time.Sleep(time.Duration(cut.Coverage.Version%7) * time.Millisecond)
-		l.centre.mu.Lock()
-		if l.dead.Load() {
-			l.centre.mu.Unlock()
-			return
+		if ctx.Err() == nil {
+			time.Sleep(time.Duration(cut.Coverage.Version%7) * time.Millisecond)
+			if l.store(cut) {
+				done(nil)
+				return
+			}
 		}
-		l.centre.writes++
-		l.centre.storeStates(cut)
-		if len(cut.States) > 0 && l.chance(25) {
-			l.dead.Store(true) // killed between states and rows
-			l.centre.mu.Unlock()
-			return
-		}
-		l.centre.storeRows(cut)
-		if l.chance(25) {
-			l.dead.Store(true) // killed between rows and coverage
-			l.centre.mu.Unlock()
-			return
-		}
-		if !cut.Partial {
-			l.centre.storeCoverage(cut.Coverage)
-		}
-		l.centre.mu.Unlock()
-		if l.dead.Load() {
-			return
-		}
-		done(nil)
+		<-ctx.Done()
+		done(ctx.Err())
 	}()
 	return nil
+}
+
+// store tells whether the life lived to know that everything was stored.
+func (l *life) store(cut *sink.Cut) bool {
+	l.centre.mu.Lock()
+	defer l.centre.mu.Unlock()
+	if l.dead.Load() {
+		return false
+	}
+	l.centre.writes++
+	l.centre.storeStates(cut)
+	if len(cut.States) > 0 && l.chance(25) {
+		l.dead.Store(true) // killed between states and rows
+		return false
+	}
+	l.centre.storeRows(cut)
+	if l.chance(25) {
+		l.dead.Store(true) // killed between rows and coverage
+		return false
+	}
+	if !cut.Partial {
+		l.centre.storeCoverage(cut.Coverage)
+	}
+	return !l.dead.Load()
 }
 
 // mortal is the disk of a life: once it is dead, nothing is written any more.

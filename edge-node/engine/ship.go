@@ -190,9 +190,11 @@ func (l *lane) submit(cut *sink.Cut, commit *ingest.Commit) {
 	l.inFlight.Store(true)
 	began := time.Now()
 	err := l.e.cfg.Delivery.Submit(l.ctx, cut, func(err error) {
-		if err != nil {
+		switch {
+		case l.ctx.Err() != nil: // withdrawn with the partition, or stored when it was given away already: its next owner commits
+		case err != nil:
 			l.e.fail(err)
-		} else {
+		default:
 			if commit != nil {
 				l.e.commits.add(*commit)
 			}
@@ -253,6 +255,15 @@ func (l *lane) awaitAck() error {
 		}
 	}
 	return nil
+}
+
+// awaitWithdrawal waits until delivery is done with the cut of a lane that has ended, so that it is not written after the
+// partition was given away, and its commit is not added after the others were forgotten.
+func (l *lane) awaitWithdrawal() {
+	const atMost, again = 2 * time.Second, 2 * time.Millisecond
+	for began := time.Now(); l.inFlight.Load() && time.Since(began) < atMost; {
+		time.Sleep(again)
+	}
 }
 
 // commitQueue holds the newest acknowledged position of each partition until it is committed.

@@ -65,11 +65,13 @@ func (p *Plan) Open(ctx context.Context, opts RunOptions) (*Runner, error) {
 	if err != nil {
 		return nil, fmt.Errorf("source: %w", err)
 	}
-	if r.sink, err = clickhouse.New(p.clickhouse, p.Table, r.log); err != nil {
+	to := p.clickhouse
+	to.Lease = source
+	if r.sink, err = clickhouse.New(to, p.Table, r.log); err != nil {
 		return nil, fmt.Errorf("sink: %w", err)
 	}
 	r.sink.Describe(p.Describe(r.version))
-	if r.delivery, err = delivery.New(delivery.Config{}, r.sink, r.log); err != nil {
+	if r.delivery, err = delivery.New(delivery.Config{Lease: source}, r.sink, r.log); err != nil {
 		return nil, errors.Join(fmt.Errorf("delivery: %w", err), r.Close())
 	}
 	if r.resumes, err = opts.Store.has(p.Spec.Name); err != nil {
@@ -229,7 +231,11 @@ func (r *Runner) Problems() []string {
 	}
 	var problems []string
 	if st := r.delivery.Status(); !st.Ready && st.Err != nil {
-		problems = append(problems, "clickhouse: "+st.Err.Error())
+		from := "clickhouse: "
+		if errors.Is(st.Err, sink.ErrLease) {
+			from = "kafka: "
+		}
+		problems = append(problems, from+st.Err.Error())
 	}
 	st := r.engine.Status()
 	for _, p := range st.Problems {

@@ -61,6 +61,7 @@ func (s *Source) topicByID(ctx context.Context, id [16]byte) string {
 // adjust asks the handler where each newly assigned partition begins.
 func (s *Source) adjust(ctx context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
 	<-s.ready
+	s.reclaim()
 	topics := make([]string, 0, len(offsets))
 	for t := range offsets {
 		topics = append(topics, t)
@@ -182,8 +183,63 @@ func (s *Source) begins(ctx context.Context, starts, ends kadm.ListedOffsets, to
 	return at, nil
 }
 
+// reclaim notices that the group has taken this member for dead and in again under another ID. The client then keeps the
+// partitions that it is given again as if nothing had been, but somebody else may have had them meanwhile: they are lost.
+// It runs while no other change of the assignment does.
+func (s *Source) reclaim() {
+	member, _ := s.client.GroupMetadata()
+	s.mu.Lock()
+	same := s.member == member
+	s.mu.Unlock()
+	if same || member == "" {
+		return
+	}
+	s.lease.end()
+	s.mu.Lock()
+	var stale []batch.Partition
+	for key, pos := range s.owned {
+		stale = append(stale, pos.partition)
+		s.again[key.topic] = true
+	}
+	clear(s.owned)
+	s.mu.Unlock()
+	if len(stale) > 0 {
+		s.log.Warn("the group took this node for dead; its partitions are assigned anew", "group", s.cfg.Group, "partitions", len(stale))
+		s.handler.Lost(stale)
+	}
+	s.mu.Lock()
+	s.member = member // from here on the lease can be held again
+	s.mu.Unlock()
+}
+
+// assigned comes before the offsets of what is added are fetched.
+func (s *Source) assigned(_ context.Context, _ *kgo.Client, _ map[string][]int32) {
+	<-s.ready
+	s.reclaim()
+	s.mu.Lock()
+	if len(s.again) > 0 && s.interrupt != nil {
+		s.interrupt()
+	}
+	s.mu.Unlock()
+}
+
+// startOver has topics assigned anew: of partitions that the member keeps the client would not ask where to begin.
+func (s *Source) startOver() {
+	s.mu.Lock()
+	topics := make([]string, 0, len(s.again))
+	for t := range s.again {
+		topics = append(topics, t)
+	}
+	clear(s.again)
+	s.mu.Unlock()
+	for _, t := range topics {
+		s.forgetTopic(t)
+	}
+}
+
 func (s *Source) revoked(ctx context.Context, _ *kgo.Client, lost map[string][]int32) {
 	<-s.ready
+	s.reclaim() // what is revoked from a member that was taken for dead was lost before
 	if ps := s.take(lost, false); len(ps) > 0 {
 		s.handler.Revoked(ctx, ps)
 		s.take(lost, true)
@@ -192,6 +248,7 @@ func (s *Source) revoked(ctx context.Context, _ *kgo.Client, lost map[string][]i
 
 func (s *Source) lost(_ context.Context, _ *kgo.Client, lost map[string][]int32) {
 	<-s.ready
+	s.lease.end()
 	if ps := s.take(lost, true); len(ps) > 0 {
 		s.handler.Lost(ps)
 	}
@@ -275,8 +332,21 @@ func (s *Source) outOfRange(ctx context.Context, pos *position) error {
 	return nil
 }
 
-// recreated makes the client forget a topic, so that it finds the one that now has its name.
+// recreated makes the client forget a topic that it reads, so that it finds the one that now has its name.
 func (s *Source) recreated(topic string) {
+	s.mu.Lock()
+	reads := false
+	for key := range s.owned {
+		reads = reads || key.topic == topic
+	}
+	s.mu.Unlock()
+	if reads {
+		s.forgetTopic(topic)
+	}
+}
+
+// forgetTopic takes the partitions of a topic back and has the client find it again.
+func (s *Source) forgetTopic(topic string) {
 	s.mu.Lock()
 	var ps []batch.Partition
 	for key, pos := range s.owned {
@@ -286,10 +356,9 @@ func (s *Source) recreated(topic string) {
 		}
 	}
 	s.mu.Unlock()
-	if len(ps) == 0 {
-		return
+	if len(ps) > 0 {
+		s.handler.Lost(ps)
 	}
-	s.handler.Lost(ps)
 	s.client.PurgeTopicsFromConsuming(topic)
 	if !s.usesRegex() {
 		s.client.AddConsumeTopics(topic)

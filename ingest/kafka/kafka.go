@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
@@ -80,10 +81,15 @@ type Source struct {
 	handler ingest.Handler
 	ready   chan struct{}
 
-	mu       sync.Mutex
-	metadata map[tp]commitMeta // committed offsets as fetched, until the assignment is handed on
-	owned    map[tp]*position  // partitions handed to the handler
-	blind    bool              // it was told that settings of topics may not be read
+	lease lease
+
+	mu        sync.Mutex
+	metadata  map[tp]commitMeta  // guarded by mu: committed offsets as fetched, until the assignment is handed on
+	owned     map[tp]*position   // guarded by mu: partitions handed to the handler
+	member    string             // guarded by mu: the group's name for the member that was given them
+	again     map[string]bool    // guarded by mu: topics to be assigned anew
+	interrupt context.CancelFunc // guarded by mu: ends the poll under way
+	blind     bool               // guarded by mu: it was told that settings of topics may not be read
 }
 
 type tp struct {
@@ -106,7 +112,8 @@ type position struct {
 
 // New checks the configuration. It opens no connection.
 func New(cfg Config, log *slog.Logger) (*Source, error) {
-	s := &Source{cfg: cfg, log: log, ready: make(chan struct{}), metadata: map[tp]commitMeta{}, owned: map[tp]*position{}}
+	s := &Source{cfg: cfg, log: log, ready: make(chan struct{}), metadata: map[tp]commitMeta{}, owned: map[tp]*position{}, again: map[string]bool{}}
+	s.lease.init(cfg.SessionTimeout)
 	if len(cfg.Brokers) == 0 {
 		return nil, errors.New("no brokers: name at least one as host:port")
 	}
@@ -159,8 +166,10 @@ func (s *Source) options() ([]kgo.Opt, error) {
 		kgo.BlockRebalanceOnPoll(),
 		kgo.OnOffsetsFetched(s.offsetsFetched),
 		kgo.AdjustFetchOffsetsFn(s.adjust),
+		kgo.OnPartitionsAssigned(s.assigned),
 		kgo.OnPartitionsRevoked(s.revoked),
 		kgo.OnPartitionsLost(s.lost),
+		kgo.WithHooks(&s.lease),
 	)
 	if s.usesRegex() {
 		exprs := make([]string, len(s.patterns))
@@ -261,13 +270,19 @@ func (s *Source) Run(ctx context.Context, h ingest.Handler) error {
 		<-watched
 	}()
 	for {
-		fetches := client.PollRecords(ctx, orDefault(s.cfg.MaxPoll, 16384))
+		poll, interrupt := context.WithCancel(ctx)
+		s.mu.Lock()
+		s.interrupt = interrupt
+		s.mu.Unlock()
+		fetches := client.PollRecords(poll, orDefault(s.cfg.MaxPoll, 16384))
+		interrupt()
 		if ctx.Err() != nil {
 			// What this last poll returned was not handed on; it is read again from the commit.
 			client.AllowRebalance()
 			return nil
 		}
 		s.dispatch(ctx, fetches)
+		s.startOver()
 		client.AllowRebalance()
 	}
 }
@@ -369,6 +384,9 @@ func (s *Source) Commit(ctx context.Context, commits []ingest.Commit) error {
 		metadata[key] = c.Metadata
 	}
 	ctx = kgo.PreCommitFnContext(ctx, func(req *kmsg.OffsetCommitRequest) error {
+		if !s.isMember(req.MemberID) {
+			return errors.New("the group took this node for dead and in again: the partitions were not given to this member")
+		}
 		for i := range req.Topics {
 			t := &req.Topics[i]
 			for j := range t.Partitions {
@@ -382,6 +400,9 @@ func (s *Source) Commit(ctx context.Context, commits []ingest.Commit) error {
 	s.client.CommitOffsetsSync(ctx, offsets, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
 		failed = commitError(resp, err)
 	})
+	if errors.Is(failed, kerr.UnknownMemberID) || errors.Is(failed, kerr.IllegalGeneration) || errors.Is(failed, kerr.FencedInstanceID) {
+		s.lease.end() // others may have the partitions; the client will say which are lost
+	}
 	if failed != nil {
 		return fmt.Errorf("commit offsets of group %s: %w", s.cfg.Group, failed)
 	}

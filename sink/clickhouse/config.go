@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+
+	"github.com/weir-stream/weir/sink"
 )
 
 // Config says where a pipeline's answers go. Printed or logged, it does not show the URL's password.
@@ -42,6 +44,8 @@ type Config struct {
 	// MaxInsertDays is how many days of windows one insert spans at most: each day is a partition of the table, and
 	// servers refuse inserts into more than 100. Default 50.
 	MaxInsertDays int
+	// Lease must be held whenever a statement of Write is sent; nil is one that never runs out.
+	Lease sink.Lease
 }
 
 const (

@@ -17,26 +17,26 @@ import (
 
 // stopCodes are errors that need a person, with what he should do. A * in a hint stands for the user.
 var stopCodes = map[int32]string{
-	8:   "",                                                                                              // THERE_IS_NO_COLUMN
-	10:  "",                                                                                              // NOT_FOUND_COLUMN_IN_BLOCK
-	16:  "",                                                                                              // NO_SUCH_COLUMN_IN_TABLE
-	44:  "",                                                                                              // ILLEGAL_COLUMN
-	47:  "",                                                                                              // UNKNOWN_IDENTIFIER
-	53:  "",                                                                                              // TYPE_MISMATCH
-	60:  "",                                                                                              // UNKNOWN_TABLE
-	81:  "",                                                                                              // UNKNOWN_DATABASE
-	50:  "use ClickHouse 22.8 or newer",                                                                  // UNKNOWN_TYPE
-	62:  "use ClickHouse 22.8 or newer",                                                                  // SYNTAX_ERROR
-	115: "use ClickHouse 22.8 or newer",                                                                  // UNKNOWN_SETTING
-	164: "the server or the user is read-only: give the user the right to insert",                        // READONLY
-	192: "check user and password in the URL",                                                            // UNKNOWN_USER
-	193: "check user and password in the URL",                                                            // WRONG_PASSWORD
-	194: "the user needs a password: put it in the URL",                                                  // REQUIRED_PASSWORD
-	195: "the user may not connect from this address: allow it, or use another",                          // IP_ADDRESS_NOT_ALLOWED
-	291: "grant the user access to the database",                                                         // DATABASE_ACCESS_DENIED
-	452: "the user's settings profile forbids it: allow async_insert = 0 and insert_deduplication_token", // SETTING_CONSTRAINT_VIOLATION
-	497: "grant the user what the message names",                                                         // ACCESS_DENIED
-	516: "check user and password in the URL",                                                            // AUTHENTICATION_FAILED
+	8:   "",                                                                                                               // THERE_IS_NO_COLUMN
+	10:  "",                                                                                                               // NOT_FOUND_COLUMN_IN_BLOCK
+	16:  "",                                                                                                               // NO_SUCH_COLUMN_IN_TABLE
+	44:  "",                                                                                                               // ILLEGAL_COLUMN
+	47:  "",                                                                                                               // UNKNOWN_IDENTIFIER
+	53:  "",                                                                                                               // TYPE_MISMATCH
+	60:  "",                                                                                                               // UNKNOWN_TABLE
+	81:  "",                                                                                                               // UNKNOWN_DATABASE
+	50:  "use ClickHouse 22.8 or newer",                                                                                   // UNKNOWN_TYPE
+	62:  "use ClickHouse 22.8 or newer",                                                                                   // SYNTAX_ERROR
+	115: "use ClickHouse 22.8 or newer",                                                                                   // UNKNOWN_SETTING
+	164: "the server or the user is read-only: give the user the right to insert",                                         // READONLY
+	192: "check user and password in the URL",                                                                             // UNKNOWN_USER
+	193: "check user and password in the URL",                                                                             // WRONG_PASSWORD
+	194: "the user needs a password: put it in the URL",                                                                   // REQUIRED_PASSWORD
+	195: "the user may not connect from this address: allow it, or use another",                                           // IP_ADDRESS_NOT_ALLOWED
+	291: "grant the user access to the database",                                                                          // DATABASE_ACCESS_DENIED
+	452: "the user's settings profile forbids it: allow async_insert = 0, insert_deduplication_token and receive_timeout", // SETTING_CONSTRAINT_VIOLATION
+	497: "grant the user what the message names",                                                                          // ACCESS_DENIED
+	516: "check user and password in the URL",                                                                             // AUTHENTICATION_FAILED
 }
 
 // rejectCodes are errors about the rows themselves.

@@ -28,6 +28,9 @@ import (
 // is not acknowledged is made again from the source.
 var ErrStopped = errors.New("delivery has stopped")
 
+// ErrWithdrawn is what the callback of a cut gets whose context ended before it was stored.
+var ErrWithdrawn = errors.New("the cut was withdrawn")
+
 // Config says how to retry. The zero value is the defaults.
 type Config struct {
 	// MinBackoff and MaxBackoff bound the pause before a retry of what passes by itself. The bound doubles with every
@@ -42,6 +45,8 @@ type Config struct {
 	UnreadyAfter time.Duration
 	// LogEvery is the least time between two reports of different failures. Default 30s.
 	LogEvery time.Duration
+	// Lease is renewed before cuts are stored; nil is a lease that never runs out.
+	Lease sink.Lease
 }
 
 // Validate fills in defaults and refuses what cannot be.
@@ -87,13 +92,17 @@ type Delivery struct {
 	changed chan struct{}             // closed and replaced when pending shrinks or delivery stops
 	stopped bool
 	failure failure
+	writing map[*item]bool // of the write under way; nil when there is none
+	abort   func()         // ends it
 }
 
 // item is a submitted cut.
 type item struct {
-	cut  *sink.Cut
-	done func(error)
-	at   time.Time
+	cut       *sink.Cut
+	done      func(error)
+	at        time.Time
+	live      func() error // whether the cut was withdrawn
+	unwatched func() bool  // ends watching for that
 }
 
 // failure is what is wrong now; err is nil when nothing is.
@@ -122,6 +131,9 @@ func New(cfg Config, s sink.Sink, log *slog.Logger) (*Delivery, error) {
 // Submit hands a cut over. It waits only where the partition's last cut is not acknowledged yet. done is called exactly
 // once if Submit returns nil: with nil when the cut is stored, otherwise with why it will not be. It is called from
 // Run's goroutine and must not wait for anything of delivery's. The cut must not be changed until then.
+//
+// The context is the cut's: when it ends, because the partition is somebody else's now, the cut is withdrawn. A write that
+// carries it is given up, and done with the other cuts again.
 func (d *Delivery) Submit(ctx context.Context, cut *sink.Cut, done func(error)) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -138,12 +150,24 @@ func (d *Delivery) Submit(ctx context.Context, cut *sink.Cut, done func(error)) 
 		d.mu.Unlock()
 		return ErrStopped
 	}
-	it := &item{cut: cut, done: done, at: time.Now()}
+	it := &item{cut: cut, done: done, at: time.Now(), live: ctx.Err}
 	d.pending = append(d.pending, it)
 	d.busy[p] = it
+	it.unwatched = context.AfterFunc(ctx, func() { d.withdrawn(it) })
 	d.mu.Unlock()
 	poke(d.work)
 	return nil
+}
+
+// withdrawn ends the write that carries an item, and any pause: Run sorts the item out.
+func (d *Delivery) withdrawn(it *item) {
+	d.mu.Lock()
+	if d.writing[it] {
+		d.abort()
+	}
+	d.mu.Unlock()
+	poke(d.work)
+	poke(d.now)
 }
 
 // waitChange waits, with mu given up meanwhile, for pending to shrink.
@@ -230,19 +254,47 @@ func (d *Delivery) waiting() []*item {
 
 // attempt writes once. wait is how long to pause before the next; err ends Run.
 func (d *Delivery) attempt(ctx context.Context, items []*item) (wait time.Duration, err error) {
+	if l := d.cfg.Lease; l != nil {
+		if err := l.Renew(ctx); err != nil {
+			if ctx.Err() != nil || d.dropWithdrawn(items) != len(items) {
+				return 0, nil
+			}
+			return d.failed(sink.Retry, fmt.Errorf("%w: %w", sink.ErrLease, err)), nil
+		}
+	}
+	// In this order: who takes the node in again takes the partitions from it before.
+	if d.dropWithdrawn(items) != len(items) {
+		return 0, nil
+	}
 	cuts := make([]*sink.Cut, len(items))
 	for i, it := range items {
 		cuts[i] = it.cut
 	}
+	write, abort := context.WithCancel(ctx)
+	defer abort()
+	d.mu.Lock()
+	d.writing, d.abort = make(map[*item]bool, len(items)), abort
+	for _, it := range items {
+		d.writing[it] = true
+		if it.live() != nil {
+			abort()
+		}
+	}
+	d.mu.Unlock()
+	stop := d.watchLease(abort)
 	d.counters.attempts.Add(1)
-	err = d.sink.Write(ctx, cuts)
+	err = d.sink.Write(write, cuts)
+	stop()
+	d.mu.Lock()
+	d.writing = nil
+	d.mu.Unlock()
 	if err == nil {
 		d.recovered()
 		d.finish(items, nil)
 		return 0, nil
 	}
-	if ctx.Err() != nil {
-		return 0, nil // the caller gave up, not the sink
+	if write.Err() != nil {
+		return 0, nil // somebody gave up, and not the sink
 	}
 	class := sink.Retry
 	var e *sink.Error
@@ -254,6 +306,53 @@ func (d *Delivery) attempt(ctx context.Context, items []*item) (wait time.Durati
 		return 0, d.rejected(items, err)
 	}
 	return d.failed(class, err), nil
+}
+
+// dropWithdrawn ends the items that were withdrawn, and tells how many are left.
+func (d *Delivery) dropWithdrawn(items []*item) (left int) {
+	var gone []*item
+	for _, it := range items {
+		if it.live() != nil {
+			gone = append(gone, it)
+		}
+	}
+	d.finish(gone, ErrWithdrawn)
+	d.mu.Lock()
+	if len(gone) > 0 && len(d.pending) == 0 {
+		d.failure = failure{} // nobody waits for it to pass any more
+	}
+	d.mu.Unlock()
+	return len(items) - len(gone)
+}
+
+// watchLease ends a write under way when the lease runs out: what the server does not have by then, it must not get.
+func (d *Delivery) watchLease(abort func()) (stop func()) {
+	if d.cfg.Lease == nil {
+		return func() {}
+	}
+	const every = time.Second
+	var mu sync.Mutex
+	ended := false
+	var t *time.Timer
+	mu.Lock()
+	t = time.AfterFunc(every, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case ended:
+		case d.cfg.Lease.Held():
+			t.Reset(every)
+		default:
+			abort()
+		}
+	})
+	mu.Unlock()
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		ended = true
+		t.Stop()
+	}
 }
 
 // rejected acknowledges the cuts that were stored, tells the owners of the others, and gives the error that ends Run.
@@ -303,6 +402,7 @@ func (d *Delivery) finish(items []*item, err error) {
 	d.mu.Unlock()
 
 	for _, it := range items {
+		it.unwatched()
 		if err == nil {
 			d.counters.acked(it.cut)
 		}

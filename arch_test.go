@@ -56,7 +56,7 @@ var imports = map[string][]string{
 
 	// main: a call of the cli, or of the embedded server that this process is to be.
 	"edge-node":          {"edge-node/cli", "edge-node/embedded"},
-	"edge-node/config":   {"ingest/batch", "ingest/schema"},
+	"edge-node/config":   {"ingest/batch", "ingest/schema", "operators/aggregate"},
 	"edge-node/engine":   append([]string{"edge-node/failpoint"}, contracts...),
 	"edge-node/metering": {"edge-node/engine", "sink"},
 	"edge-node/replay":   append([]string{"edge-node/engine"}, contracts...),
@@ -136,6 +136,7 @@ var gates = map[string][]string{
 	"go.yaml.in/yaml":                     {"edge-node/config"},
 	"github.com/spf13":                    {"edge-node/cli"},
 	"github.com/prometheus/client_golang": {"edge-node/metrics", "edge-node/web"},
+	"github.com/go-faster/city":           {"operators/aggregate"},
 	"golang.org/x/sys":                    {"ingest/batch", "ingest/kafka", "operators/wasm", "bench", "edge-node/cli", "edge-node/embedded/..."},
 	"golang.org/x/term":                   {"edge-node/cli", "edge-node/embedded/libchdb"},
 	"golang.org/x/tools/txtar":            {"edge-node/authoring", "edge-node/cli", "edge-node/pipeline"},

@@ -169,7 +169,7 @@ func (p *Pipeline) canonical(digests []string, functions map[string]string, show
 			spec.Aggregates = append(spec.Aggregates, [2]string{a.Name, "wasm"})
 			continue
 		}
-		spec.Aggregates = append(spec.Aggregates, [2]string{a.Name, string(a.Func) + "(" + a.Arg.Name + ")"})
+		spec.Aggregates = append(spec.Aggregates, [2]string{a.Name, a.Canonical()})
 	}
 	b, err := json.Marshal(spec)
 	if err != nil {

@@ -59,7 +59,8 @@ func TestFull(t *testing.T) {
 	check("table", p.Sink.ClickHouse.Table, "line_temperature")
 	check("ttl", p.Sink.ClickHouse.TTL, 90*24*time.Hour)
 	check("flush", p.Sink.ClickHouse.FlushEvery, 10*time.Second)
-	check("argument", p.Window.Aggregates[2].Arg, config.Ident{Name: "temp", Pos: config.Pos{Line: 25, Col: 71}})
+	check("argument", p.Window.Aggregates[2].Args[0], config.Part{Value: "temp", Off: 5})
+	check("place of the argument", p.Window.Aggregates[2].Expr.PosAt(5), config.Pos{Line: 25, Col: 71})
 	check("place", p.At("steps[5].wasm.on_error"), config.Pos{Line: 21, Col: 11})
 	if err := p.Validate(); err != nil {
 		t.Error(err)

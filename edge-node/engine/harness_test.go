@@ -369,18 +369,18 @@ func generation(t *testing.T, revision uint64, rows int) engine.Generation {
 	t.Helper()
 	cols := testColumns()
 	in := cols.Schema()
-	sum, err := aggregate.New("sum", &in.Fields[2])
+	sum, err := aggregate.New(aggregate.Spec{Func: "sum", Args: in.Fields[2:3]})
 	if err != nil {
 		t.Fatal(err)
 	}
-	count, err := aggregate.New("count", nil)
+	count, err := aggregate.New(aggregate.Spec{Func: "count"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := &window.Config{
 		In: in, Time: 0, Size: windowMS * time.Millisecond, Keys: []int{1}, LateRows: true,
 		MaxOutOfOrder: disorder * time.Millisecond, AllowedLateness: lateness * time.Millisecond,
-		Aggregate: []window.Aggregate{{Aggregate: count, Name: "n", Arg: -1}, {Aggregate: sum, Name: "sum", Arg: 2}},
+		Aggregate: []window.Aggregate{{Aggregate: count, Name: "n"}, {Aggregate: sum, Name: "sum", Args: []int{2}}},
 	}
 	return engine.Generation{
 		Revision: revision,

@@ -154,6 +154,11 @@ func (p *Plan) planSource() (*batch.Schema, error) {
 // planWindow plans the window over the last step's columns.
 func (p *Plan) planWindow(ctx context.Context, in *batch.Schema, opts Options) config.Errors {
 	spec := p.Spec
+	need := computedBy(&spec.Window, in)
+	in, err := p.planArguments(ctx, in, opts)
+	if err != nil {
+		return config.Errors{err}
+	}
 	var errs config.Errors
 	column := func(id config.Ident, what string) int {
 		i := in.Index(id.Name)
@@ -202,21 +207,11 @@ func (p *Plan) planWindow(ctx context.Context, in *batch.Schema, opts Options) c
 			}
 			continue
 		}
-		planned := window.Aggregate{Name: a.Name, Arg: -1}
-		var arg *batch.Field
-		if a.Arg.Name != "" {
-			if planned.Arg = column(a.Arg, a.Expr.Value); planned.Arg < 0 {
-				continue
-			}
-			arg = &in.Fields[planned.Arg]
+		planned, problems := p.planAggregate(&a, in, need, w.Time)
+		errs = append(errs, problems...)
+		if planned != nil {
+			w.Aggregate = append(w.Aggregate, *planned)
 		}
-		agg, err := aggregate.New(string(a.Func), arg)
-		if err != nil {
-			errs = append(errs, spec.Errorf(a.Expr.Pos, "%v", err))
-			continue
-		}
-		planned.Aggregate = agg
-		w.Aggregate = append(w.Aggregate, planned)
 	}
 	if len(errs) > 0 {
 		return errs
@@ -255,6 +250,9 @@ func (p *Plan) planSink(ctx context.Context) {
 			})
 		}
 		out.Finish = finishes[a.Finish]
+		if a.Finish == aggregate.Function {
+			out.Nullable, out.Function, out.Args, out.Sample = a.Nullable, a.Function, a.Of, a.Sample()
+		}
 		if program := p.Programs[a.Name]; program != nil {
 			p.planFinish(ctx, &out, program)
 		}
@@ -273,6 +271,7 @@ var (
 	}
 	finishes = map[aggregate.Finish]sink.Finish{
 		aggregate.First: sink.FinishFirst, aggregate.Ratio: sink.FinishRatio, aggregate.Outside: sink.FinishNone,
+		aggregate.Function: sink.FinishFunction,
 	}
 )
 

@@ -18,7 +18,7 @@ import (
 // notes the error where there is none.
 func (p *Plan) planProgram(ctx context.Context, a *config.Aggregate, in *batch.Schema, column func(config.Ident, string) int, opts Options) (*window.Aggregate, config.Errors) {
 	spec := a.Wasm
-	planned := &window.Aggregate{Name: a.Name, Arg: -1, Stop: spec.OnError == config.OnErrorStop}
+	planned := &window.Aggregate{Name: a.Name, Stop: spec.OnError == config.OnErrorStop}
 	args := &batch.Schema{}
 	for _, id := range spec.Args {
 		i := column(id, "window.aggregates."+a.Name+".args")

@@ -274,11 +274,11 @@ func (w *world) generation(number uint64) engine.Generation {
 	rev := w.revisions[number]
 	cols := columns()
 	in := cols.Schema()
-	sum, err := aggregate.New("sum", &in.Fields[2])
+	sum, err := aggregate.New(aggregate.Spec{Func: "sum", Args: in.Fields[2:3]})
 	if err != nil {
 		panic(err)
 	}
-	count, err := aggregate.New("count", nil)
+	count, err := aggregate.New(aggregate.Spec{Func: "count"})
 	if err != nil {
 		panic(err)
 	}
@@ -290,7 +290,7 @@ func (w *world) generation(number uint64) engine.Generation {
 	cfg := &window.Config{
 		In: in, Time: 0, Size: windowMS * time.Millisecond, Keys: []int{1}, LateRows: true, MaxJump: maxJump * time.Millisecond,
 		MaxOutOfOrder: disorder * time.Millisecond, AllowedLateness: lateness * time.Millisecond,
-		Aggregate: []window.Aggregate{{Aggregate: count, Name: "n", Arg: -1}, {Aggregate: sum, Name: "sum", Arg: 2}},
+		Aggregate: []window.Aggregate{{Aggregate: count, Name: "n"}, {Aggregate: sum, Name: "sum", Args: []int{2}}},
 	}
 	rows := w.plan.batchRows
 	return engine.Generation{

@@ -3,17 +3,13 @@
 // A group is a number that the window package hands out; the state of group g is entry g of an accumulator's arrays.
 // Rows arrive as columns with one group number per row, so that an aggregate is one tight loop over a batch and
 // allocates nothing. States are mergeable: those of several partitions, sites and segments become one answer by a sum,
-// a minimum or a maximum ([Merge]), and a [Finish].
+// a minimum or a maximum ([Merge]), and a [Finish]. A state that is more than numbers has the bytes of the state of one of
+// ClickHouse's own functions, which merges and finishes it there.
 //
-// Each aggregate is one file here and one case in New. Those whose code is the user's are [External].
+// Each aggregate is one file here and one line in [Functions]. Those whose code is the user's are [External].
 package aggregate
 
-import (
-	"fmt"
-	"strings"
-
-	"github.com/weir-stream/weir/ingest/batch"
-)
+import "github.com/weir-stream/weir/ingest/batch"
 
 // Skip is the group number of a row that belongs to no group: it is left out of every aggregate.
 const Skip = ^uint32(0)
@@ -26,7 +22,7 @@ const (
 	Sum Merge = iota
 	Min
 	Max
-	Opaque // only the program that made them can merge them
+	Opaque // bytes: Aggregate.Function, or else only the program that made them, can merge them
 )
 
 // Finish tells how merged states become the answer.
@@ -34,9 +30,10 @@ type Finish uint8
 
 // The finishes.
 const (
-	First   Finish = iota // the first state is the answer
-	Ratio                 // the first state divided by the second, null where that is 0
-	Outside               // the program that made the state has to be asked
+	First    Finish = iota // the first state is the answer
+	Ratio                  // the first state divided by the second, null where that is 0
+	Outside                // the program that made the state has to be asked
+	Function               // Aggregate.Function of ClickHouse merges the states and finishes them
 )
 
 // State is one column of an aggregate's state. Its name is empty for an aggregate of one state, and otherwise what
@@ -55,6 +52,11 @@ type Aggregate struct {
 	Nullable bool
 	States   []State
 	Finish   Finish
+	// Function is the function of ClickHouse whose states these are, with its parameters; Of are what it is a function of. A
+	// group without a value has the empty text for its state, which is none of that function.
+	Function string
+	Of       []batch.Field
+	input    []batch.Field
 	make     func() Accumulator
 }
 
@@ -64,55 +66,46 @@ type Accumulator interface {
 	Grow(n int)
 	// Reset empties a group, to be used again for another key.
 	Reset(g uint32)
-	// Add takes row i of the column into groups[i], for every row. The column is nil for an aggregate of no argument.
-	Add(groups []uint32, c *batch.Column)
+	// Add takes row i of the arguments into groups[i], for every row. There are as many as the aggregate was planned with.
+	Add(groups []uint32, args []*batch.Column)
 	// Take copies group src of another accumulator of the same aggregate into the empty group dst.
 	Take(from Accumulator, src, dst uint32)
 	// Emit writes the states of the groups, in their order, as new columns on the Go heap: out has one per state.
 	Emit(groups []uint32, out []batch.Column)
-	// Load is the reverse: it gives the groups, which are empty, the states that Emit wrote. Skip leaves a row out.
-	Load(groups []uint32, in []batch.Column)
+	// Load is the reverse: it gives the groups, which are empty, the states that Emit wrote. Skip leaves a row out. It fails
+	// on what Emit cannot have written.
+	Load(groups []uint32, in []batch.Column) error
+}
+
+// Sized is an accumulator whose states have memory of their own beside 16 bytes a group.
+type Sized interface {
+	Accumulator
+	// MemorySize is that memory in bytes.
+	MemorySize() int64
 }
 
 // Accumulator makes an empty accumulator.
 func (a *Aggregate) Accumulator() Accumulator { return a.make() }
 
-// Names lists every aggregate function.
-func Names() []string { return []string{"count", "sum", "min", "max", "avg"} }
-
-// New plans an aggregate function over a column, or over whole rows where arg is nil.
-func New(fn string, arg *batch.Field) (*Aggregate, error) {
-	if arg == nil && fn != "count" {
-		for _, n := range Names() {
-			if n == fn {
-				return nil, fmt.Errorf("%s needs a column: %s(column)", fn, fn)
-			}
+// Sample is a state, of one row of zeroes and empty texts, to try whether a server reads it; nil where states are not bytes.
+func (a *Aggregate) Sample() []byte {
+	if a.Finish != Function {
+		return nil
+	}
+	acc := a.Accumulator()
+	acc.Grow(1)
+	var args []*batch.Column
+	for _, f := range a.input {
+		c := &batch.Column{Values: make([]byte, 8)}
+		if f.Type.Variable() {
+			c.Offsets = batch.Bytes(make([]int32, 2))
 		}
+		args = append(args, c)
 	}
-	if arg != nil && arg.Type.Kind == batch.List {
-		return nil, fmt.Errorf("%s of %s: a list, %s, has many values: take one in a map step, such as %s[0], len(%s) or max(%s), or make a row of each with an operator",
-			fn, arg.Name, arg.Type, arg.Name, arg.Name, arg.Name)
-	}
-	var a *Aggregate
-	switch fn {
-	case "count":
-		a = newCount(arg)
-	case "sum":
-		a = newSum(*arg)
-	case "min":
-		a = newExtreme(*arg, Min)
-	case "max":
-		a = newExtreme(*arg, Max)
-	case "avg":
-		a = newAvg(*arg)
-	default:
-		return nil, fmt.Errorf("unknown aggregate %q; supported: %s", fn, strings.Join(Names(), " "))
-	}
-	if a == nil {
-		return nil, fmt.Errorf("%s of %s: a column of type %s has no %s", fn, arg.Name, arg.Type, fn)
-	}
-	a.Func = fn
-	return a, nil
+	acc.Add([]uint32{0}, args)
+	out := make([]batch.Column, 1)
+	acc.Emit([]uint32{0}, out)
+	return out[0].Bytes(0)
 }
 
 // grow lengthens a state array to n entries, new ones zero.

@@ -8,7 +8,8 @@ type avg struct {
 	count count
 }
 
-func newAvg(arg batch.Field) *Aggregate {
+func newAvg(spec Spec) *Aggregate {
+	arg := spec.Args[0]
 	t, makeSum := sumOf(arg)
 	if makeSum == nil {
 		return nil
@@ -34,9 +35,9 @@ func (a *avg) Reset(g uint32) {
 	a.count.Reset(g)
 }
 
-func (a *avg) Add(groups []uint32, c *batch.Column) {
-	a.sum.Add(groups, c)
-	a.count.Add(groups, c)
+func (a *avg) Add(groups []uint32, args []*batch.Column) {
+	a.sum.Add(groups, args)
+	a.count.Add(groups, args)
 }
 
 func (a *avg) Take(from Accumulator, src, dst uint32) {
@@ -50,7 +51,9 @@ func (a *avg) Emit(groups []uint32, out []batch.Column) {
 	a.count.Emit(groups, out[1:])
 }
 
-func (a *avg) Load(groups []uint32, in []batch.Column) {
-	a.sum.Load(groups, in[:1])
-	a.count.Load(groups, in[1:])
+func (a *avg) Load(groups []uint32, in []batch.Column) error {
+	if err := a.sum.Load(groups, in[:1]); err != nil {
+		return err
+	}
+	return a.count.Load(groups, in[1:])
 }

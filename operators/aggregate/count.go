@@ -5,7 +5,7 @@ import "github.com/weir-stream/weir/ingest/batch"
 // count counts rows, or the rows in which a column is not null.
 type count struct{ n []uint64 }
 
-func newCount(*batch.Field) *Aggregate {
+func newCount(Spec) *Aggregate {
 	t := batch.Type{Kind: batch.Uint64}
 	return &Aggregate{
 		Type:   t,
@@ -17,9 +17,9 @@ func newCount(*batch.Field) *Aggregate {
 func (a *count) Grow(n int)     { a.n = grow(a.n, n) }
 func (a *count) Reset(g uint32) { a.n[g] = 0 }
 
-func (a *count) Add(groups []uint32, c *batch.Column) {
+func (a *count) Add(groups []uint32, args []*batch.Column) {
 	n := a.n
-	if c == nil || c.Validity == nil {
+	if len(args) == 0 || args[0].Validity == nil {
 		for _, g := range groups {
 			if g != Skip {
 				n[g]++
@@ -28,7 +28,7 @@ func (a *count) Add(groups []uint32, c *batch.Column) {
 		return
 	}
 	for i, g := range groups {
-		if g != Skip && c.Valid(i) {
+		if g != Skip && args[0].Valid(i) {
 			n[g]++
 		}
 	}
@@ -38,4 +38,7 @@ func (a *count) Take(from Accumulator, src, dst uint32) { a.n[dst] = from.(*coun
 
 func (a *count) Emit(groups []uint32, out []batch.Column) { out[0] = emitFixed(a.n, groups) }
 
-func (a *count) Load(groups []uint32, in []batch.Column) { loadFixed(a.n, groups, &in[0]) }
+func (a *count) Load(groups []uint32, in []batch.Column) error {
+	loadFixed(a.n, groups, &in[0])
+	return nil
+}

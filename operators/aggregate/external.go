@@ -152,7 +152,7 @@ func (a *External) Reset(g uint32) {
 }
 
 // Add implements Accumulator. The rows came by Prepare and Commit.
-func (a *External) Add([]uint32, *batch.Column) {}
+func (a *External) Add([]uint32, []*batch.Column) {}
 
 // Take implements Accumulator. The state moves.
 func (a *External) Take(from Accumulator, src, dst uint32) {
@@ -166,10 +166,11 @@ func (a *External) Take(from Accumulator, src, dst uint32) {
 func (a *External) Emit(groups []uint32, out []batch.Column) { out[0] = emitBytes(a.states, groups) }
 
 // Load implements Accumulator.
-func (a *External) Load(groups []uint32, in []batch.Column) {
+func (a *External) Load(groups []uint32, in []batch.Column) error {
 	for i, g := range groups {
 		if g != Skip {
 			a.set(g, in[0].Bytes(i))
 		}
 	}
+	return nil
 }

@@ -14,6 +14,10 @@ type extreme[T number] struct {
 	least bool
 }
 
+func newMin(s Spec) *Aggregate { return newExtreme(s.Args[0], Min) }
+
+func newMax(s Spec) *Aggregate { return newExtreme(s.Args[0], Max) }
+
 func newExtreme(arg batch.Field, merge Merge) *Aggregate {
 	var make func() Accumulator
 	least := merge == Min
@@ -60,7 +64,8 @@ func (a *extreme[T]) Grow(n int) {
 
 func (a *extreme[T]) Reset(g uint32) { a.best[g], a.seen[g] = 0, false }
 
-func (a *extreme[T]) Add(groups []uint32, c *batch.Column) {
+func (a *extreme[T]) Add(groups []uint32, args []*batch.Column) {
+	c := args[0]
 	values, best, seen := batch.As[T](c.Values), a.best, a.seen
 	for i, g := range groups {
 		if g == Skip || c.Validity != nil && !c.Valid(i) {
@@ -83,9 +88,10 @@ func (a *extreme[T]) Emit(groups []uint32, out []batch.Column) {
 	emitNulls(a.seen, groups, &out[0])
 }
 
-func (a *extreme[T]) Load(groups []uint32, in []batch.Column) {
+func (a *extreme[T]) Load(groups []uint32, in []batch.Column) error {
 	loadFixed(a.best, groups, &in[0])
 	loadSeen(a.seen, groups, &in[0])
+	return nil
 }
 
 // extremeString keeps its own copy of the best value of each group; it is reused, so that a group allocates only when
@@ -102,7 +108,8 @@ func (a *extremeString) Grow(n int) {
 
 func (a *extremeString) Reset(g uint32) { a.best[g], a.seen[g] = a.best[g][:0], false }
 
-func (a *extremeString) Add(groups []uint32, c *batch.Column) {
+func (a *extremeString) Add(groups []uint32, args []*batch.Column) {
+	c := args[0]
 	for i, g := range groups {
 		if g == Skip || !c.Valid(i) {
 			continue
@@ -124,12 +131,13 @@ func (a *extremeString) Emit(groups []uint32, out []batch.Column) {
 	emitNulls(a.seen, groups, &out[0])
 }
 
-func (a *extremeString) Load(groups []uint32, in []batch.Column) {
+func (a *extremeString) Load(groups []uint32, in []batch.Column) error {
 	for i, g := range groups {
 		if g != Skip && in[0].Valid(i) {
 			a.best[g], a.seen[g] = append(a.best[g][:0], in[0].Bytes(i)...), true
 		}
 	}
+	return nil
 }
 
 // emitBytes gathers variable length values into a column.

@@ -13,7 +13,8 @@ type number interface {
 	~int8 | ~int16 | ~int32 | ~int64 | ~uint8 | ~uint16 | ~uint32 | ~uint64 | ~float32 | ~float64
 }
 
-func newSum(arg batch.Field) *Aggregate {
+func newSum(spec Spec) *Aggregate {
+	arg := spec.Args[0]
 	t, make := sumOf(arg)
 	if make == nil {
 		return nil
@@ -77,7 +78,8 @@ func (a *sum[T, S]) Reset(g uint32) {
 	}
 }
 
-func (a *sum[T, S]) Add(groups []uint32, c *batch.Column) {
+func (a *sum[T, S]) Add(groups []uint32, args []*batch.Column) {
+	c := args[0]
 	values, total := batch.As[T](c.Values), a.total
 	if a.seen == nil {
 		for i, g := range groups {
@@ -110,9 +112,10 @@ func (a *sum[T, S]) Emit(groups []uint32, out []batch.Column) {
 	}
 }
 
-func (a *sum[T, S]) Load(groups []uint32, in []batch.Column) {
+func (a *sum[T, S]) Load(groups []uint32, in []batch.Column) error {
 	loadFixed(a.total, groups, &in[0])
 	if a.seen != nil {
 		loadSeen(a.seen, groups, &in[0])
 	}
+	return nil
 }

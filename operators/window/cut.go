@@ -75,8 +75,7 @@ func (w *Tumbling) close(p *pane) {
 	if w.cur == p {
 		w.cur = nil
 	}
-	w.groups.freed = append(w.groups.freed, p.members...)
-	w.external.release(&w.groups, p.members)
+	w.groups.release(p.members)
 	p.members = p.members[:0]
 	if len(w.free) < maxSpare && len(p.index.slots) <= maxSpareSlots {
 		clear(p.index.slots)

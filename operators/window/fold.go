@@ -28,18 +28,9 @@ type externals struct {
 
 func (x *externals) init(cfg *Config) {
 	for i, a := range cfg.Aggregate {
-		if len(a.Args) > 0 {
+		if a.Finish == aggregate.Outside {
 			x.of = append(x.of, i)
 			x.cols = append(x.cols, make([]batch.Column, len(a.Args)))
-		}
-	}
-}
-
-// release gives back the states of groups that end.
-func (x *externals) release(gs *groups, members []uint32) {
-	for _, i := range x.of {
-		for _, g := range members {
-			gs.acc[i].Reset(g)
 		}
 	}
 }

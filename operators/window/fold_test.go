@@ -66,7 +66,7 @@ func journals(t testing.TB, room int) (*Config, [2]*journal) {
 	c.Aggregate = c.Aggregate[:3]
 	for i, p := range programs {
 		c.Aggregate = append(c.Aggregate, Aggregate{
-			Aggregate: aggregate.NewExternal(p, batch.Field{Type: floatType}), Name: fmt.Sprintf("j%d", i), Arg: -1, Args: []int{3},
+			Aggregate: aggregate.NewExternal(p, batch.Field{Type: floatType}), Name: fmt.Sprintf("j%d", i), Args: []int{3},
 		})
 	}
 	return c, programs
@@ -245,7 +245,7 @@ func TestFoldNoAllocations(t *testing.T) {
 	cfg.Size = time.Minute
 	cfg.Keys = []int{1}
 	cfg.Aggregate = append(cfg.Aggregate[:2], Aggregate{
-		Aggregate: aggregate.NewExternal(counter{}, batch.Field{Type: floatType}), Name: "c", Arg: -1, Args: []int{3},
+		Aggregate: aggregate.NewExternal(counter{}, batch.Field{Type: floatType}), Name: "c", Args: []int{3},
 	})
 	rows := make([]row, 4096)
 	for i := range rows {

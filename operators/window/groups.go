@@ -24,6 +24,7 @@ type groups struct {
 	rows   []uint64
 	dirty  []bool
 	acc    []aggregate.Accumulator
+	sized  []aggregate.Sized // those of acc that have memory of their own
 	freed  []uint32
 	total  int   // groups ever numbered
 	keyMem int64 // bytes of string keys
@@ -40,7 +41,11 @@ func (gs *groups) init(cfg *Config) {
 		}
 	}
 	for _, a := range cfg.Aggregate {
-		gs.acc = append(gs.acc, a.Accumulator())
+		acc := a.Accumulator()
+		gs.acc = append(gs.acc, acc)
+		if s, ok := acc.(aggregate.Sized); ok {
+			gs.sized = append(gs.sized, s)
+		}
 	}
 }
 
@@ -56,10 +61,8 @@ func (gs *groups) memorySize() int64 {
 		}
 	}
 	n := int64(cap(gs.hashes))*perGroup + gs.keyMem
-	for _, a := range gs.acc {
-		if e, ok := a.(*aggregate.External); ok {
-			n += e.MemorySize()
-		}
+	for _, s := range gs.sized {
+		n += s.MemorySize()
 	}
 	return n
 }
@@ -242,6 +245,16 @@ func (gs *groups) take(from *groups, g uint32) uint32 {
 		a.Take(from.acc[i], g, to)
 	}
 	return to
+}
+
+// release takes groups that end back, with the memory their states have of their own.
+func (gs *groups) release(members []uint32) {
+	gs.freed = append(gs.freed, members...)
+	for _, s := range gs.sized {
+		for _, g := range members {
+			s.Reset(g)
+		}
+	}
 }
 
 func (gs *groups) extend(n int) {

@@ -51,7 +51,9 @@ func (w *Tumbling) Load(rows *batch.Batch, open []operators.OpenWindow) error {
 	}
 	col := firstKey + len(input)
 	for i, a := range w.cfg.Aggregate {
-		gs.acc[i].Load(w.rowOf, rows.Cols[col:col+len(a.States)])
+		if err := gs.acc[i].Load(w.rowOf, rows.Cols[col:col+len(a.States)]); err != nil {
+			return fmt.Errorf("saved state of %s: %w", a.Name, err)
+		}
 		col += len(a.States)
 	}
 	return nil

@@ -58,10 +58,11 @@ type Config struct {
 type Aggregate struct {
 	*aggregate.Aggregate
 	Name string
-	Arg  int // column, or -1
+	Args []int // columns
+	// Filtered says that only rows are taken whose Filter, a bool column, is true.
+	Filtered bool
+	Filter   int
 
-	// Args are the columns of an aggregate that a program of the user's computes (aggregate.External); Arg is -1 then.
-	Args []int
 	// Stop makes a row on which the program fails an error, instead of a reject.
 	Stop bool
 }
@@ -81,6 +82,11 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("the event time must be a timestamp; column %s", c.In.Fields[c.Time])
 	case len(c.Aggregate) == 0:
 		return errors.New("a window needs at least one aggregate")
+	}
+	for _, a := range c.Aggregate {
+		if a.Filtered && c.In.Fields[a.Filter].Type.Kind != batch.Bool {
+			return fmt.Errorf("the filter of %s must be a bool; column %s", a.Name, c.In.Fields[a.Filter])
+		}
 	}
 	for _, k := range c.Keys {
 		if err := CheckKey(c.In.Fields[k]); err != nil {
@@ -146,6 +152,9 @@ type Tumbling struct {
 	times  []int64
 	rowOf  []uint32 // group per row, or aggregate.Skip
 	free   []*pane
+
+	passing []uint32        // rowOf of the rows that pass a filter
+	args    []*batch.Column // of the aggregate at hand
 
 	external externals // aggregates of the user's
 }
@@ -297,13 +306,29 @@ func (w *Tumbling) Add(ctx context.Context, b *batch.Batch, offset int64) (opera
 	}
 	for i := range w.cfg.Aggregate {
 		a := &w.cfg.Aggregate[i]
-		var c *batch.Column
-		if a.Arg >= 0 {
-			c = &b.Cols[a.Arg]
+		w.args = w.args[:0]
+		for _, c := range a.Args {
+			w.args = append(w.args, &b.Cols[c])
 		}
-		w.groups.acc[i].Add(w.rowOf, c)
+		rowOf := w.rowOf
+		if a.Filtered {
+			rowOf = w.filter(&b.Cols[a.Filter])
+		}
+		w.groups.acc[i].Add(rowOf, w.args)
 	}
 	return n, nil
+}
+
+// filter is rowOf with the rows left out whose filter is false or null.
+func (w *Tumbling) filter(c *batch.Column) []uint32 {
+	w.passing = grow(w.passing, len(w.rowOf))
+	for i, g := range w.rowOf {
+		if !c.Bit(i) || !c.Valid(i) {
+			g = aggregate.Skip
+		}
+		w.passing[i] = g
+	}
+	return w.passing
 }
 
 // plausible applies max_jump, and rejects row i if the log does not bear its time out.

@@ -43,15 +43,15 @@ func testConfig(t testing.TB) *Config {
 	t.Helper()
 	s := testSchema()
 	agg := func(name, fn string, col int) Aggregate {
-		var arg *batch.Field
+		spec, args := aggregate.Spec{Func: fn}, []int(nil)
 		if col >= 0 {
-			arg = &s.Fields[col]
+			spec.Args, args = s.Fields[col:col+1], []int{col}
 		}
-		a, err := aggregate.New(fn, arg)
+		a, err := aggregate.New(spec)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return Aggregate{Aggregate: a, Name: name, Arg: col}
+		return Aggregate{Aggregate: a, Name: name, Args: args}
 	}
 	c := &Config{
 		In: s, Time: 0, Size: 10 * time.Second, Keys: []int{1, 2},

@@ -14,15 +14,15 @@ import (
 	"github.com/weir-stream/weir/sink"
 )
 
-// States of the user's aggregates are stored as String, whatever is in them. Where the pipeline says which of ClickHouse's
-// own functions they are states of, the view has that function merge and finish them; otherwise it gives the list of them,
-// and "weir finish" does the rest.
+// States that are bytes are stored as String, whatever is in them. Where it is known which of ClickHouse's own functions they
+// are states of, the view has that function merge and finish them; otherwise, for aggregates of the user's, it gives the list of
+// them, and "weir finish" does the rest.
 
 // statesColumn is the view's column with the states that ClickHouse cannot merge.
 func statesColumn(aggregate string) string { return aggregate + "_states" }
 
 // mergeStates is the expression that makes one of the states of several sources. An empty text is not a state: it is what
-// rows have that were stored before the column was added.
+// rows have that were stored before the column was added, and those of groups that had no value.
 func mergeStates(a sink.Aggregate, s sink.State) string {
 	column := ident(s.Name)
 	if a.Finish != sink.FinishFunction {
@@ -41,7 +41,11 @@ func mergeStates(a sink.Aggregate, s sink.State) string {
 	}
 	empty := fmt.Sprintf("CAST(arrayReduce(%s, %s), 'String')", quote(name+"State"+params), strings.Join(nothing, ", "))
 	typ := quote(fmt.Sprintf("AggregateFunction(%s%s, %s)", name, params, strings.Join(types, ", ")))
-	return fmt.Sprintf("%sMerge%s(CAST(if(%s = '', %s, %s), %s))", name, params, column, empty, column, typ)
+	merged := fmt.Sprintf("%sMerge%s(CAST(if(%s = '', %s, %s), %s))", name, params, column, empty, column, typ)
+	if a.Nullable { // there may be groups that had no value
+		merged = fmt.Sprintf("if(countIf(%s != '') = 0, NULL, %s)", column, merged)
+	}
+	return merged
 }
 
 // sampleCodes are what the server says of a state, a function or a type that do not go together.
@@ -67,7 +71,7 @@ func (s *Sink) trySamples(ctx context.Context) error {
 		if errors.As(err, &ex) && sampleCodes[ex.Code] {
 			return &sink.Error{
 				Class: sink.Stop,
-				Err:   fmt.Errorf("aggregate %s: the server cannot read a state of its module as one of %s, or cannot make a %s of it: %w", a.Name, a.Function, a.Type, ex),
+				Err:   fmt.Errorf("aggregate %s: the server cannot read a state of it as one of %s, or cannot make a %s of it: %w", a.Name, a.Function, a.Type, ex),
 				Hint:  "change 'merge' of the aggregate to the function and the parameters that the module makes states of, or leave it out and use 'weir finish'",
 			}
 		}

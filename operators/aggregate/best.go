@@ -1,0 +1,111 @@
+package aggregate
+
+import "github.com/weir-stream/weir/ingest/batch"
+
+// The value of the row in which something else is least or greatest. Of several such rows the first in the log counts. The
+// states are those of ClickHouse's argMin and argMax: the value, then what it goes by, each as a cell.
+
+func newArgMin(s Spec) *Aggregate { return newBest(s, "argMin", true) }
+
+func newArgMax(s Spec) *Aggregate { return newBest(s, "argMax", false) }
+
+// newFirst and newLast go by the event time.
+func newFirst(s Spec) *Aggregate { return newBest(s, "argMin", true) }
+
+func newLast(s Spec) *Aggregate { return newBest(s, "argMax", false) }
+
+func newBest(s Spec, function string, least bool) *Aggregate {
+	value, by := s.Args[0], s.Args[1]
+	if !ordered(by.Type) {
+		return nil
+	}
+	of := []batch.Field{{Type: value.Type}, {Type: by.Type}}
+	return ofState(function, of, value.Type, anyNullable(s.Args), func() Accumulator {
+		return &bests{value: cellsOf(value.Type), by: cellsOf(by.Type), byType: by.Type, order: orders{kind: by.Type.Kind}, least: least, last: s.Func == "last"}
+	})
+}
+
+type bests struct {
+	of        []best
+	extra     int64
+	value, by cells
+	byType    batch.Type
+	order     orders
+	least     bool
+	last      bool // of several rows the last in the log counts
+}
+
+type best struct {
+	value, by cell
+	order     uint64
+}
+
+func (a *bests) Grow(n int) { a.of = grow(a.of, n) }
+
+func (a *bests) Reset(g uint32) {
+	a.extra -= a.of[g].value.size()
+	a.of[g] = best{}
+}
+
+// MemorySize implements Sized.
+func (a *bests) MemorySize() int64 { return a.extra + 96*int64(cap(a.of)) }
+
+func (a *bests) Add(groups []uint32, args []*batch.Column) {
+	value, by := args[0], args[1]
+	for i, order := range a.order.read(by, len(groups)) {
+		g := groups[i]
+		if g == Skip || order == noOrder && a.byType.Float() || !value.Valid(i) || !by.Valid(i) {
+			continue
+		}
+		b := &a.of[g]
+		switch {
+		case b.by.kind == noCell:
+		case a.least && order < b.order, !a.least && order > b.order:
+		case a.last && order == b.order:
+		default:
+			continue
+		}
+		b.order = order
+		b.by.set(a.by, a.by.at(by, i))
+		a.extra += b.value.set(a.value, a.value.at(value, i))
+	}
+}
+
+func (a *bests) Take(from Accumulator, src, dst uint32) {
+	f := from.(*bests)
+	a.of[dst] = f.of[src]
+	a.extra += a.of[dst].value.size()
+	f.Reset(src)
+}
+
+func (a *bests) Emit(groups []uint32, out []batch.Column) {
+	offsets, data := make([]int32, len(groups)+1), make([]byte, 0, 24*len(groups))
+	for i, g := range groups {
+		if b := &a.of[g]; b.by.kind != noCell {
+			data = b.by.append(b.value.append(data))
+		}
+		offsets[i+1] = int32(len(data))
+	}
+	out[0] = batch.Column{Offsets: batch.Bytes(offsets), Values: data}
+}
+
+func (a *bests) Load(groups []uint32, in []batch.Column) error {
+	for i, g := range groups {
+		src := in[0].Bytes(i)
+		if g == Skip || len(src) == 0 {
+			continue
+		}
+		r, b := reader{src: src}, &a.of[g]
+		b.value.load(a.value, &r)
+		b.by.load(a.by, &r)
+		if err := r.end(); err != nil {
+			return err
+		}
+		a.extra += b.value.size()
+		// A column of one value, in memory that is aligned for it.
+		word := []uint64{0}
+		copy(batch.Bytes(word), b.by.fixed[:b.by.width])
+		b.order = a.order.read(&batch.Column{Values: batch.Bytes(word)}, 1)[0]
+	}
+	return nil
+}

@@ -267,6 +267,9 @@ func runCase(t *testing.T, c *testCase, w way) {
 	}
 
 	r := readResult(ctx, t, s, sent)
+	if w.name == "whole" || w.cuts {
+		wantReplay(ctx, t, s)
+	}
 	if c.fails {
 		r.letters = operatorDetail.ReplaceAllString(r.letters, "$1")
 	}

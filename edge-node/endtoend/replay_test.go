@@ -11,6 +11,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"github.com/weir-stream/weir/edge-node/embedded/embeddedtest"
+	"github.com/weir-stream/weir/edge-node/pipeline"
 	"github.com/weir-stream/weir/edge-node/replay"
 )
 
@@ -203,6 +204,28 @@ func TestResendBesideNode(t *testing.T) {
 	s.report(0, "resend", "--since", "3650d")
 	s.check()
 	s.report(0, "replay")
+}
+
+// wantReplay reads the log of a case again: all that is stored must come out once more, whatever the case is about.
+func wantReplay(ctx context.Context, t *testing.T, s nodeSpec) {
+	t.Helper()
+	plan, err := s.plan(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = plan.Close() }()
+	r, err := plan.OpenReplay(ctx, pipeline.ReplayOptions{Timeout: patience, Most: 5, Log: testLog()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = r.Close() }()
+	report, err := r.Compare(ctx, replay.Choice{Partition: -1, Segment: -1, From: -1, To: -1})
+	if err != nil {
+		t.Fatalf("replay: %v", err)
+	}
+	if text, err := json.MarshalIndent(report, "", " "); !report.OK || err != nil {
+		t.Errorf("replay: %v\n%s", err, text)
+	}
 }
 
 // thousandsOf writes a number as weir does.

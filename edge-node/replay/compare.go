@@ -205,6 +205,7 @@ func (c *Config) after(ctx context.Context, a ingest.Assignment, at time.Time) (
 type stretch struct {
 	from, to       int64
 	changed, until int64
+	mend           bool // what is missing is to be stored, in this pass or in the next
 	strict         bool // it is an error where windows that count begin before it
 	send           func(ctx context.Context, rows *batch.Batch, letters []sink.DeadLetter) error
 }
@@ -236,6 +237,10 @@ func (c *Config) compare(ctx context.Context, s *account, a ingest.Assignment, o
 		}
 		of.changed = max(of.changed, asked)
 	}
+	lateLetters, err := c.keptLate(ctx, s, of.mend)
+	if err != nil {
+		return nil, err
+	}
 	blank := *out
 	var result *Segment
 	for i, try := range tries {
@@ -243,7 +248,7 @@ func (c *Config) compare(ctx context.Context, s *account, a ingest.Assignment, o
 		again.Faults, again.Notes = slices.Clone(blank.Faults), slices.Clone(blank.Notes)
 		p := &pass{
 			cfg: c, of: s.Coverage, keys: len(c.Table.Keys), from: of.from, to: of.to, known: s.Counters, states: states,
-			changed: of.changed, until: of.until, strict: of.strict, out: &again, send: of.send, sending: of.send != nil,
+			changed: of.changed, until: of.until, strict: of.strict, lateLetters: lateLetters, out: &again, send: of.send, sending: of.send != nil,
 		}
 		if try.text != clockFound {
 			p.clock = &try.clock
@@ -326,6 +331,16 @@ func (c *Config) startWith(ctx context.Context, s *account, a ingest.Assignment,
 	return states, at, "", nil
 }
 
+// keptLate tells whether late rows have dead letters. Whether they do is no part of the revision: it may have been otherwise when
+// the segment was read.
+func (c *Config) keptLate(ctx context.Context, s *account, mend bool) (bool, error) {
+	if !c.LateLetters || mend || !s.counted || s.Counters.Late == 0 {
+		return c.LateLetters, nil
+	}
+	n, err := c.Stored.CountLetters(ctx, s.Coverage, batch.ReasonLate, s.Start, s.Version)
+	return n > 0, err
+}
+
 // unprovable tells why nobody can say which rows were late.
 func (c *Config) unprovable(ctx context.Context, s *account) (string, error) {
 	const cannot = "it cannot begin in the middle of the segment: "
@@ -351,7 +366,7 @@ func (c *Config) unprovable(ctx context.Context, s *account) (string, error) {
 // checkAccount compares what the records came to with the account, where they end with it.
 func (c *Config) checkAccount(s *account, p *pass, out *Segment) bool {
 	if p.to != s.Version || !s.counted {
-		return true
+		return true // each clock is as good
 	}
 	fits := true
 	fault := func(format string, args ...any) {

@@ -23,6 +23,9 @@ func keyOf(d *sink.DeadLetter) letterKey { return letterKey{d.Offset, d.Step, d.
 const (
 	skipClock         = "they are about event time, and their records come before its clock is known"
 	skipLetterExpired = "the table drops dead letters so old"
+	skipUnplaced      = "no step could name their records, so only those of a whole segment can be counted"
+	skipPurged        = "they were purged"
+	skipDropped       = "no late row of the segment has one: late rows were dropped then"
 )
 
 // timed tells whether a reason depends on the clock.
@@ -34,8 +37,12 @@ func (p *pass) compareLetters(ctx context.Context, from, to int64) error {
 	letters := p.cfg.Rebuild.Letters()
 	kept := letters[:0]
 	for _, d := range letters {
-		if d.Offset < p.settled && timed(d.Reason) {
+		switch {
+		case d.Offset < p.settled && timed(d.Reason):
 			p.out.skip("dead letters", skipClock, 1)
+			continue
+		case d.Reason == batch.ReasonLate && !p.lateLetters:
+			p.out.skip("dead letters", skipDropped, 1)
 			continue
 		}
 		kept = append(kept, d)
@@ -44,14 +51,26 @@ func (p *pass) compareLetters(ctx context.Context, from, to int64) error {
 		local[keyOf(&kept[i])] = &kept[i]
 	}
 	var send []sink.DeadLetter
-	err := p.cfg.Stored.DeadLetters(ctx, p.of, from, to, func(d sink.DeadLetter) error {
-		if d.Offset < p.settled && timed(d.Reason) {
+	purged := map[letterKey]bool{}
+	err := p.cfg.Stored.DeadLetters(ctx, p.of, from, to, func(d sink.DeadLetter, gone bool) error {
+		if d.Offset < p.settled && timed(d.Reason) || d.Reason == batch.ReasonLate && !p.lateLetters {
 			return nil
 		}
 		key := keyOf(&d)
 		have := local[key]
-		if have == nil {
-			p.stray(d)
+		switch {
+		case gone && have != nil:
+			delete(local, key)
+			purged[key] = true
+			p.out.skip("dead letters", skipPurged, 1)
+			return nil
+		case gone:
+			p.purged[engine.LetterKind{Step: d.Step, Reason: d.Reason}]++
+			return nil
+		case purged[key]: // it came back
+			return nil
+		case d.Row || have == nil:
+			p.stray(&d)
 			return nil
 		}
 		delete(local, key)
@@ -117,43 +136,45 @@ func text(s string) []byte {
 	return jsonText(strings.ToValidUTF8(s, "\uFFFD"))
 }
 
-// stray keeps a stored dead letter that the log does not give. Whether it is one that no step could place, is known at the end.
-func (p *pass) stray(d sink.DeadLetter) {
-	kind := engine.LetterKind{Step: d.Step, Reason: d.Reason}
-	p.strays[kind]++
-	if len(p.strayed) < p.cfg.Most {
-		offset := d.Offset
-		p.strayed = append(p.strayed, strayLetter{kind, Difference{
-			Kind: "surplus", Offset: &offset, Step: d.Step, Columns: []Values{{Column: "reason", Stored: text(string(d.Reason))}},
-		}})
+// stray counts a stored dead letter that cannot be found among those of the log: because the log does not give it, or because no
+// step could name its record.
+func (p *pass) stray(d *sink.DeadLetter) {
+	if d.Row {
+		p.rows[engine.LetterKind{Step: d.Step, Reason: d.Reason}]++
+		return
 	}
+	p.out.Letters.Surplus++
+	offset := d.Offset
+	p.out.differ(Difference{Kind: "surplus", Offset: &offset, Step: d.Step, Columns: []Values{{Column: "reason", Stored: text(string(d.Reason))}}})
 }
 
-type strayLetter struct {
-	kind engine.LetterKind
-	as   Difference
-}
-
-// endLetters accounts for the dead letters that could not be compared one by one: where no step could name the record of a row,
-// they are compared in number.
+// endLetters compares the dead letters whose records no step could name: in number, since where they are depends on how batches
+// were cut.
 func (p *pass) endLetters() {
 	unplaced := p.cfg.Rebuild.Unplaced()
+	if p.from > p.of.Start || p.changed > p.from || p.to < p.of.Version {
+		for _, n := range unplaced {
+			p.out.skip("dead letters", skipUnplaced, n)
+		}
+		return
+	}
 	for kind, n := range unplaced {
-		have := p.strays[kind]
-		delete(p.strays, kind)
+		if kind.Reason == batch.ReasonLate && !p.lateLetters {
+			p.out.skip("dead letters", skipDropped, n)
+			continue
+		}
+		have := p.rows[kind]
+		if gone := min(p.purged[kind], max(0, n-have)); gone > 0 {
+			p.out.skip("dead letters", skipPurged, gone)
+			n -= gone
+		}
 		p.out.Letters.Identical += min(n, have)
 		p.out.Letters.Missing += max(0, n-have)
-		p.out.Letters.Surplus += max(0, have-n)
 		if n > have && p.send != nil {
 			p.out.note("%d dead letters of step %s (%s) are missing, and are not stored again: their records are not known", n-have, kind.Step, kind.Reason)
 		}
 	}
-	for _, n := range p.strays {
-		p.out.Letters.Surplus += n
-	}
-	for _, s := range p.strayed {
-		if _, known := unplaced[s.kind]; !known {
-			p.out.differ(s.as)
-		}
+	for kind, have := range p.rows {
+		p.out.Letters.Surplus += max(0, have-unplaced[kind])
 	}
 }

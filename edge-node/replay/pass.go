@@ -32,6 +32,8 @@ type pass struct {
 	strict  bool  // errLate where windows that count begin before the stretch
 	bound   int64 // windows that start before, in milliseconds, have records before from
 
+	lateLetters bool // late rows have dead letters
+
 	out  *Segment
 	send func(ctx context.Context, rows *batch.Batch, letters []sink.DeadLetter) error // nil: compare alone
 
@@ -42,11 +44,11 @@ type pass struct {
 	letters  int64 // dead letters of offsets below were compared
 	settled  int64 // from here on the clock is that of the first time
 	anchored bool
-	strays   map[engine.LetterKind]int64
-	strayed  []strayLetter
-	began    time.Time
-	told     time.Time
-	sending  bool
+	// Of dead letters whose records no step could name: those that are stored, and those that were purged and may be some.
+	rows, purged map[engine.LetterKind]int64
+	began        time.Time
+	told         time.Time
+	sending      bool
 }
 
 // errUnproven says that it cannot be told which windows begin before the range.
@@ -67,7 +69,7 @@ func (p *pass) run(ctx context.Context) error {
 	from := engine.RebuildFrom{Partition: p.of.Partition, Segment: p.of.Segment, Clock: operators.Clock{Max: operators.Unset}, States: p.states}
 	p.lo, p.hi, p.bound, p.letters = math.MinInt64, math.MaxInt64, math.MinInt64, max(p.from, p.changed)
 	p.first = math.MinInt64
-	p.strays = map[engine.LetterKind]int64{}
+	p.rows, p.purged = map[engine.LetterKind]int64{}, map[engine.LetterKind]int64{}
 	p.began = time.Now()
 	if p.anchored = p.clock != nil; p.anchored {
 		from.Clock = *p.clock
@@ -190,7 +192,7 @@ func (p *pass) onTime(ctx context.Context, records []batch.Record) (n int, late 
 		return len(records), false, nil
 	}
 	were := map[int64]bool{}
-	err = p.cfg.Stored.DeadLetters(ctx, p.of, records[0].Offset, records[len(records)-1].Offset+1, func(d sink.DeadLetter) error {
+	err = p.cfg.Stored.DeadLetters(ctx, p.of, records[0].Offset, records[len(records)-1].Offset+1, func(d sink.DeadLetter, _ bool) error {
 		if d.Reason == batch.ReasonLate {
 			were[d.Offset] = true
 		}

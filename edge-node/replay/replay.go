@@ -38,9 +38,11 @@ type Stored interface {
 	// Rows gives the newest rows of a segment for windows that start in [from, to), in milliseconds since 1970, with the version
 	// of each.
 	Rows(ctx context.Context, of sink.Coverage, from, to int64, each func(rows *batch.Batch, versions []int64) error) error
-	// DeadLetters gives those of a segment for records at offsets in [from, to).
-	DeadLetters(ctx context.Context, of sink.Coverage, from, to int64, each func(sink.DeadLetter) error) error
-	// CountLetters counts the dead letters of a segment with a reason, for records at offsets in [from, to).
+	// DeadLetters gives those of a segment for records at offsets in [from, to). Those that people deleted on purpose are purged,
+	// and have neither key nor payload.
+	DeadLetters(ctx context.Context, of sink.Coverage, from, to int64, each func(d sink.DeadLetter, purged bool) error) error
+	// CountLetters counts the dead letters of a segment with a reason, for records at offsets in [from, to), those included that
+	// were purged.
 	CountLetters(ctx context.Context, of sink.Coverage, why batch.Reason, from, to int64) (int64, error)
 	// Orphans lists segments that have rows and no account.
 	Orphans(ctx context.Context, p batch.Partition) ([]sink.Coverage, error)

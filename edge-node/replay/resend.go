@@ -28,7 +28,7 @@ func (c *Config) Resend(ctx context.Context, choice Choice, write Write) (*Repor
 }
 
 func (c *Config) resend(ctx context.Context, s *account, a ingest.Assignment, asked Choice, write Write) (*Segment, error) {
-	of := stretch{from: s.Start, to: s.Version, changed: s.Start}
+	of := stretch{from: s.Start, to: s.Version, changed: s.Start, mend: true}
 	if !asked.Since.IsZero() {
 		since, err := c.after(ctx, a, asked.Since)
 		if err != nil {
@@ -54,6 +54,10 @@ func (c *Config) resend(ctx context.Context, s *account, a ingest.Assignment, as
 		return out, err
 	}
 	gone := out.Gone
+	if !s.counted && of.from == s.Start && len(s.clocks) > 1 {
+		out.Refused = "its account is lost, and nobody knows which rows were late: the segment may have begun with the clock of the one before, or without"
+		return out, nil
+	}
 	if s.lost && !s.counted && of.from == s.Start {
 		// The account is what the records came to.
 		s.Counters, s.counted = c.Rebuild.Counters(), true

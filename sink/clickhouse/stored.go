@@ -81,22 +81,34 @@ func windowBounds(from, to int64) string {
 	return text
 }
 
-// DeadLetters reads the dead letters that are stored of a segment for records at offsets in [from, to). Of the coverage only
-// partition, revision and segment count.
-func (s *Sink) DeadLetters(ctx context.Context, of sink.Coverage, from, to int64, each func(sink.DeadLetter) error) error {
+// lettersSQL are the dead letters of a segment and those that were purged from it. Both parts have the same conditions.
+const lettersSQL = `SELECT record_offset, step, row_index, time, reason, detail, record_key, payload, truncated, is_row, false AS purged
+FROM {letters} FINAL WHERE {where}
+UNION ALL
+SELECT record_offset, step, row_index, time, reason, '', '', '', false, false, true
+FROM {marks} FINAL WHERE {where} AND mark = 'purged'`
+
+func (s *Sink) lettersQuery(sql string, of sink.Coverage, from, to int64, more string) string {
+	return strings.NewReplacer(
+		"{letters}", qualified(s.cfg.Database, deadLetterTable), "{marks}", qualified(s.cfg.Database, letterMarkTable),
+		"{where}", fmt.Sprintf("%s AND record_offset >= %d AND record_offset < %d%s", s.segmentCondition("", of), from, to, more),
+	).Replace(sql)
+}
+
+// DeadLetters reads the dead letters of a segment for records at offsets in [from, to): those that are stored, and what is known of
+// those that were purged. One that came back after that is given twice. Of the coverage only partition, revision and segment count.
+func (s *Sink) DeadLetters(ctx context.Context, of sink.Coverage, from, to int64, each func(d sink.DeadLetter, purged bool) error) error {
 	op := fmt.Sprintf("read the dead letters of %s", of.Partition)
-	sql := fmt.Sprintf(`SELECT record_offset, step, row_index, time, reason, detail, record_key, payload, truncated FROM %s FINAL
-WHERE %s AND record_offset >= %d AND record_offset < %d`,
-		qualified(s.cfg.Database, deadLetterTable), s.segmentCondition("", of), from, to)
 	var failed error
-	err := s.query(ctx, op, sql, func(rows driver.Rows) error {
+	err := s.query(ctx, op, s.lettersQuery(lettersSQL, of, from, to, ""), func(rows driver.Rows) error {
 		d := sink.DeadLetter{Partition: of.Partition, Revision: of.Revision, Segment: of.Segment}
-		reason := ""
-		if err := rows.Scan(&d.Offset, &d.Step, &d.Index, &d.Time, &reason, &d.Detail, &d.Key, &d.Payload, &d.Truncated); err != nil {
+		var reason string
+		var purged bool
+		if err := rows.Scan(&d.Offset, &d.Step, &d.Index, &d.Time, &reason, &d.Detail, &d.Key, &d.Payload, &d.Truncated, &d.Row, &purged); err != nil {
 			return err
 		}
 		d.Reason = batch.Reason(reason)
-		failed = each(d)
+		failed = each(d, purged)
 		return failed
 	})
 	if failed != nil {
@@ -108,11 +120,11 @@ WHERE %s AND record_offset >= %d AND record_offset < %d`,
 	return nil
 }
 
-// CountLetters counts the dead letters of a segment with a reason, for records at offsets in [from, to).
+// CountLetters counts the dead letters of a segment with a reason, for records at offsets in [from, to), those included that were
+// purged.
 func (s *Sink) CountLetters(ctx context.Context, of sink.Coverage, why batch.Reason, from, to int64) (int64, error) {
 	op := fmt.Sprintf("count the dead letters of %s", of.Partition)
-	sql := fmt.Sprintf("SELECT toInt64(count()) FROM %s FINAL\nWHERE %s AND reason = %s AND record_offset >= %d AND record_offset < %d",
-		qualified(s.cfg.Database, deadLetterTable), s.segmentCondition("", of), quote(string(why)), from, to)
+	sql := "SELECT toInt64(uniqExact(record_offset, step, row_index)) FROM (" + s.lettersQuery(lettersSQL, of, from, to, " AND reason = "+quote(string(why))) + ")"
 	n := int64(0)
 	if err := s.query(ctx, op, sql, func(rows driver.Rows) error { return rows.Scan(&n) }); err != nil {
 		return 0, s.explain(ctx, err)

@@ -7,8 +7,11 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weir-stream/weir/edge-node/embedded/embeddedtest"
 	"github.com/weir-stream/weir/edge-node/pipeline"
@@ -166,6 +169,96 @@ func TestReplayAndResend(t *testing.T) {
 	code, out := s.weir("replay", "pipeline.yaml")
 	if code != 1 || !strings.Contains(out, "is of revision "+whole.Revision) {
 		t.Errorf("exit code %d:\n%s", code, out)
+	}
+}
+
+// TestResendSince loses the newest windows, and has to read no more than they need. Then the log loses its beginning, and the table
+// drops what is old.
+func TestResendSince(t *testing.T) {
+	t.Parallel()
+	brokers, prefix := embeddedtest.Kafka(t)
+	s := newStream(t, brokers, prefix+"sensors", embeddedtest.ClickHouse(t), "    protocol: classic")
+	s.produce(t.Context(), 33, 60_000, 0)
+	conn := openClickHouse(t, s.clickhouse)
+	s.waitProduced()
+	s.finish()
+	s.check()
+
+	const since = "2023-11-14T22:17:40Z" // 40 s before the end
+	s.exec(conn, "ALTER TABLE line_temperature_partials DELETE WHERE window_start >= toDateTime64('2023-11-14 22:17:40', 3, 'UTC')"+atOnce)
+	r := s.report(0, "resend", "--since", since)
+	if rows, _ := tallies(r); rows.Sent == 0 {
+		t.Errorf("resent %+v", rows)
+	}
+	for _, g := range r.Segments {
+		if g.From == 0 || g.Clock != "found from the records" {
+			t.Errorf("partition %d was read from %d, clock %q: %+v", g.Partition, g.From, g.Clock, g.Notes)
+		}
+	}
+	s.check()
+
+	// The log loses the first third of partition 1.
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	var to kadm.Offsets
+	to.Add(kadm.Offset{Topic: s.topic, Partition: 1, At: 3300})
+	if resp, err := kadm.NewClient(client).DeleteRecords(t.Context(), to); err != nil || resp.Error() != nil {
+		t.Fatal(err, resp.Error())
+	}
+	before := s.count(conn, "SELECT count() FROM line_temperature_partials FINAL WHERE _partition = 1")
+	s.exec(conn, "ALTER TABLE line_temperature_partials DELETE WHERE _partition IN (1, 2)"+atOnce)
+	r = s.report(1, "resend", "--since", "3650d")
+	for _, g := range r.Segments {
+		switch {
+		case g.Partition != 1 && (g.Gone != nil || g.Refused != ""):
+			t.Errorf("partition %d: %+v", g.Partition, g)
+		case g.Partition == 1 && (g.Gone == nil || g.Gone.From != 0 || g.Gone.To != 3300 || g.Gone.WindowsTo == nil || g.Rows.Sent == 0):
+			t.Errorf("partition 1: %+v", g)
+		}
+	}
+	after := s.count(conn, "SELECT count() FROM line_temperature_partials FINAL WHERE _partition = 1")
+	if after == 0 || after >= before {
+		t.Errorf("partition 1 had %d rows, and has %d of what the log still gives", before, after)
+	}
+	// Nothing that is stored is wrong: no window that is not whole.
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	s.checkStored(ctx, conn, "2023-11-14 22:16:30")
+	if code, out := s.weir("replay", "--partition", "1", "pipeline.yaml"); code != 0 || !strings.Contains(out, "the log begins at 3300") {
+		t.Errorf("exit code %d:\n%s", code, out)
+	}
+
+	// What the table drops is not brought back.
+	s.exec(conn, "ALTER TABLE line_temperature_partials MODIFY TTL toDateTime(window_end) + toIntervalDay(30)"+atOnce)
+	s.exec(conn, "TRUNCATE TABLE line_temperature_partials")
+	r = s.report(0, "resend", "--since", "3650d", "--partition", "3")
+	if g := r.Segments[0]; g.Rows.Sent+g.Rows.Missing != 0 || len(g.Skipped) != 1 || g.Skipped[0].Count == 0 {
+		t.Errorf("with a TTL: %+v", g)
+	}
+}
+
+// checkStored compares the rows of windows from a time on with the truth.
+func (s *stream) checkStored(ctx context.Context, conn driver.Conn, from string) {
+	s.t.Helper()
+	at, err := time.Parse(time.DateTime, from)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var want, got int64
+	for _, r := range s.truth.Windows() {
+		if r.Start >= at.UnixMilli() {
+			want += int64(r.Values[0])
+		}
+	}
+	sql := "SELECT toInt64(sum(readings)) FROM line_temperature WHERE window_start >= toDateTime64('" + from + "', 3, 'UTC')"
+	if err := conn.QueryRow(ctx, sql).Scan(&got); err != nil {
+		s.t.Fatal(err)
+	}
+	if got != want || want == 0 {
+		s.t.Errorf("%d readings are stored from %s on, want %d", got, from, want)
 	}
 }
 

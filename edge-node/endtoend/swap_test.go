@@ -142,6 +142,19 @@ func TestHotSwap(t *testing.T) {
 	}
 	s.finish()
 	s.check()
+	// Every segment comes out of the log again under its own version, with the clock of the one before it.
+	for i := range swaps + 1 {
+		s.module(i)
+		r := s.report(0, "replay")
+		if rows, letters := tallies(r); rows.Identical == 0 || letters.Identical == 0 || len(r.Segments) != 6 || len(r.Others) != 6*swaps {
+			t.Errorf("version %d: %+v, %+v of %d segments, %d others", i, rows, letters, len(r.Segments), len(r.Others))
+		}
+		for _, g := range r.Segments {
+			if i > 0 && g.Clock != "carried over" && g.Clock != "committed" {
+				t.Errorf("version %d: a segment began with clock %q", i, g.Clock)
+			}
+		}
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	queryRows(ctx, t, conn, `SELECT partition, toInt64(count()), toInt64(uniqExact(rev)) FROM weir_coverage FINAL GROUP BY partition`, func(rows driver.Rows) error {

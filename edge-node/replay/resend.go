@@ -34,7 +34,9 @@ func (c *Config) resend(ctx context.Context, s *account, a ingest.Assignment, as
 		if err != nil {
 			return nil, err
 		}
-		of.changed = max(of.changed, since)
+		if since > a.LogStart { // else records that are gone may have come since, too
+			of.changed = max(of.changed, since)
+		}
 	}
 	if !asked.Until.IsZero() {
 		until, err := c.after(ctx, a, asked.Until)

@@ -122,6 +122,7 @@ var testImports = []string{
 // import that fits none is refused. Adding a line here is a decision: the dependency ends up in the binary.
 var gates = map[string][]string{
 	"github.com/apache/arrow":             {"ingest/batch"},
+	"github.com/cespare/xxhash":           {"ingest/batch"},
 	"github.com/twmb/franz-go":            {"ingest/kafka", "bench", "bench/...", "edge-node/cli", "edge-node/embedded/kafka", "edge-node/embedded/embeddedtest", "edge-node/kafkatest"},
 	"github.com/twmb/franz-go/pkg/kfake":  {"edge-node/embedded/kafka"},
 	"github.com/expr-lang/expr":           {"operators/expr"},

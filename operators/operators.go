@@ -107,6 +107,9 @@ type Cut struct {
 	// ReplayFrom is the lowest offset that a window which is not final needs, and Replay the clock before it.
 	ReplayFrom int64
 	Replay     Clock
+	// FinalHash is the sum of the hashes of all rows of the windows that the cut closed, OpenHash that of the windows that stay
+	// open: of batch.HashRows over rows as they were shipped last, modulo 2^64.
+	FinalHash, OpenHash uint64
 	// Open are the windows that are open after the cut, and Closed those that it closed: their starts in milliseconds
 	// since 1970.
 	Open   []OpenWindow

@@ -77,12 +77,21 @@ type Coverage struct {
 	Watermark int64  // event time up to which the partition is complete, in microseconds since 1970; MinWatermark before the first row
 	Final     int64  // windows that end at or before this, in microseconds since 1970, will not change any more
 	Counters  Counters
+	Content   Content
 	Gap       int64  // offsets lost just before Start
 	GapReason string // why, or empty
 
 	// RowsVersion is the highest version of any row stored for the segment. Sink.Coverage fills it and Write ignores
 	// it. It is above Version where a node died between storing rows and coverage.
 	RowsVersion int64
+}
+
+// Content is what the rows of a segment are: the sums of their hashes, by batch.HashRows of the columns of Table.Schema, modulo
+// 2^64. With it a reader can prove that the rows are those that were shipped.
+type Content struct {
+	Known bool   // false where an older version of weir had the segment, too
+	Final uint64 // of the windows that end at or before Coverage.Final
+	All   uint64 // of all rows, as they are at Version
 }
 
 // MinWatermark is the watermark of a partition that has had no row.

@@ -43,12 +43,11 @@ For every partition of every site it proves that
   - the segments follow each other without a hole or an overlap; offsets that
     retention deleted are recorded as a gap, with the reason
   - every record is in exactly one place: in a window, late, filtered or rejected
-  - the stored windows have just the rows that were counted into them, and every
-    rejected record has its dead letter
+  - the stored windows have just the rows that were counted into them, with the
+    values that were shipped, and every rejected record has its dead letter
   - no account was changed by hand, and no rows are without an account
 
-It cannot see records that never reached Kafka, what a producer sent twice, nor a
-value that was changed by hand while its count of rows was left as it was.
+It cannot see records that never reached Kafka, nor what a producer sent twice.
 
 It reads the whole table once. The server is that of --url, or else the pipeline's.
 A fault is exit code 5; a ClickHouse that cannot be reached is 4; no rows and no

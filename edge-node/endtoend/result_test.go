@@ -151,6 +151,11 @@ func wantAudit(ctx context.Context, t *testing.T, plan *pipeline.Plan) {
 		for _, f := range p.Faults {
 			t.Errorf("audit: %s/%d: %s", p.Topic, p.Partition, f)
 		}
+		for _, g := range p.Segments {
+			if g.Content != "ok" {
+				t.Errorf("audit: %s/%d, segment %d: its values are not proven: %s", p.Topic, p.Partition, g.Segment, g.Content)
+			}
+		}
 	}
 	if !report.OK {
 		t.Error("the audit does not pass")

@@ -120,6 +120,8 @@ type centre struct {
 type versioned struct {
 	version int64
 	value   [2]int64
+	end     int64 // of the window, in milliseconds since 1970
+	hash    uint64
 }
 
 func newCentre() *centre {
@@ -130,14 +132,19 @@ func (c *centre) storeRows(cut *sink.Cut) {
 	cov := cut.Coverage
 	if b := cut.Rows; b != nil {
 		if _, opened := c.coverage[coverageID(cov)]; !opened { // as sink/clickhouse does
-			c.storeCoverage(sink.Coverage{Partition: cov.Partition, Revision: cov.Revision, Segment: cov.Segment, Start: cov.Start, Version: cov.Start})
+			c.storeCoverage(sink.Coverage{Partition: cov.Partition, Revision: cov.Revision, Segment: cov.Segment, Start: cov.Start, Version: cov.Start, Final: sink.MinWatermark, Content: sink.Content{Known: cov.Content.Known}})
 		}
+		hashes := make([]uint64, b.Rows)
+		batch.HashRows(hashes, b, nil)
 		for i := range b.Rows {
 			id := fmt.Sprintf("%x|%s|%d|%d|%d|%s", cov.Revision, cov.Partition, cov.Segment, cov.Partition.ID, batch.As[int64](b.Cols[0].Values)[i], b.Cols[3].Bytes(i))
 			if old, ok := c.rows[id]; ok && old.version > cov.Version {
 				continue
 			}
-			c.rows[id] = versioned{cov.Version, [2]int64{int64(batch.As[uint64](b.Cols[4].Values)[i]), batch.As[int64](b.Cols[5].Values)[i]}}
+			c.rows[id] = versioned{
+				cov.Version, [2]int64{int64(batch.As[uint64](b.Cols[4].Values)[i]), batch.As[int64](b.Cols[5].Values)[i]},
+				batch.As[int64](b.Cols[1].Values)[i], hashes[i],
+			}
 		}
 	}
 	for _, d := range cut.DeadLetters {
@@ -499,10 +506,35 @@ func compare(t *testing.T, got map[string][2]int64, want map[string][2]int64) {
 	}
 }
 
+// checkContent holds the rows of every segment against the hashes of its account.
+func checkContent(t *testing.T, c *centre) {
+	t.Helper()
+	for id, cov := range c.coverage {
+		got, ahead := sink.Content{Known: true}, false
+		for row, r := range c.rows {
+			if !strings.HasPrefix(row, id+"|") {
+				continue
+			}
+			ahead = ahead || r.version > cov.Version
+			got.All += r.hash
+			if r.end*1000 <= cov.Final {
+				got.Final += r.hash
+			}
+		}
+		if ahead {
+			got.All = cov.Content.All
+		}
+		if got != cov.Content {
+			t.Errorf("segment %s [%d, %d): the rows have %+v, and the account says %+v", id, cov.Start, cov.Version, got, cov.Content)
+		}
+	}
+}
+
 // check compares rows, dead letters and coverage with the truth.
 func check(t *testing.T, c *centre, tr *truth) {
 	t.Helper()
 	compare(t, c.answer(), tr.groups)
+	checkContent(t, c)
 	late, rejected := int64(0), int64(0)
 	for _, d := range c.letters {
 		if d.Reason == batch.ReasonLate {

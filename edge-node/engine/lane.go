@@ -41,6 +41,7 @@ type lane struct {
 	replayTo int64 // below, records only rebuild windows
 	reached  operators.Clock
 	counters sink.Counters
+	content  sink.Content // as of the last cut
 	gap      int64
 	why      string
 	letters  []sink.DeadLetter
@@ -91,7 +92,7 @@ func newLane(e *Engine, gen *generation, a ingest.Assignment, at resumption) *la
 		e: e, partition: a.Partition, ctx: ctx, cancel: cancel,
 		done: make(chan struct{}), finished: make(chan struct{}), wake: make(chan struct{}, 1),
 		gen: gen, window: gen.Window(), segment: at.segment, start: at.start, position: at.position, replayTo: at.position,
-		begins: at.begins, reached: at.reached, counters: at.counters, gap: at.gap, why: at.why, shipped: at.position,
+		begins: at.begins, reached: at.reached, counters: at.counters, content: at.content, gap: at.gap, why: at.why, shipped: at.position,
 		endAt: a.LogEnd,
 	}
 	l.local.disk = at.disk
@@ -419,7 +420,7 @@ func (l *lane) nextSegment(number uint64, start, gap int64, why string) error {
 	l.segment = number
 	l.start, l.position, l.shipped, l.skipTo, l.replayTo = start, start, start, start, 0
 	l.gap, l.why = gap, why
-	l.counters = sink.Counters{}
+	l.counters, l.content = sink.Counters{}, sink.Content{Known: true}
 	l.opened, l.begins, l.asked, l.beyond = false, false, true, start // nobody has had this one before
 	return l.forget()
 }

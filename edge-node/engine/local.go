@@ -322,7 +322,7 @@ func (r *remembered) resumption() resumption {
 	reached := arrayClock(m.Reached)
 	return resumption{
 		read: m.Position, position: m.Position, segment: m.Segment, start: m.Start, at: reached,
-		reached: operators.Clock{Max: operators.Unset}, counters: arrayCounters(m.Counters), gap: m.Gap, why: m.Why, saved: r,
+		reached: operators.Clock{Max: operators.Unset}, counters: arrayCounters(m.Counters), content: m.Content.sink(), gap: m.Gap, why: m.Why, saved: r,
 	}
 }
 
@@ -379,7 +379,7 @@ func (e *Engine) deliver(ctx context.Context, a ingest.Assignment, r *remembered
 	m := &r.at
 	coverage := sink.Coverage{
 		Partition: a.Partition, Revision: revision, Segment: m.Segment, Start: m.Start, Version: m.Position,
-		Watermark: r.meta.Watermark, Final: r.meta.Final, Counters: arrayCounters(m.Counters), Gap: m.Gap, GapReason: m.Why,
+		Watermark: r.meta.Watermark, Final: r.meta.Final, Counters: arrayCounters(m.Counters), Content: m.Content.sink(), Gap: m.Gap, GapReason: m.Why,
 	}
 	for more := true; more; {
 		cut, err := nextCut(view, coverage)

@@ -190,7 +190,7 @@ func ReadCommit(offset int64, metadata string) (*Committed, error) {
 		Revision: rev, TopicID: [16]byte(id), Offset: offset, At: arrayClock(m.At), State: m.State, Reached: arrayClock(m.Reached), Node: m.Node,
 		Coverage: sink.Coverage{
 			Revision: rev, Segment: m.Segment, Start: m.Start, Version: m.Position,
-			Counters: arrayCounters(m.Counters), Gap: m.Gap, GapReason: m.Why,
+			Counters: arrayCounters(m.Counters), Content: m.Content.sink(), Gap: m.Gap, GapReason: m.Why,
 		},
 	}, nil
 }

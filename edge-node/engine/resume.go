@@ -25,6 +25,7 @@ type resumption struct {
 	at       operators.Clock
 	reached  operators.Clock
 	counters sink.Counters
+	content  sink.Content
 	gap      int64
 	why      string
 	stored   int64       // the offset under which the state of stateful steps before read is stored; 0: there is none yet
@@ -44,10 +45,29 @@ type commitMetadata struct {
 	At       [3]int64 `json:"at"`      // the clock before the committed offset
 	Reached  [3]int64 `json:"reached"` // the clock at Position
 	Counters [6]int64 `json:"n"`
+	Content  *content `json:"h,omitempty"`
 	Gap      int64    `json:"gap,omitempty"`
 	Why      string   `json:"why,omitempty"`
 	Node     string   `json:"node"`
 	State    int64    `json:"state,omitempty"` // the offset under which stateful steps' state before the committed offset is stored
+}
+
+// content is a sink.Content: the sums of the final rows and of all. There is none where it is not known; versions of weir that do
+// not know it leave it out.
+type content [2]uint64
+
+func contentOf(c sink.Content) *content {
+	if !c.Known {
+		return nil
+	}
+	return &content{c.Final, c.All}
+}
+
+func (c *content) sink() sink.Content {
+	if c == nil {
+		return sink.Content{}
+	}
+	return sink.Content{Known: true, Final: c[0], All: c[1]}
 }
 
 // commitFormat is the version of commitMetadata. A reader refuses other versions.
@@ -117,7 +137,7 @@ func (e *Engine) resumeWith(ctx context.Context, a ingest.Assignment, revision u
 		if rev == revision && a.Committed >= a.LogStart {
 			return resumption{
 				read: a.Committed, position: m.Position, segment: m.Segment, start: m.Start,
-				at: arrayClock(m.At), reached: arrayClock(m.Reached), counters: arrayCounters(m.Counters),
+				at: arrayClock(m.At), reached: arrayClock(m.Reached), counters: arrayCounters(m.Counters), content: m.Content.sink(),
 				gap: m.Gap, why: m.Why, stored: m.State,
 			}, nil
 		}
@@ -146,7 +166,7 @@ func (e *Engine) newSegment(ctx context.Context, a ingest.Assignment, revision u
 	}
 	failpoint.Hit(failpoint.ResumeCoverage)
 	unset := operators.Clock{Max: operators.Unset}
-	r := resumption{read: begin, start: begin, segment: number, begins: true, at: unset, reached: unset}
+	r := resumption{read: begin, start: begin, segment: number, begins: true, at: unset, reached: unset, content: sink.Content{Known: true}}
 	if len(cov) > 0 {
 		last := cov[0]
 		if last.Revision == revision && last.Start >= a.LogStart && number <= last.Segment {
@@ -208,7 +228,8 @@ func (e *Engine) unaccounted(a ingest.Assignment, last sink.Coverage) (resumptio
 	}
 	return resumption{
 		read: at, position: at, start: at, segment: last.Segment + 1, begins: true, at: unset, reached: unset,
-		gap: at - last.Version, why: string(ingest.GapRetention),
+		content: sink.Content{Known: true},
+		gap:     at - last.Version, why: string(ingest.GapRetention),
 	}, nil
 }
 

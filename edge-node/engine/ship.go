@@ -165,6 +165,8 @@ func (l *lane) ship() bool {
 // cut takes out of the window what changed, and with it everything that waits.
 func (l *lane) cut() (operators.Cut, *sink.Cut, ingest.Commit, error) {
 	w := cut(l.window, l.position, &l.gen.counts.window)
+	l.content.Final += w.FinalHash
+	l.content.All = l.content.Final + w.OpenHash
 	c := &sink.Cut{Rows: w.Rows, DeadLetters: l.letters, Coverage: l.coverage()}
 	stored, err := l.remember(&w, c)
 	if err != nil {
@@ -180,7 +182,7 @@ func (l *lane) cut() (operators.Cut, *sink.Cut, ingest.Commit, error) {
 func (l *lane) coverage() sink.Coverage {
 	return sink.Coverage{
 		Partition: l.partition, Revision: l.gen.Revision, Segment: l.segment, Start: l.start, Version: l.position,
-		Watermark: l.window.Watermark(), Final: l.window.Final(), Counters: l.counters, Gap: l.gap, GapReason: l.why,
+		Watermark: l.window.Watermark(), Final: l.window.Final(), Counters: l.counters, Content: l.content, Gap: l.gap, GapReason: l.why,
 	}
 }
 
@@ -218,7 +220,7 @@ func (l *lane) commitOf(w operators.Cut, stored int64) ingest.Commit {
 	return l.commit(w.ReplayFrom, commitMetadata{
 		Revision: revisionText(l.gen.Revision), Segment: l.segment, Start: l.start, Position: l.position,
 		At: clockArray(w.Replay), Reached: clockArray(l.window.Clock()),
-		Counters: countersArray(l.counters), Gap: l.gap, Why: l.why, State: stored,
+		Counters: countersArray(l.counters), Content: contentOf(l.content), Gap: l.gap, Why: l.why, State: stored,
 	})
 }
 

@@ -191,7 +191,7 @@ func (l *lane) move() error {
 	failpoint.Hit(failpoint.SwapBefore)
 	err := l.begin(commitMetadata{
 		Revision: revisionText(to.Revision), Segment: l.segment + 1, Start: l.position, Position: l.position,
-		At: clockArray(clock), Reached: clockArray(clock),
+		At: clockArray(clock), Reached: clockArray(clock), Content: &content{},
 	})
 	if err != nil {
 		l.e.leave(to) // whether the commit arrived or not, the next owner goes on from here
@@ -241,7 +241,7 @@ func (l *lane) beginFirst() error {
 	clock := clockArray(l.window.Clock())
 	err := l.begin(commitMetadata{
 		Revision: revisionText(l.gen.Revision), Segment: l.segment, Start: l.start, Position: l.position,
-		At: clock, Reached: clock, Gap: l.gap, Why: l.why,
+		At: clock, Reached: clock, Content: &content{}, Gap: l.gap, Why: l.why,
 	})
 	l.begins = err != nil
 	return err

@@ -23,11 +23,13 @@ func (w *Tumbling) Cut(next int64) operators.Cut {
 		}
 		p.dirty = p.dirty[:0]
 		if watermark != operators.Unset && p.end+w.allow <= watermark {
+			cut.FinalHash += p.sum
 			cut.Closed = append(cut.Closed, p.start/1000)
 			w.close(p)
 			continue
 		}
 		kept = append(kept, p)
+		cut.OpenHash += p.sum
 		cut.Open = append(cut.Open, operators.OpenWindow{Start: p.start / 1000, Offset: p.offset, Clock: p.clock})
 		if p.offset < cut.ReplayFrom {
 			cut.ReplayFrom, cut.Replay = p.offset, p.clock
@@ -110,5 +112,21 @@ func (w *Tumbling) rows(n int) *batch.Batch {
 		w.groups.acc[i].Emit(ids, b.Cols[col:col+len(a.States)])
 		col += len(a.States)
 	}
+	w.digest(b)
 	return b
+}
+
+// digest takes the rows of a cut, which are the dirty groups in order, into the sums of their windows, in place of what the
+// groups were at the cut before.
+func (w *Tumbling) digest(b *batch.Batch) {
+	w.hashes = grow(w.hashes, b.Rows)
+	w.hashBuf = batch.HashRows(w.hashes, b, w.hashBuf)
+	hashes := w.hashes
+	for _, p := range w.open {
+		for i, g := range p.dirty {
+			p.sum += hashes[i] - w.groups.shown[g]
+			w.groups.shown[g] = hashes[i]
+		}
+		hashes = hashes[len(p.dirty):]
+	}
 }

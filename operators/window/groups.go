@@ -22,6 +22,7 @@ type groups struct {
 	bytes  [][][]byte // per key column: the value, for strings
 	null   [][]bool   // per key column, where it may be null
 	rows   []uint64
+	shown  []uint64 // hash of the group's row as it was cut last; 0 before
 	dirty  []bool
 	acc    []aggregate.Accumulator
 	sized  []aggregate.Sized // those of acc that have memory of their own
@@ -52,7 +53,7 @@ func (gs *groups) init(cfg *Config) {
 func (gs *groups) used() int { return gs.total - len(gs.freed) }
 
 func (gs *groups) memorySize() int64 {
-	perGroup := int64(8 + 8 + 1 + 16*len(gs.acc))
+	perGroup := int64(8 + 8 + 8 + 1 + 16*len(gs.acc))
 	for k := range gs.cols {
 		if gs.types[k].Variable() {
 			perGroup += 24
@@ -206,7 +207,7 @@ func (gs *groups) add(b *batch.Batch, i int, h uint64) uint32 {
 			gs.extend(max(1024, 2*len(gs.hashes)))
 		}
 	}
-	gs.hashes[g], gs.rows[g], gs.dirty[g] = h, 0, true
+	gs.hashes[g], gs.rows[g], gs.shown[g], gs.dirty[g] = h, 0, 0, true
 	for k, col := range gs.cols {
 		c := &b.Cols[col]
 		if null := gs.null[k]; null != nil {
@@ -229,7 +230,7 @@ func (gs *groups) add(b *batch.Batch, i int, h uint64) uint32 {
 func (gs *groups) take(from *groups, g uint32) uint32 {
 	to := uint32(gs.total)
 	gs.total++
-	gs.hashes[to], gs.rows[to], gs.dirty[to] = from.hashes[g], from.rows[g], from.dirty[g]
+	gs.hashes[to], gs.rows[to], gs.shown[to], gs.dirty[to] = from.hashes[g], from.rows[g], from.shown[g], from.dirty[g]
 	for k := range gs.cols {
 		if gs.types[k].Variable() {
 			gs.bytes[k][to] = from.bytes[k][g]
@@ -258,7 +259,7 @@ func (gs *groups) release(members []uint32) {
 }
 
 func (gs *groups) extend(n int) {
-	gs.hashes, gs.rows, gs.dirty = extend(gs.hashes, n), extend(gs.rows, n), extend(gs.dirty, n)
+	gs.hashes, gs.rows, gs.shown, gs.dirty = extend(gs.hashes, n), extend(gs.rows, n), extend(gs.shown, n), extend(gs.dirty, n)
 	for k := range gs.cols {
 		if gs.types[k].Variable() {
 			gs.bytes[k] = extend(gs.bytes[k], n)

@@ -31,6 +31,8 @@ func (w *Tumbling) Load(rows *batch.Batch, open []operators.OpenWindow) error {
 	gs.hash(rows, gs.cols)
 	starts, counts := batch.As[int64](rows.Cols[0].Values), batch.As[uint64](rows.Cols[2].Values)
 	w.rowOf = grow(w.rowOf, rows.Rows)
+	w.hashes = grow(w.hashes, rows.Rows)
+	w.hashBuf = batch.HashRows(w.hashes, rows, w.hashBuf)
 	var p *pane
 	for i := range rows.Rows {
 		w.rowOf[i] = aggregate.Skip
@@ -46,7 +48,8 @@ func (w *Tumbling) Load(rows *batch.Batch, open []operators.OpenWindow) error {
 		}
 		p.members = append(p.members, g)
 		gs.dirty[g] = false
-		gs.rows[g] = counts[i]
+		gs.rows[g], gs.shown[g] = counts[i], w.hashes[i]
+		p.sum += w.hashes[i]
 		w.rowOf[i] = g
 	}
 	col := firstKey + len(input)

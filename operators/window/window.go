@@ -157,6 +157,9 @@ type Tumbling struct {
 	args    []*batch.Column // of the aggregate at hand
 
 	external externals // aggregates of the user's
+
+	hashes  []uint64 // of the rows of a cut; reused
+	hashBuf []byte
 }
 
 // pane is one open window: which of the groups belong to it.
@@ -165,6 +168,7 @@ type pane struct {
 	index      index
 	members    []uint32 // all groups, in order of arrival
 	dirty      []uint32 // those that changed since the last cut
+	sum        uint64   // of the hashes of all groups as they were at the last cut
 	offset     int64    // replaying from here, with clock, rebuilds the window
 	clock      operators.Clock
 }
@@ -437,7 +441,7 @@ func (w *Tumbling) pane(start, end, offset int64, clock operators.Clock) *pane {
 	} else {
 		p = &pane{}
 	}
-	p.start, p.end, p.offset, p.clock = start, end, offset, clock
+	p.start, p.end, p.offset, p.clock, p.sum = start, end, offset, clock, 0
 	w.open = append(w.open, p)
 	return p
 }

@@ -45,6 +45,8 @@ func (l *layout) auditQueries(pipeline string) []AuditQuery {
 		"{pipeline}", quote(pipeline),
 		"{source}", sourceColumns,
 		"{hash}", coverageHashSQL(),
+		"{row_hash}", rowHashSQL(l.schema, "content_columns"),
+		"{content_known}", contentKnownSQL(l.schema, "content_columns"),
 	)
 	return []AuditQuery{
 		{
@@ -54,7 +56,7 @@ func (l *layout) auditQueries(pipeline string) []AuditQuery {
 		},
 		{
 			Name:  "accounting",
-			What:  "every record is counted in one place; the rows stored are those counted; every dead letter is there; no account was changed",
+			What:  "every record is counted in one place; the rows stored are those counted, and their values those shipped; every dead letter is there; no account was changed",
 			Fault: verdictsFault, SQL: r.Replace(accountingSQL),
 		},
 		{
@@ -96,15 +98,31 @@ const accountingSQL = `SELECT
         other_letters = rejected AND (late_letters = late OR late_letters = 0), 'ok',
         other_letters < rejected OR late_letters < late, 'MISSING',
         'TOO MANY') AS letters,
-    if(hash = {hash}, 'ok', 'CHANGED') AS account
+    if(hash = {hash}, 'ok', 'CHANGED') AS account,
+    multiIf(
+        content_columns = '', 'no hash',
+        NOT {content_known}, 'other columns',
+        final_hash != content_final, 'CHANGED',
+        rows_version > version, 'ahead',
+        all_hash != content_all, 'CHANGED',
+        'ok') AS content
 FROM (SELECT * FROM {coverage} FINAL WHERE pipeline = {pipeline}) AS c
 LEFT JOIN
 (
     SELECT
         _site AS site, _topic AS topic, _topic_id AS topic_id, _partition AS partition, _rev AS rev, _segment AS segment,
-        sum(_rows) AS stored_rows, max(_version) AS rows_version
-    FROM {partials} FINAL
-    WHERE _pipeline = {pipeline}
+        sum(_rows) AS stored_rows, max(_version) AS rows_version, sum(row_hash) AS all_hash, sumIf(row_hash, is_final) AS final_hash
+    FROM
+    (
+        SELECT
+            r.*,
+            {row_hash} AS row_hash,
+            toUnixTimestamp64Milli(window_end) * 1000 <= final_us AS is_final
+        FROM (SELECT * FROM {partials} FINAL WHERE _pipeline = {pipeline}) AS r
+        LEFT JOIN (SELECT {source}, final_us, content_columns FROM {coverage} FINAL WHERE pipeline = {pipeline}) AS k
+            ON r._site = k.site AND r._topic = k.topic AND r._topic_id = k.topic_id AND r._partition = k.partition
+                AND r._rev = k.rev AND r._segment = k.segment
+    )
     GROUP BY _site, _topic, _topic_id, _partition, _rev, _segment
 ) AS p USING ({source})
 LEFT JOIN

@@ -2,6 +2,7 @@ package clickhouse_test
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,8 @@ func (b *bed) audit() *clickhouse.AuditReport {
 func (b *bed) story() {
 	b.t.Helper()
 	first := b.cut(source{rev: 1}, 10, row{1_700_000_000, "a", 6, f(6), 3, f(4)}, row{1_700_000_010, "b", 1, nil, 0, nil})
+	first.Coverage.Final = 1_700_000_010_000_001 // one of its windows is
+	first.Coverage.Content = contentOf(first)
 	first.Coverage.Counters = sink.Counters{RecordsIn: 10, Aggregated: 7, Filtered: 1, Late: 1, Rejected: 2, Expanded: 1}
 	letter := func(offset int64, index int32, reason batch.Reason) sink.DeadLetter {
 		return sink.DeadLetter{
@@ -58,12 +61,19 @@ func TestAuditOfATrueStory(t *testing.T) {
 	if len(p.Notes) != 1 || !strings.Contains(p.Notes[0], "20 offsets before 50 are lost: retention") {
 		t.Errorf("notes %q", p.Notes)
 	}
+	for _, g := range p.Segments {
+		if g.Content != "ok" {
+			t.Errorf("content of segment %d: %s", g.Segment, g.Content)
+		}
+	}
 	// Everything once more, and an old version after a new one: the proof still holds.
 	b.story()
 	if r := b.audit(); !r.OK {
 		t.Errorf("after a second delivery: %+v", r.Partitions)
 	}
 }
+
+const changed = "values of stored rows are not those that were shipped: the rows do not have the hash of the account"
 
 func TestAuditCatchesDamage(t *testing.T) {
 	for _, c := range []struct {
@@ -116,6 +126,48 @@ func TestAuditCatchesDamage(t *testing.T) {
 			"segment 0 of revision 0000000000000001: the account was changed by hand: its hash does not fit",
 		},
 		{
+			"a value is changed",
+			"ALTER TABLE temps_partials UPDATE temp_avg__sum = 6.000000000000001 WHERE device = 'a' AND _segment = 1 SETTINGS mutations_sync = 2",
+			"segment 1 of revision 0000000000000002: " + changed,
+		},
+		{
+			"a null becomes a value",
+			"ALTER TABLE temps_partials UPDATE temp_max = 0 WHERE device = 'b' SETTINGS mutations_sync = 2",
+			"segment 0 of revision 0000000000000001: " + changed,
+		},
+		{
+			"a partial is deleted and another counts its rows",
+			"ALTER TABLE temps_partials DELETE WHERE device = 'b', UPDATE _rows = 7 WHERE device = 'a' AND _segment = 0 SETTINGS mutations_sync = 2",
+			"segment 0 of revision 0000000000000001: " + changed,
+		},
+		{
+			"what one value loses another gains",
+			"ALTER TABLE temps_partials UPDATE readings = if(device = 'a', 5, 2) WHERE _segment = 0 AND _partition = 0 SETTINGS mutations_sync = 2",
+			"segment 0 of revision 0000000000000001: " + changed,
+		},
+		{
+			"the values of two rows are exchanged",
+			"ALTER TABLE temps_partials UPDATE readings = if(device = 'a', 1, 6) WHERE _segment = 0 AND _partition = 0 SETTINGS mutations_sync = 2",
+			"segment 0 of revision 0000000000000001: " + changed,
+		},
+		{
+			"a final value is replaced by a later version",
+			`INSERT INTO temps_partials (window_start, window_end, _rows, device, readings, temp_avg__sum, temp_avg__count, temp_max, _site, _pipeline, _rev, _topic, _topic_id, _partition, _segment, _version)
+			 SELECT window_start, window_end, _rows, device, readings, temp_avg__sum, temp_avg__count, 99, _site, _pipeline, _rev, _topic, _topic_id, _partition, _segment, _version + 1
+			 FROM temps_partials WHERE _segment = 0 AND device = 'a'`,
+			"segment 0 of revision 0000000000000001: " + changed,
+		},
+		{
+			"value and hash are changed together",
+			"ALTER TABLE weir_coverage UPDATE content_all = content_all + 1 WHERE segment = 1 SETTINGS mutations_sync = 2",
+			"segment 1 of revision 0000000000000002: the account was changed by hand: its hash does not fit",
+		},
+		{
+			"the hashes are removed",
+			"ALTER TABLE weir_coverage UPDATE content_columns = '', content_all = 0, content_final = 0 WHERE segment = 1 SETTINGS mutations_sync = 2",
+			"segment 1 of revision 0000000000000002: the account was changed by hand: its hash does not fit",
+		},
+		{
 			"a dead letter is deleted",
 			"ALTER TABLE weir_dead_letters DELETE WHERE reason = 'missing' SETTINGS mutations_sync = 2",
 			"segment 0 of revision 0000000000000001: 2 rejected and 1 late, but 1 and 1 dead letters",
@@ -155,6 +207,46 @@ func TestAuditOfRowsOnTheirWay(t *testing.T) {
 	p := r.Partitions[0]
 	if !r.OK || p.Segments[2].Stored != "ahead" || len(p.Notes) != 2 {
 		t.Errorf("%+v", p)
+	}
+}
+
+// TestAuditOfOtherColumns gives the pipeline an aggregate more and takes one away, and goes back to before there were hashes.
+func TestAuditOfOtherColumns(t *testing.T) {
+	b := newBed(t)
+	old := b.cut(source{rev: 1}, 10, row{1_700_000_000, "a", 10, f(6), 3, f(4)})
+	none := b.cut(source{partition: 1, rev: 1}, 10, row{1_700_000_000, "a", 10, f(6), 3, f(4)})
+	none.Coverage.Content = sink.Content{}
+	b.write(old, none)
+	// The account of an older version has the hash it always had.
+	if got := b.ask(`SELECT toString(hash = lower(hex(SHA256(arrayStringConcat([toString(site), toString(pipeline), toString(rev), toString(topic),
+		toString(topic_id), toString(partition), toString(segment), toString(start_offset), toString(version), toString(watermark_us), toString(final_us),
+		toString(records_in), toString(expanded), toString(aggregated), toString(late), toString(filtered), toString(rejected), toString(gap), gap_reason, ''], '\n')))))
+		FROM weir_coverage FINAL WHERE partition = 1`); got[0] != "1" {
+		t.Error("an account without hashes of rows has another hash than before")
+	}
+
+	whole := b.tab
+	b.tab.Aggregates = append(slices.Clone(whole.Aggregates[1:]), sink.Aggregate{
+		Name: "first", Type: kind(batch.Int64), States: []sink.State{{Field: batch.Field{Name: "first", Type: kind(batch.Int64)}}},
+	}, whole.Aggregates[0])
+	b.sink = b.open(b.cfg)
+	b.apply()
+	r := b.audit()
+	if !r.OK || r.Partitions[0].Segments[0].Content != "ok" || r.Partitions[1].Segments[0].Content != "no hash" || len(r.Partitions[1].Notes) != 1 {
+		t.Errorf("%+v", r.Partitions)
+	}
+	b.tab.Aggregates = whole.Aggregates[:2]
+	b.sink = b.open(b.cfg)
+	r = b.audit()
+	if !r.OK || r.Partitions[0].Segments[0].Content != "other columns" || len(r.Partitions[0].Notes) != 1 {
+		t.Errorf("%+v", r.Partitions)
+	}
+	// By name or not, a changed value is found.
+	b.exec("ALTER TABLE temps_partials UPDATE temp_max = 5 WHERE 1 SETTINGS mutations_sync = 2")
+	b.tab.Aggregates = append(slices.Clone(whole.Aggregates[1:]), whole.Aggregates[0])
+	b.sink = b.open(b.cfg)
+	if r := b.audit(); r.OK || r.Partitions[0].Segments[0].Content != "CHANGED" {
+		t.Errorf("%+v", r.Partitions)
 	}
 }
 

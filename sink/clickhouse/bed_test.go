@@ -170,13 +170,13 @@ func (s source) key() batch.Partition {
 	return batch.Partition{Topic: "sensors", TopicID: [16]byte{15: s.topicID}, ID: s.partition}
 }
 
-// cut makes a cut of the temperature table whose counters fit its rows if rows were all there is.
+// cut makes a cut of the temperature table whose counters and hashes fit its rows if rows were all there is.
 func (b *bed) cut(s source, version int64, rows ...row) *sink.Cut {
 	n := int64(0)
 	for _, r := range rows {
 		n += int64(r.rows)
 	}
-	return &sink.Cut{
+	c := &sink.Cut{
 		Coverage: sink.Coverage{
 			Partition: s.key(), Revision: s.rev, Segment: s.segment, Version: version,
 			Watermark: 1_700_000_000_000_000, Final: 1_700_000_000_000_000 - 1,
@@ -184,6 +184,23 @@ func (b *bed) cut(s source, version int64, rows ...row) *sink.Cut {
 		},
 		Rows: b.rows(rows),
 	}
+	c.Coverage.Content = contentOf(c)
+	return c
+}
+
+// contentOf is the content of a segment that has the rows of these cuts and no others.
+func contentOf(cuts ...*sink.Cut) sink.Content {
+	c := sink.Content{Known: true}
+	for _, cut := range cuts {
+		hashes := make([]uint64, cut.Rows.Rows)
+		batch.HashRows(hashes, cut.Rows, nil)
+		for i, end := range batch.As[int64](cut.Rows.Cols[1].Values)[:cut.Rows.Rows] {
+			if c.All += hashes[i]; end*1000 <= cut.Coverage.Final {
+				c.Final += hashes[i]
+			}
+		}
+	}
+	return c
 }
 
 func (b *bed) rows(rows []row) *batch.Batch {

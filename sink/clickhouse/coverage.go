@@ -39,6 +39,7 @@ func (s *Sink) insertCoverage(ctx context.Context, cs []sink.Coverage) error {
 				uint32(c.Partition.ID), c.Segment, c.Start, uint64(c.Version), c.Watermark, c.Final,
 				c.Counters.RecordsIn, c.Counters.Expanded, c.Counters.Aggregated, c.Counters.Late,
 				c.Counters.Filtered, c.Counters.Rejected, c.Gap, c.GapReason, s.table.Node, hashes[i],
+				s.contentColumns(&c), c.Content.Final, c.Content.All,
 			); err != nil {
 				return err
 			}
@@ -54,17 +55,35 @@ func (s *Sink) insertCoverage(ctx context.Context, cs []sink.Coverage) error {
 	return nil
 }
 
+// contentColumns are those that the hashes of an account are of; empty where it has none.
+func (s *Sink) contentColumns(c *sink.Coverage) string {
+	if !c.Content.Known {
+		return ""
+	}
+	return contentColumns(s.schema)
+}
+
 // coverageHash guards a coverage row against being changed by hand: SHA-256 of its fields but the node, as text, each
-// followed by a line feed. The audit computes it again in SQL; see coverageHashSQL.
+// followed by a line feed. Columns that were added later come with their name, and only where they are not what older rows have:
+// so those keep their hash. The audit computes it again in SQL; see coverageHashSQL.
 func (s *Sink) coverageHash(c *sink.Coverage) string {
 	id := func(v int64) string { return strconv.FormatInt(v, 10) }
+	later := ""
+	add := func(name, value, absent string) {
+		if value != absent {
+			later += name + "=" + value + "\n"
+		}
+	}
+	add("content_columns", s.contentColumns(c), "")
+	add("content_final", strconv.FormatUint(c.Content.Final, 10), "0")
+	add("content_all", strconv.FormatUint(c.Content.All, 10), "0")
 	h := sha256.Sum256([]byte(strings.Join([]string{
 		s.table.Site, s.table.Pipeline, strconv.FormatUint(c.Revision, 10), c.Partition.Topic,
 		uuid.UUID(c.Partition.TopicID).String(), id(int64(c.Partition.ID)), strconv.FormatUint(c.Segment, 10),
 		id(c.Start), id(c.Version), id(c.Watermark), id(c.Final),
 		id(c.Counters.RecordsIn), id(c.Counters.Expanded), id(c.Counters.Aggregated), id(c.Counters.Late),
 		id(c.Counters.Filtered), id(c.Counters.Rejected), id(c.Gap), c.GapReason, "",
-	}, "\n")))
+	}, "\n") + later))
 	return hex.EncodeToString(h[:])
 }
 
@@ -73,6 +92,10 @@ func coverageHashSQL() string {
 	var parts []string
 	for _, c := range coverageColumns {
 		if c[0] == "node" || c[0] == "hash" {
+			continue
+		}
+		if absent, later := laterCoverageColumns[c[0]]; later {
+			parts = append(parts, fmt.Sprintf("if(%[1]s = %[2]s, '', concat('%[1]s=', toString(%[1]s), '\\n'))", c[0], absent))
 			continue
 		}
 		parts = append(parts, "toString("+c[0]+")", "'\\n'")
@@ -89,7 +112,8 @@ const rowsVersionSegments = 3
 func (s *Sink) Coverage(ctx context.Context, p batch.Partition) ([]sink.Coverage, error) {
 	op := fmt.Sprintf("read the coverage of %s", p)
 	sql := fmt.Sprintf(`SELECT rev, segment, start_offset, version, watermark_us, final_us,
-    records_in, expanded, aggregated, late, filtered, rejected, gap, gap_reason
+    records_in, expanded, aggregated, late, filtered, rejected, gap, gap_reason,
+    content_columns, content_final, content_all
 FROM %s FINAL
 WHERE site = %s AND pipeline = %s AND topic = %s AND topic_id = %s AND partition = %d
 ORDER BY segment DESC, version DESC, rev`,
@@ -98,11 +122,14 @@ ORDER BY segment DESC, version DESC, rev`,
 	var all []sink.Coverage
 	err := s.query(ctx, op, sql, func(rows driver.Rows) error {
 		c, version := sink.Coverage{Partition: p}, uint64(0)
-		n := &c.Counters
+		n, columns := &c.Counters, ""
 		if err := rows.Scan(&c.Revision, &c.Segment, &c.Start, &version, &c.Watermark, &c.Final,
-			&n.RecordsIn, &n.Expanded, &n.Aggregated, &n.Late, &n.Filtered, &n.Rejected, &c.Gap, &c.GapReason); err != nil {
+			&n.RecordsIn, &n.Expanded, &n.Aggregated, &n.Late, &n.Filtered, &n.Rejected, &c.Gap, &c.GapReason,
+			&columns, &c.Content.Final, &c.Content.All); err != nil {
 			return err
 		}
+		// Of other columns than are shipped now, the hashes say nothing to whoever goes on with the segment.
+		c.Content.Known = columns == contentColumns(s.schema)
 		c.Version = int64(version)
 		c.RowsVersion = c.Version
 		all = append(all, c)

@@ -37,13 +37,15 @@ func DDL(cfg Config, table sink.Table) ([]string, error) {
 // layout is every table and view of a pipeline, as data: DDL prints it, Check compares it, inserts name its columns.
 type layout struct {
 	database string
-	tables   []tableDef // partials, coverage, dead letters, revisions, marks of dead letters, usage where it is shipped, states where there are any
-	views    []viewDef  // finished, completeness, usage by hour
+	schema   *batch.Schema // of the rows of a cut
+	tables   []tableDef    // partials, coverage, dead letters, revisions, marks of dead letters, usage where it is shipped, states where there are any
+	views    []viewDef     // finished, completeness, usage by hour
 }
 
 func newLayout(cfg Config, t *sink.Table) *layout {
 	l := &layout{
 		database: cfg.Database,
+		schema:   t.Schema(),
 		tables:   []tableDef{partialsDef(cfg, t), coverageDef(), deadLettersDef(cfg), revisionDef(), letterMarksDef()},
 		views:    []viewDef{finishedDef(cfg, t), completenessDef(cfg)},
 	}
@@ -247,7 +249,14 @@ var coverageColumns = [][2]string{
 	{"gap_reason", "String"},
 	{"node", "String"},
 	{"hash", "String"},
+	{"content_columns", "String"},
+	{"content_final", "UInt64"},
+	{"content_all", "UInt64"},
 }
+
+// laterCoverageColumns are those that were added to the table after there were rows in it, with the value such rows have. They
+// are the last.
+var laterCoverageColumns = map[string]string{"content_columns": "''", "content_final": "0", "content_all": "0"}
 
 func deadLettersDef(cfg Config) tableDef {
 	d := tableDef{

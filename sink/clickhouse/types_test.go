@@ -81,6 +81,7 @@ func TestEveryType(t *testing.T) {
 	c := b.cut(source{}, 3)
 	c.Rows = bb.batch()
 	c.Coverage.Counters = sink.Counters{RecordsIn: 3, Aggregated: 3}
+	c.Coverage.Content = contentOf(c)
 	b.write(c)
 	b.write(c)
 
@@ -98,7 +99,7 @@ func TestEveryType(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", field, got, want)
 		}
 	}
-	if r := b.audit(); !r.OK {
+	if r := b.audit(); !r.OK || r.Partitions[0].Segments[0].Content != "ok" {
 		t.Errorf("%+v", r.Partitions)
 	}
 }

@@ -100,6 +100,9 @@ CREATE TABLE IF NOT EXISTS `my-db`.`weir_coverage`
     `gap_reason` String,
     `node` String,
     `hash` String,
+    `content_columns` String,
+    `content_final` UInt64,
+    `content_all` UInt64,
     `received_at` DateTime64(3, 'UTC') MATERIALIZED now64(3, 'UTC')
 )
 ENGINE = ReplacingMergeTree(`version`)

@@ -33,6 +33,8 @@ type Lane struct {
 	entries uint64
 	letters uint64 // number of the next dead letter
 	oldest  uint64 // number of the first that is there
+
+	granted bool // Room has promised that the next change finds room
 }
 
 // metaHead is sum, entries, oldest and next letter, before what the engine says.
@@ -61,7 +63,9 @@ type Change struct {
 func (l *Lane) Change() sink.LocalChange { return l.change() }
 
 func (l *Lane) change() *Change {
-	return &Change{l: l, b: l.s.Batch(), sum: l.sum, n: l.entries, old: l.oldest, new: l.letters}
+	b := l.s.Batch()
+	b.granted, l.granted = l.granted, false
+	return &Change{l: l, b: b, sum: l.sum, n: l.entries, old: l.oldest, new: l.letters}
 }
 
 // entry is what an entry adds to the sum of its lane.
@@ -195,8 +199,13 @@ func (l *Lane) Load() (meta []byte, err error) {
 	return stored[metaHead:], nil
 }
 
-// Room implements sink.Local.
-func (l *Lane) Room() error { return l.s.room(0) }
+// Room implements sink.Local. The change that is begun next is not refused for want of room: whoever asked has let go of what
+// it saves. It goes to what is left beside the ballast, or in its place.
+func (l *Lane) Room() error {
+	err := l.s.room(0)
+	l.granted = err == nil
+	return err
+}
 
 // Entries is how many groups and dead letters are stored.
 func (l *Lane) Entries() int { return int(l.entries) }

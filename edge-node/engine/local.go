@@ -143,6 +143,9 @@ func (l *lane) save(w *operators.Cut, cut *sink.Cut, commit ingest.Commit) error
 	}
 	failpoint.Hit(failpoint.SaveAfter)
 	d.dropped, d.closed, d.saved = d.acked, kept, next
+	if l.stats.full.CompareAndSwap(true, false) {
+		l.e.log.Info("the local store has room again", "partition", l.partition.String())
+	}
 	l.stats.saves.Add(1)
 	return nil
 }

@@ -19,10 +19,8 @@ func (s *source) Commit(ctx context.Context, commits []ingest.Commit) error {
 	if err := s.p.step(); err != nil {
 		return err
 	}
-	if edit := s.p.w.plan.editCommit; edit != nil {
-		for i := range commits {
-			commits[i].Metadata = edit(commits[i].Metadata)
-		}
+	if s.p.w.plan.mutant == mutantNoFinal {
+		commits = withoutFinal(commits)
 	}
 	if err := s.Source.Commit(ctx, commits); err != nil {
 		return err
@@ -33,7 +31,11 @@ func (s *source) Commit(ctx context.Context, commits []ingest.Commit) error {
 // localOf is the disk of a lane.
 func (p *process) localOf(part batch.Partition, revision uint64) sink.Local {
 	id := spool.ID{Pipeline: "sim", Revision: revision, TopicID: part.TopicID, Partition: part.ID}
-	return &lane{Local: p.store.Lane(id, table()), p: p, id: id}
+	l := sink.Local(p.store.Lane(id, table()))
+	if p.w.plan.mutant == mutantSplit {
+		l = &splitLane{Local: l, p: p}
+	}
+	return &lane{Local: l, p: p, id: id}
 }
 
 // lane is a lane of the store; commits are a boundary, and what they acknowledge is remembered, for the next process to

@@ -49,8 +49,12 @@ func (d *disk) after(power bool, w *world) *disk {
 }
 
 func (d *disk) open(p *process, log *slog.Logger) (*spool.Store, error) {
+	var fs vfs.FS = d.mem
+	if p.w.plan.mutant == mutantNoSync {
+		fs = noSync{fs}
+	}
 	return spool.Open(spool.Config{
-		Dir: "store", Reserve: 16 << 10, MemTableSize: 64 << 10, CacheSize: 256 << 10, FS: p.w.plan.fileSystem(d.mem), Log: log,
+		Dir: "store", Reserve: 16 << 10, MemTableSize: 64 << 10, CacheSize: 256 << 10, FS: fs, Log: log,
 		Fatal: func(err error) {
 			panic(fmt.Sprintf("seed %d: the local store of %s gave up: %v", p.w.plan.seed, p.n.name, err))
 		},

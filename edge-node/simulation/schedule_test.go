@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // plan is a schedule: everything that a seed decides.
@@ -28,10 +26,11 @@ type plan struct {
 	length    time.Duration
 	events    []event
 
-	editCommit func(metadata string) string // a mutant
-	fileSystem func(disk *vfs.MemFS) vfs.FS // what the local store writes to
-	kinds      map[fault]bool               // drawn faults
-	rest       time.Duration                // how long the world may take to come to rest
+	mutant mutant
+
+	forced []fault        // kinds that are drawn in any case
+	kinds  map[fault]bool // drawn faults
+	rest   time.Duration  // how long the world may take to come to rest
 }
 
 // event is something that happens at a moment.
@@ -54,18 +53,23 @@ func (p *plan) String() string {
 }
 
 // newPlan draws a schedule.
-func newPlan(seed uint64) *plan {
+func newPlan(seed uint64) *plan { return newPlanOf(seed, nil) }
+
+// newPlanOf draws a schedule after a change of what was drawn about the world.
+func newPlanOf(seed uint64, change func(p *plan)) *plan {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	p := &plan{
 		seed: seed, parts: int32(1 + rng.IntN(3)), nodes: 1 + rng.IntN(3), protocol: []string{"classic", "consumer"}[rng.IntN(2)],
 		store: rng.IntN(2) == 0, session: 10 * time.Second, flush: time.Duration(1+rng.IntN(8)) * time.Second,
 		restart: time.Duration(rng.IntN(8)) * time.Second, batchRows: 1 + rng.IntN(64), devices: 1 + rng.IntN(6),
 		length: time.Duration(60+rng.IntN(240)) * time.Second, rest: time.Hour, kinds: map[fault]bool{},
-		fileSystem: func(d *vfs.MemFS) vfs.FS { return d },
 	}
 	p.static = p.protocol == "classic" && rng.IntN(3) == 0
 	p.begin = 1 + rng.IntN(p.nodes)
 	p.revisions = []revision{{number: 1, modulo: 7}}
+	if change != nil {
+		change(p)
+	}
 	p.draw(rng)
 	slices.SortStableFunc(p.events, func(a, b event) int { return int(a.at - b.at) })
 	return p
@@ -85,9 +89,14 @@ func (p *plan) draw(rng *rand.Rand) {
 			possible = append(possible, &drafts[i])
 		}
 	}
-	kinds := 1 + rng.IntN(4)
-	for range kinds {
-		d := possible[rng.IntN(len(possible))]
+	chosen := make([]*draft, 1+rng.IntN(4))
+	for i := range chosen {
+		chosen[i] = possible[rng.IntN(len(possible))]
+	}
+	for _, f := range p.forced {
+		chosen = append(chosen, &drafts[slices.IndexFunc(drafts, func(d draft) bool { return d.fault == f })])
+	}
+	for _, d := range chosen {
 		for _, c := range d.clashes {
 			if p.kinds[c] {
 				d = nil

@@ -172,6 +172,7 @@ func newWorld(t testing.TB, pl *plan) *world {
 	w.life, w.end = context.WithCancel(context.Background())
 	w.quiet, w.calm = context.WithCancel(w.life)
 	w.centre = newCentre(w)
+	w.centre.lastWins = pl.mutant == mutantLastWins
 	for i := range pl.revisions {
 		r := pl.revisions[i]
 		w.revisions[r.number] = &r

@@ -1,0 +1,37 @@
+package simulation
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestControls breaks weir in four ways, one at a time, and wants each to be noticed within some schedules.
+func TestControls(t *testing.T) {
+	const within = 60
+	for _, c := range []struct {
+		mutant mutant
+		forced []fault
+		store  bool
+	}{
+		{mutantNoFinal, []fault{faultKill, faultKillAt}, false},
+		{mutantLastWins, []fault{faultLostAck}, false},
+		{mutantNoSync, []fault{faultPowerCut, faultPowerCut}, true},
+		{mutantSplit, []fault{faultKillAt, faultKillAt}, true},
+	} {
+		t.Run(c.mutant.String(), func(t *testing.T) {
+			t.Parallel()
+			for s := range uint64(within) {
+				out := run(t, newPlanOf(1_000_000+s, func(p *plan) {
+					p.mutant, p.forced, p.store = c.mutant, c.forced, c.store
+				}))
+				// A world that stands still is noticed too, but it is not a wrong answer.
+				if len(out.problems) > 0 && !slices.ContainsFunc(out.problems, func(s string) bool { return strings.Contains(s, "come to rest") }) {
+					t.Logf("noticed in schedule %d: %s", s+1, out.problems[0])
+					return
+				}
+			}
+			t.Errorf("%s: not noticed in %d schedules", c.mutant, within)
+		})
+	}
+}

@@ -1,0 +1,120 @@
+package simulation
+
+import (
+	"regexp"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/weir-stream/weir/ingest"
+	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/sink"
+)
+
+// mutant is something broken on purpose, at a boundary of the product: a harness that does not notice proves nothing.
+type mutant uint8
+
+const (
+	sound          mutant = iota
+	mutantNoFinal         // commits do not say how far windows were final: a new owner builds final ones again, from fewer records
+	mutantLastWins        // the centre shows what came last, whatever its version
+	mutantNoSync          // the local store's disk does not sync
+	mutantSplit           // the local store saves rows in one commit, and what they are of in the next
+)
+
+func (m mutant) String() string {
+	return [...]string{"sound", "no F in the commit", "last arrival wins", "commits are not synced", "split commit"}[m]
+}
+
+var reached = regexp.MustCompile(`"reached":\[[^]]*\]`)
+
+// withoutFinal has commits say that no clock was reached.
+func withoutFinal(commits []ingest.Commit) []ingest.Commit {
+	commits = slices.Clone(commits)
+	for i := range commits {
+		commits[i].Metadata = reached.ReplaceAllString(commits[i].Metadata, `"reached":[-9223372036854775808,0,0]`)
+	}
+	return commits
+}
+
+// noSync is a disk that acknowledges what it has not written.
+type noSync struct{ vfs.FS }
+
+type noSyncFile struct{ vfs.File }
+
+func (noSyncFile) Sync() error                { return nil }
+func (noSyncFile) SyncData() error            { return nil }
+func (noSyncFile) SyncTo(int64) (bool, error) { return false, nil }
+
+func (d noSync) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := d.FS.Create(name, c)
+	return noSyncFile{f}, err
+}
+
+func (d noSync) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := d.FS.ReuseForWrite(old, name, c)
+	return noSyncFile{f}, err
+}
+
+func (d noSync) OpenDir(name string) (vfs.File, error) { return d.FS.OpenDir(name) }
+
+// splitLane commits the rows of a change before the rest of it.
+type splitLane struct {
+	sink.Local
+	p    *process
+	meta []byte
+}
+
+func (l *splitLane) Load() ([]byte, error) {
+	meta, err := l.Local.Load()
+	l.meta = meta
+	return meta, err
+}
+
+func (l *splitLane) Change() sink.LocalChange { return &splitChange{l: l} }
+
+type splitChange struct {
+	l    *splitLane
+	rows []*batch.Batch
+	rest []func(sink.LocalChange)
+}
+
+func (c *splitChange) Put(rows *batch.Batch) { c.rows = append(c.rows, rows) }
+
+func (c *splitChange) DropWindow(start int64) {
+	c.rest = append(c.rest, func(ch sink.LocalChange) { ch.DropWindow(start) })
+}
+
+func (c *splitChange) PutLetters(letters []sink.DeadLetter) {
+	c.rest = append(c.rest, func(ch sink.LocalChange) { ch.PutLetters(letters) })
+}
+
+func (c *splitChange) DropLetters(n int) {
+	c.rest = append(c.rest, func(ch sink.LocalChange) { ch.DropLetters(n) })
+}
+
+func (c *splitChange) Discard() {}
+
+func (c *splitChange) Commit(meta []byte) error {
+	ch := c.l.Local.Change()
+	for _, r := range c.rows {
+		ch.Put(r)
+	}
+	if c.l.meta != nil && len(c.rows) > 0 {
+		if err := ch.Commit(c.l.meta); err != nil {
+			return err
+		}
+		if err := c.l.p.step(); err != nil {
+			return err
+		}
+		ch = c.l.Local.Change()
+	}
+	for _, do := range c.rest {
+		do(ch)
+	}
+	if err := ch.Commit(meta); err != nil {
+		return err
+	}
+	c.l.meta = slices.Clone(meta)
+	return nil
+}

@@ -404,11 +404,16 @@ func (l *lane) takeGap(g *gap) error {
 	if err != nil {
 		return err
 	}
-	start, number := g.to, l.segment+1
+	start, number, accounted := g.to, l.segment+1, max(g.from, l.position)
 	if len(cov) > 0 && g.why == ingest.GapRetention {
 		start, number = max(start, cov[0].Version, cov[0].RowsVersion), max(number, cov[0].Segment+1)
+		accounted = max(accounted, cov[0].Version)
 	}
-	return l.nextSegment(number, start, max(0, g.to-max(g.from, l.position)), string(g.why))
+	missing := max(0, start-accounted)
+	if !l.opened {
+		missing += l.gap // nothing of the segment that ends is stored, and nobody would hear of the gap before it
+	}
+	return l.nextSegment(number, start, missing, string(g.why))
 }
 
 // nextSegment forgets the windows, which are stored as far as they got, and starts adding to them anew. Stateful steps

@@ -294,7 +294,7 @@ func (s *Source) fetchError(ctx context.Context, pos *position, topic string, id
 		}
 	case errors.Is(err, kerr.UnknownTopicID):
 		err = fmt.Errorf("topic %s was deleted or recreated: %w", topic, err)
-		s.recreated(topic)
+		s.forgetTopic(topic)
 	}
 	if pos != nil {
 		pos.failed = true
@@ -332,20 +332,9 @@ func (s *Source) outOfRange(ctx context.Context, pos *position) error {
 	return nil
 }
 
-// recreated makes the client forget a topic that it reads, so that it finds the one that now has its name.
-func (s *Source) recreated(topic string) {
-	s.mu.Lock()
-	reads := false
-	for key := range s.owned {
-		reads = reads || key.topic == topic
-	}
-	s.mu.Unlock()
-	if reads {
-		s.forgetTopic(topic)
-	}
-}
-
-// forgetTopic takes the partitions of a topic back and has the client find it again.
+// forgetTopic takes the partitions of a topic back and has the client find it again: one that was made again under the same
+// name is another topic to it. A client without a partition of the old one holds on to it, too, and could not read what it is
+// given of the new one.
 func (s *Source) forgetTopic(topic string) {
 	s.mu.Lock()
 	var ps []batch.Partition

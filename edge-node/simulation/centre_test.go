@@ -62,6 +62,7 @@ type centre struct {
 	parts    float64                // that wait to be merged
 	merged   time.Time              // up to when parts were
 	inserts  int64
+	taken    int64 // rows stored
 	stale    int64 // rows that came with less than what was there
 	tooMany  int64 // inserts refused because of too many parts
 
@@ -181,6 +182,7 @@ func (c *centre) storeRows(cut *sink.Cut) {
 			c.w.wrong("%s, %s: window to %d, %d rows, count %d", s, g, ends[i], r.rows, r.total.n)
 		}
 		c.check(s, cov.Start, g, r)
+		c.taken++
 		id := rowID{s, g}
 		if old, ok := c.rows[id]; ok && old.version > r.version {
 			c.stale++

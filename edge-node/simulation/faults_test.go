@@ -3,6 +3,7 @@ package simulation
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -27,6 +28,13 @@ const (
 	faultBrokerAway
 	faultCoordinator
 	faultCommitLost
+	faultDeploy
+	faultSwap
+	faultAskedBack
+	faultRetention
+	faultRecreated
+	faultPartitions
+	faultLongOutage
 	faults
 )
 
@@ -34,16 +42,17 @@ func (f fault) String() string {
 	return [...]string{
 		"kill", "kill at a boundary", "power cut", "disk lost", "zombie", "stale write of a zombie", "process stopped and continued", "node joins", "node leaves",
 		"insert during an outage", "insert lost", "acknowledgement of an insert lost", "insert arrives late", "insert arrives twice",
-		"broker away", "coordinator error", "answer to a commit lost",
+		"broker away", "coordinator error", "answer to a commit lost", "restart in another revision", "hot swap",
+		"old revision asked for once more", "records deleted by retention", "topic deleted and made again", "partition added",
+		"outage of hours or days",
 	}[f]
 }
 
 // draft draws faults of one kind into a plan.
 type draft struct {
-	fault   fault
-	clashes []fault // kinds that must not be in the same schedule; see exclusions
-	fits    func(p *plan) bool
-	draw    func(p *plan, rng *rand.Rand, at time.Duration)
+	fault fault
+	fits  func(p *plan) bool
+	draw  func(p *plan, rng *rand.Rand, at time.Duration)
 }
 
 func always(*plan) bool      { return true }
@@ -51,33 +60,33 @@ func withStore(p *plan) bool { return p.store }
 func withNodes(p *plan) bool { return p.nodes > 1 }
 
 var drafts = []draft{
-	{faultKill, nil, always, func(p *plan, rng *rand.Rand, at time.Duration) {
+	{faultKill, always, func(p *plan, rng *rand.Rand, at time.Duration) {
 		p.onNode(rng, at, "kill -9", func(w *world, n *node, pr *process) {
 			w.hit(faultKill)
 			pr.die(false)
 		})
 	}},
-	{faultKillAt, nil, always, func(p *plan, rng *rand.Rand, at time.Duration) {
+	{faultKillAt, always, func(p *plan, rng *rand.Rand, at time.Duration) {
 		after, power := 1+rng.IntN(60), rng.IntN(2) == 0
 		p.onNode(rng, at, fmt.Sprintf("dies %d crossings later, power %t", after, power), func(w *world, n *node, pr *process) {
 			w.hit(faultKillAt)
 			pr.dieAfter(after, power)
 		})
 	}},
-	{faultPowerCut, nil, withStore, func(p *plan, rng *rand.Rand, at time.Duration) {
+	{faultPowerCut, withStore, func(p *plan, rng *rand.Rand, at time.Duration) {
 		p.onNode(rng, at, "power cut", func(w *world, n *node, pr *process) {
 			w.hit(faultPowerCut)
 			pr.die(true)
 		})
 	}},
-	{faultDiskLoss, nil, withStore, func(p *plan, rng *rand.Rand, at time.Duration) {
+	{faultDiskLoss, withStore, func(p *plan, rng *rand.Rand, at time.Duration) {
 		p.onNode(rng, at, "dies with its disk", func(w *world, n *node, pr *process) {
 			w.hit(faultDiskLoss)
 			pr.die(true)
 			n.setDisk(newDisk())
 		})
 	}},
-	{faultZombie, nil, withNodes, func(p *plan, rng *rand.Rand, at time.Duration) {
+	{faultZombie, withNodes, func(p *plan, rng *rand.Rand, at time.Duration) {
 		away, dies := p.session+time.Duration(rng.IntN(60))*time.Second, rng.IntN(2) == 0
 		p.onNode(rng, at, fmt.Sprintf("cut off from the broker for %s, then dies %t", away, dies), func(w *world, n *node, pr *process) {
 			w.hit(faultZombie)
@@ -91,7 +100,7 @@ var drafts = []draft{
 			})
 		})
 	}},
-	{faultFreeze, nil, always, func(p *plan, rng *rand.Rand, at time.Duration) {
+	{faultFreeze, always, func(p *plan, rng *rand.Rand, at time.Duration) {
 		away := time.Duration(1+rng.IntN(60)) * time.Second
 		p.onNode(rng, at, fmt.Sprintf("stopped for %s", away), func(w *world, n *node, pr *process) {
 			w.hit(faultFreeze)
@@ -99,7 +108,7 @@ var drafts = []draft{
 			w.after(away, func() { pr.thaw(away > p.session) })
 		})
 	}},
-	{faultJoin, nil, withNodes, func(p *plan, rng *rand.Rand, at time.Duration) {
+	{faultJoin, withNodes, func(p *plan, rng *rand.Rand, at time.Duration) {
 		i := rng.IntN(p.nodes)
 		p.add(at, fmt.Sprintf("n%d joins", i+1), func(w *world) {
 			if w.want(w.nodes[i], true) {
@@ -107,7 +116,7 @@ var drafts = []draft{
 			}
 		})
 	}},
-	{faultLeave, nil, withNodes, func(p *plan, rng *rand.Rand, at time.Duration) {
+	{faultLeave, withNodes, func(p *plan, rng *rand.Rand, at time.Duration) {
 		i, back := rng.IntN(p.nodes), time.Duration(5+rng.IntN(60))*time.Second
 		p.add(at, fmt.Sprintf("n%d leaves for %s", i+1, back), func(w *world) {
 			if w.want(w.nodes[i], false) {
@@ -116,7 +125,7 @@ var drafts = []draft{
 			}
 		})
 	}},
-	{faultOutage, nil, always, func(p *plan, rng *rand.Rand, at time.Duration) {
+	{faultOutage, always, func(p *plan, rng *rand.Rand, at time.Duration) {
 		d, hangs := time.Duration(5+rng.IntN(120))*time.Second, rng.IntN(3) == 0
 		p.add(at, fmt.Sprintf("the centre is away for %s, and hangs %t", d, hangs), func(w *world) {
 			w.road.hangs.Store(hangs)
@@ -124,14 +133,14 @@ var drafts = []draft{
 			w.after(d, func() { w.road.away.Store(false) })
 		})
 	}},
-	{faultLostAck, nil, always, func(p *plan, rng *rand.Rand, at time.Duration) {
+	{faultLostAck, always, func(p *plan, rng *rand.Rand, at time.Duration) {
 		d, percent := time.Duration(5+rng.IntN(120))*time.Second, int64(10+rng.IntN(80))
 		p.add(at, fmt.Sprintf("of 100 inserts %d go wrong for %s", percent, d), func(w *world) {
 			w.road.flaky.Store(percent)
 			w.after(d, func() { w.road.flaky.Store(0) })
 		})
 	}},
-	{faultBrokerAway, nil, always, func(p *plan, rng *rand.Rand, at time.Duration) {
+	{faultBrokerAway, always, func(p *plan, rng *rand.Rand, at time.Duration) {
 		d := time.Duration(1+rng.IntN(40)) * time.Second
 		p.add(at, fmt.Sprintf("the broker is away for %s", d), func(w *world) {
 			w.hit(faultBrokerAway)
@@ -139,10 +148,47 @@ var drafts = []draft{
 			w.after(d, func() { w.brokerGone(false) })
 		})
 	}},
-	{faultCoordinator, nil, always, func(p *plan, rng *rand.Rand, at time.Duration) {
+	{faultCoordinator, always, func(p *plan, rng *rand.Rand, at time.Duration) {
 		n, kind := 1+rng.IntN(8), rng.IntN(4)
 		p.add(at, fmt.Sprintf("the coordinator fails %d requests, kind %d", n, kind), func(w *world) { w.coordinatorFails(n, kind) })
 	}},
+	{faultDeploy, always, (*plan).drawDeploy},
+	{faultSwap, always, (*plan).drawSwap},
+	{faultRetention, always, (*plan).drawRetention},
+	{faultRecreated, always, func(p *plan, rng *rand.Rand, at time.Duration) {
+		p.add(at, "the topic is deleted and made again", (*world).recreate)
+	}},
+	{faultPartitions, always, func(p *plan, rng *rand.Rand, at time.Duration) {
+		p.add(at, "the topic gets a partition", (*world).addPartition)
+	}},
+}
+
+// exclusions are pairs of kinds that are never in one schedule, and why. Everything else is.
+var exclusions = []struct {
+	these, those []fault
+	why          string
+}{
+	{
+		[]fault{faultZombie, faultFreeze, faultLateInsert, faultBrokerAway},
+		[]fault{faultDeploy, faultSwap},
+		"DESIGN.md, where it cannot hold: rows of the old revision that arrive after the new one began count twice",
+	},
+	{
+		[]fault{faultZombie, faultFreeze, faultLateInsert, faultBrokerAway},
+		[]fault{faultRetention},
+		"the same with a segment that begins behind records that are gone: whoever had read them before goes on in the old one",
+	},
+}
+
+// excludes tells whether a kind must not be in the schedule, because of another that is.
+func (p *plan) excludes(f fault) bool {
+	has := func(all []fault) bool { return slices.ContainsFunc(all, func(o fault) bool { return p.kinds[o] }) }
+	for _, x := range exclusions {
+		if slices.Contains(x.these, f) && has(x.those) || slices.Contains(x.those, f) && has(x.these) {
+			return true
+		}
+	}
+	return false
 }
 
 // onNode adds an event to a node's process.

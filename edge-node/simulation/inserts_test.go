@@ -117,6 +117,10 @@ func (c *client) send(ctx context.Context, in *insert) error {
 			}
 			return retry("the connection was closed before the answer")
 		case 2:
+			if w.plan.excludes(faultLateInsert) {
+				w.hit(faultLostInsert)
+				return retry("timeout")
+			}
 			w.hit(faultLateInsert)
 			w.later(in)
 			return retry("timeout")

@@ -28,9 +28,10 @@ type plan struct {
 
 	mutant mutant
 
-	forced []fault        // kinds that are drawn in any case
-	kinds  map[fault]bool // drawn faults
-	rest   time.Duration  // how long the world may take to come to rest
+	quietly bool           // no faults are drawn
+	forced  []fault        // kinds that are drawn in any case
+	kinds   map[fault]bool // drawn faults
+	rest    time.Duration  // how long the world may take to come to rest
 }
 
 // event is something that happens at a moment.
@@ -83,6 +84,9 @@ func (p *plan) draw(rng *rand.Rand) {
 		n := 1 + rng.IntN(30)
 		p.add(at, "", func(w *world) { w.produce(n, over) })
 	}
+	if p.quietly {
+		return
+	}
 	var possible []*draft
 	for i := range drafts {
 		if drafts[i].fits(p) {
@@ -97,13 +101,7 @@ func (p *plan) draw(rng *rand.Rand) {
 		chosen = append(chosen, &drafts[slices.IndexFunc(drafts, func(d draft) bool { return d.fault == f })])
 	}
 	for _, d := range chosen {
-		for _, c := range d.clashes {
-			if p.kinds[c] {
-				d = nil
-				break
-			}
-		}
-		if d == nil {
+		if p.excludes(d.fault) {
 			continue
 		}
 		p.kinds[d.fault] = true

@@ -3,7 +3,6 @@ package simulation
 import (
 	"flag"
 	"fmt"
-	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -30,16 +29,19 @@ func TestSchedules(t *testing.T) {
 	if testing.Short() {
 		n = min(n, 20)
 	}
-	many := make(chan struct{}, runtime.GOMAXPROCS(0))
-	for i := range n {
-		s := from + uint64(i)
-		t.Run(fmt.Sprint(s), func(t *testing.T) {
-			t.Parallel()
-			many <- struct{}{}
-			defer func() { <-many }()
-			report(t, run(t, newPlan(s)))
-		})
-	}
+	var all tally
+	t.Run("seed", func(t *testing.T) {
+		for i := range n {
+			s := from + uint64(i)
+			t.Run(fmt.Sprint(s), func(t *testing.T) {
+				t.Parallel()
+				out := run(t, newPlan(s))
+				all.add(out)
+				report(t, out)
+			})
+		}
+	})
+	all.record(t)
 }
 
 // outcome is what a schedule came to.
@@ -62,6 +64,7 @@ func run(t *testing.T, pl *plan) outcome {
 			w.verdict()
 		}
 		w.close()
+		w.summarize()
 		out.problems, out.notes, out.tally, out.took = w.told.problems, w.told.notes, &w.tally, time.Since(w.began)
 	})
 	return out
@@ -110,6 +113,7 @@ func (w *world) rest() bool {
 			return !w.isWrong()
 		}
 		_ = sleep(w.life, time.Second)
+		w.remedy()
 	}
 	if !w.isWrong() {
 		w.wrong("the world did not come to rest in %s", w.plan.rest)
@@ -139,4 +143,16 @@ func (w *world) close() {
 	w.background.Wait()
 	w.admin.Close()
 	w.cluster.Close()
+}
+
+// summarize counts what is there in the end.
+func (w *world) summarize() {
+	c := w.centre
+	w.tally.rows, w.tally.stale, w.tally.letters = int(c.taken), int(c.stale), len(c.letters)
+	w.tally.segments, w.tally.tooMany = len(c.coverage), int(c.tooMany)
+	for _, cov := range c.coverage {
+		if cov.Gap > 0 {
+			w.tally.gaps++
+		}
+	}
 }

@@ -77,14 +77,6 @@ type world struct {
 	tally tally
 }
 
-// tally counts what happened in schedules.
-type tally struct {
-	sync.Mutex
-	hits                               map[fault]int
-	records, powerCuts, failures       int
-	checkedLanes, lostLanes, tornLanes int
-}
-
 func (w *world) count(n *int) {
 	w.tally.Lock()
 	*n++
@@ -222,6 +214,11 @@ func (w *world) newTopic() {
 	for part := range w.parts {
 		w.logs[place{id, part}] = &remembered{eras: [][]meaning{nil}}
 	}
+	w.moreStreams()
+}
+
+// moreStreams has a stream for every partition. w.mu is held.
+func (w *world) moreStreams() {
 	for len(w.streams) < int(w.parts) {
 		w.streams = append(w.streams, &stream{rand.New(rand.NewPCG(w.plan.seed, uint64(100+len(w.streams)))), w.plan.devices})
 	}

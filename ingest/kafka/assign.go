@@ -133,6 +133,7 @@ func (s *Source) adjust(ctx context.Context, offsets map[string]map[int32]kgo.Of
 				LogStart:  start.Offset, LogEnd: end.Offset, Begin: min(max(begin.Offset, start.Offset), end.Offset),
 				Committed: m.offset, Metadata: m.metadata, More: left > 0, Refused: refused[topic],
 			}
+			s.Resume(a.Partition) // the client remembers a pause for longer than the handler that asked for it
 			at, err := s.handler.Assigned(ctx, a)
 			if err != nil {
 				if ctx.Err() != nil {

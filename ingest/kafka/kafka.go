@@ -58,6 +58,9 @@ type Config struct {
 	// AllowCompacted reads topics whose cleanup.policy has compact, too.
 	AllowCompacted bool
 
+	// Clock is what the lease counts by, in tests that do not run in real time; it also runs while the process is stopped. Nil:
+	// the system's time since it was started.
+	Clock func() time.Duration
 	// Dial opens a connection to a broker where it is not a plain TCP one, as in tests without a network; TLS is ignored then.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
@@ -117,7 +120,7 @@ type position struct {
 // New checks the configuration. It opens no connection.
 func New(cfg Config, log *slog.Logger) (*Source, error) {
 	s := &Source{cfg: cfg, log: log, ready: make(chan struct{}), metadata: map[tp]commitMeta{}, owned: map[tp]*position{}, again: map[string]bool{}}
-	s.lease.init(cfg.SessionTimeout)
+	s.lease.init(cfg.SessionTimeout, cfg.Clock)
 	if len(cfg.Brokers) == 0 {
 		return nil, errors.New("no brokers: name at least one as host:port")
 	}

@@ -41,11 +41,14 @@ type lease struct {
 }
 
 // init starts a lease that is not held. A third of the session is left for what is on its way when a lease runs out.
-func (l *lease) init(session time.Duration) {
+func (l *lease) init(session time.Duration, clock func() time.Duration) {
 	if session == 0 {
 		session = defaultSession
 	}
-	l.clock, l.ttl = bootTime, session*2/3
+	if clock == nil {
+		clock = bootTime
+	}
+	l.clock, l.ttl = clock, session*2/3
 }
 
 // check tells whether the lease is held. mu is held.

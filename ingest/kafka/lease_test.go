@@ -18,7 +18,7 @@ import (
 func TestLease(t *testing.T) {
 	now := time.Hour
 	var l lease
-	l.init(45 * time.Second)
+	l.init(45*time.Second, nil)
 	l.clock = func() time.Duration { return now }
 	beat := func() { l.OnBrokerE2E(kgo.BrokerMetadata{}, int16(kmsg.Heartbeat), kgo.BrokerE2E{}) }
 	want := func(what string, held bool) {
@@ -153,6 +153,7 @@ func TestTakenForDead(t *testing.T) {
 		if err := s.Renew(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+		s.Pause(p) // by the handler of before: whoever has the partition next knows nothing of it
 		expel(t, cl, s)
 		// Somebody else has the partition, and gives it back.
 		adm := kadm.NewClient(cl)

@@ -17,6 +17,7 @@ const (
 	faultDiskLoss
 	faultZombie
 	faultStaleWrite
+	faultLeaseOver
 	faultFreeze
 	faultJoin
 	faultLeave
@@ -40,7 +41,7 @@ const (
 
 func (f fault) String() string {
 	return [...]string{
-		"kill", "kill at a boundary", "power cut", "disk lost", "zombie", "stale write of a zombie", "process stopped and continued", "node joins", "node leaves",
+		"kill", "kill at a boundary", "power cut", "disk lost", "zombie", "write of a process that was away", "write refused because the lease was over", "process stopped and continued", "node joins", "node leaves",
 		"insert during an outage", "insert lost", "acknowledgement of an insert lost", "insert arrives late", "insert arrives twice",
 		"broker away", "coordinator error", "answer to a commit lost", "restart in another revision", "hot swap",
 		"old revision asked for once more", "records deleted by retention", "topic deleted and made again", "partition added",

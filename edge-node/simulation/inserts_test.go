@@ -13,6 +13,7 @@ import (
 // client is the way of one process to the centre, and is to it what sink/clickhouse is.
 type client struct {
 	p      *process
+	lease  sink.Lease
 	opened map[segment]bool // of delivery's goroutine alone
 }
 
@@ -101,6 +102,10 @@ func (c *client) send(ctx context.Context, in *insert) error {
 	}
 	if err := c.p.step(); err != nil {
 		return err
+	}
+	if !c.lease.Held() { // as sink/clickhouse asks before it sends a block
+		w.hit(faultLeaseOver)
+		return &sink.Error{Class: sink.Retry, Err: sink.ErrLease}
 	}
 	if c.p.isStale() {
 		w.hit(faultStaleWrite)

@@ -232,11 +232,13 @@ func (w *world) launch(n *node) (*process, error) {
 	src, err := kafka.New(kafka.Config{
 		Brokers: w.cluster.ListenAddrs(), Topics: []string{topic}, Group: "weir", ClientID: p.client, InstanceID: n.instance,
 		Protocol: w.plan.protocol, SessionTimeout: w.plan.session, Dial: p.dial,
+		Clock: func() time.Duration { return time.Since(w.began) },
 	}, log)
 	if err != nil {
 		return nil, err
 	}
-	p.delivery, err = delivery.New(delivery.Config{}, &client{p: p, opened: map[segment]bool{}}, log)
+	c := &client{p: p, lease: src, opened: map[segment]bool{}}
+	p.delivery, err = delivery.New(delivery.Config{Lease: src}, c, log)
 	if err != nil {
 		return nil, err
 	}
@@ -247,7 +249,6 @@ func (w *world) launch(n *node) (*process, error) {
 		}
 		local = p.localOf
 	}
-	c := &client{p: p, opened: map[segment]bool{}}
 	p.engine, err = engine.New(p.ctx, engine.Config{
 		Pipeline: "sim", Node: n.name, Source: &source{Source: src, p: p}, Generation: w.generation(n.revision),
 		Delivery: p.delivery, Coverage: c.Coverage, States: c.States, Local: local,

@@ -13,6 +13,7 @@ import (
 	"github.com/weir-stream/weir/edge-node/replay"
 	"github.com/weir-stream/weir/ingest/kafka"
 	"github.com/weir-stream/weir/operators"
+	"github.com/weir-stream/weir/sink"
 	"github.com/weir-stream/weir/sink/clickhouse"
 )
 
@@ -81,7 +82,39 @@ func (r *Replayer) Compare(ctx context.Context, choice replay.Choice) (*replay.R
 	if err := r.prepare(ctx); err != nil {
 		return nil, err
 	}
-	return r.cfg.Compare(ctx, choice)
+	report, err := r.cfg.Compare(ctx, choice)
+	return report, r.explainRevision(ctx, err)
+}
+
+// explainRevision adds to an error about another revision in what the file differs from it.
+func (r *Replayer) explainRevision(ctx context.Context, err error) error {
+	var other *replay.RevisionError
+	if !errors.As(err, &other) {
+		return err
+	}
+	recorded, why := r.recorded(ctx, other.Others[0].Revision)
+	if why == nil {
+		digests, functions := r.plan.digests()
+		other.Differs, why = replay.SpecDifferences(recorded.Spec, string(r.plan.Spec.Shown(digests, functions)))
+	}
+	if why != nil {
+		other.Why = why.Error()
+	}
+	return err
+}
+
+// recorded is what ClickHouse knows of a revision.
+func (r *Replayer) recorded(ctx context.Context, revision string) (*sink.Revision, error) {
+	all, err := r.sink.Revisions(ctx, r.plan.Spec.Name)
+	if err != nil {
+		return nil, err
+	}
+	for i := range all {
+		if fmt.Sprintf("%016x", all[i].Revision.Revision) == revision {
+			return &all[i].Revision, nil
+		}
+	}
+	return nil, fmt.Errorf("weir_revisions has nothing of revision %s", revision)
 }
 
 // Resend stores again what ClickHouse lost; see replay.Config. A dry run stores nothing.
@@ -90,7 +123,8 @@ func (r *Replayer) Resend(ctx context.Context, choice replay.Choice, dry bool) (
 		return nil, err
 	}
 	if dry {
-		return r.cfg.Resend(ctx, choice, nil)
+		report, err := r.cfg.Resend(ctx, choice, nil)
+		return report, r.explainRevision(ctx, err)
 	}
 	// The server may remember the inserts of what it has lost.
 	again := r.target
@@ -100,7 +134,8 @@ func (r *Replayer) Resend(ctx context.Context, choice replay.Choice, dry bool) (
 		return nil, fmt.Errorf("sink: %w", err)
 	}
 	defer func() { _ = to.Close() }()
-	return r.cfg.Resend(ctx, choice, to.Write)
+	report, err := r.cfg.Resend(ctx, choice, to.Write)
+	return report, r.explainRevision(ctx, err)
 }
 
 // prepare asks what the tables keep.

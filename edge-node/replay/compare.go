@@ -35,23 +35,6 @@ type Other struct {
 	Version   int64  `json:"version"`
 }
 
-// RevisionError says that what was meant is of another revision than the file.
-type RevisionError struct {
-	File   uint64
-	Others []Other
-}
-
-// Error implements error.
-func (e *RevisionError) Error() string {
-	o := e.Others[0]
-	text := fmt.Sprintf("segment %d of %s/%d is of revision %s, and the file is revision %s: its results may differ",
-		o.Segment, o.Topic, o.Partition, o.Revision, revisionText(e.File))
-	if n := len(e.Others) - 1; n > 0 {
-		text += fmt.Sprintf("; so it is with %d more", n)
-	}
-	return text
-}
-
 // Compare builds what was chosen again and compares it with what is stored. Errors are about asking; what differs is in the
 // report.
 func (c *Config) Compare(ctx context.Context, choice Choice) (*Report, error) {

@@ -102,7 +102,7 @@ func TestReplayAndResend(t *testing.T) {
 		t.Errorf("the middle of a segment: %+v", g)
 	}
 
-	// A value changed by hand, its count of rows left as it is, is what no audit sees.
+	// A value changed by hand, its count of rows left as it is: the audit says that there is one, replay says where.
 	s.exec(conn, "ALTER TABLE line_temperature_partials UPDATE temp_max = temp_max + 1 WHERE _partition = 3 AND device = (SELECT min(device) FROM line_temperature_partials WHERE _partition = 3)"+atOnce)
 	changed := s.report(5, "replay", "--differences", "3")
 	rows, _ = tallies(changed)

@@ -248,7 +248,7 @@ func (c *Config) compare(ctx context.Context, s *account, a ingest.Assignment, o
 			return nil, err
 		}
 		again.From, again.To, again.Records, again.Clock = of.from, of.to, p.taken, try.text
-		again.bound, again.first = p.bound, p.first
+		again.bound, again.first, again.content = p.bound, p.first, p.content
 		fits := c.checkAccount(s, p, &again)
 		if result == nil || fits {
 			result = &again
@@ -372,6 +372,9 @@ func (c *Config) checkAccount(s *account, p *pass, out *Segment) bool {
 			if n.got != n.want {
 				fault("%s: the log gives %d, and the account says %d", n.what, n.got, n.want)
 			}
+		}
+		if s.Content.Known && p.content != s.Content {
+			fault("the rows that the log gives do not have the hash of the account")
 		}
 	}
 	if got := c.Rebuild.Window().Watermark(); p.settled <= p.to && got != s.Watermark {

@@ -33,6 +33,7 @@ type pass struct {
 	bound   int64 // windows that start before, in milliseconds, have records before from
 
 	lateLetters bool // late rows have dead letters
+	content     sink.Content
 
 	out  *Segment
 	send func(ctx context.Context, rows *batch.Batch, letters []sink.DeadLetter) error // nil: compare alone
@@ -68,7 +69,7 @@ const (
 func (p *pass) run(ctx context.Context) error {
 	from := engine.RebuildFrom{Partition: p.of.Partition, Segment: p.of.Segment, Clock: operators.Clock{Max: operators.Unset}, States: p.states}
 	p.lo, p.hi, p.bound, p.letters = math.MinInt64, math.MaxInt64, math.MinInt64, max(p.from, p.changed)
-	p.first = math.MinInt64
+	p.first, p.content = math.MinInt64, sink.Content{Known: true}
 	p.rows, p.purged = map[engine.LetterKind]int64{}, map[engine.LetterKind]int64{}
 	p.began = time.Now()
 	if p.anchored = p.clock != nil; p.anchored {
@@ -108,7 +109,7 @@ func (p *pass) take(ctx context.Context, records []batch.Record) error {
 			}
 		}
 		if p.until > 0 && records[0].Offset >= p.until && p.hi == math.MaxInt64 {
-			p.hi = lastOpen(p.cfg.Rebuild.Cut(records[0].Offset)) + 1
+			p.hi = lastOpen(p.cut(records[0].Offset)) + 1
 		}
 		n, late := p.split(records), false
 		if !p.anchored {
@@ -165,7 +166,7 @@ func lastOpen(c operators.Cut) int64 {
 
 // reach comes to the offset from which windows count. Those that are final there do not.
 func (p *pass) reach(offset int64) error {
-	p.cfg.Rebuild.Cut(offset)
+	p.cut(offset)
 	p.since = 0
 	p.lo = max(p.final(), math.MinInt64+1)
 	p.first = p.lo
@@ -175,6 +176,14 @@ func (p *pass) reach(offset int64) error {
 		return errLate
 	}
 	return nil
+}
+
+// cut takes out all rows of open windows, and adds up what the rows of the segment are hashed to.
+func (p *pass) cut(next int64) operators.Cut {
+	c := p.cfg.Rebuild.Cut(next)
+	p.content.Final += c.FinalHash
+	p.content.All = p.content.Final + c.OpenHash
+	return c
 }
 
 // final is the start, in milliseconds, of the first window that may still take rows.
@@ -211,7 +220,7 @@ func (p *pass) onTime(ctx context.Context, records []batch.Record) (n int, late 
 // at or before M, so a window that starts there or later has no record before the range. And once the clock here has come so far,
 // it is the clock of the first time.
 func (p *pass) anchor(next int64) {
-	cut := p.cfg.Rebuild.Cut(next)
+	cut := p.cut(next)
 	if len(cut.Open) == 0 {
 		return
 	}
@@ -267,7 +276,7 @@ func (p *pass) settle(ctx context.Context, next int64, last bool) error {
 		}
 		p.letters = next
 	}
-	cut := p.cfg.Rebuild.Cut(next)
+	cut := p.cut(next)
 	p.since = 0
 	final := p.final()
 	if !counts {

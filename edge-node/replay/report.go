@@ -37,6 +37,7 @@ type Segment struct {
 	windows      map[string]map[int64]bool // skipped, by reason
 	most         int
 	bound, first int64 // of the pass
+	content      sink.Content
 }
 
 // Gone is what cannot be built again, because the log no longer has offsets from From to before To: the windows that took records

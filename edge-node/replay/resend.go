@@ -62,7 +62,7 @@ func (c *Config) resend(ctx context.Context, s *account, a ingest.Assignment, as
 	}
 	if s.lost && !s.counted && of.from == s.Start {
 		// The account is what the records came to.
-		s.Counters, s.counted = c.Rebuild.Counters(), true
+		s.Counters, s.Content, s.counted = c.Rebuild.Counters(), out.content, true
 		s.Watermark, s.Final = c.Rebuild.Window().Watermark(), c.Rebuild.Window().Final()
 	}
 	switch {

@@ -110,11 +110,13 @@ type Cut struct {
 	// FinalHash is the sum of the hashes of all rows of the windows that the cut closed, OpenHash that of the windows that stay
 	// open: of batch.HashRows over rows as they were shipped last, modulo 2^64.
 	FinalHash, OpenHash uint64
-	// Open are the windows that are open after the cut, and Closed those that it closed: their starts in milliseconds
-	// since 1970.
+	// Open are the windows that are open after the cut, and Closed those that it closed.
 	Open   []OpenWindow
-	Closed []int64
+	Closed []ClosedWindow
 }
+
+// ClosedWindow is a window that takes no more rows: its start and end in milliseconds since 1970.
+type ClosedWindow struct{ Start, End int64 }
 
 // OpenWindow is a window that still takes rows.
 type OpenWindow struct {

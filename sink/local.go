@@ -13,9 +13,13 @@ type Local interface {
 	// Load reads what Commit was last given, and checks that everything is there that was then; nil when nothing was ever
 	// saved. An error wraps ErrDamaged where it is not. It comes before everything else.
 	Load() (meta []byte, err error)
-	// Room tells whether something can be saved now; ErrFull says that not. If it can, the change that is begun next is not
-	// refused for that.
+	// Room tells whether something can be saved now; ErrFull says that not. If so, the next change is made, however large it is.
 	Room() error
+	// Settling tells whether what was removed still takes disk, but will not for long: then Room says nothing about what more
+	// should be removed.
+	Settling() bool
+	// Entries is how many rows and dead letters are saved.
+	Entries() int
 	// Change begins a change.
 	Change() LocalChange
 	// View reads what is saved, as it is now, whatever is changed meanwhile.
@@ -35,16 +39,22 @@ type LocalChange interface {
 	// DropWindow removes the rows of a window that starts at a time in milliseconds since 1970. No row of it may be Put in
 	// the same change.
 	DropWindow(start int64)
+	// DropWindows removes the rows of all windows that start from a time on and before another. No row of them may be Put
+	// before, in the same change, or after.
+	DropWindows(from, to int64)
 	// PutLetters saves dead letters behind those that are there; DropLetters removes the n oldest.
 	PutLetters(letters []DeadLetter)
 	DropLetters(n int)
-	// Commit makes the change durable. Errors wrap ErrFull, and then nothing has changed, or are of reading the store.
+	// Commit makes the change durable. Errors wrap ErrFull, and then nothing has changed, or are of reading the store. A change
+	// that removes more than it puts is made even when there is no room.
 	Commit(meta []byte) error
 	Discard()
 }
 
 // LocalView reads what is saved. It must be closed.
 type LocalView interface {
+	// From moves to the rows of the first window that starts at a time, in milliseconds since 1970, or later.
+	From(start int64)
 	// Rows returns the next rows, in the order of their windows, at most n; nil at the end. They belong to the caller.
 	Rows(n int) (*batch.Batch, error)
 	// Letters returns the next dead letters, oldest first, of about bytes together; none at the end.

@@ -43,6 +43,8 @@ type Cut struct {
 	States      []StepState // of the partition's stateful steps; those released, too
 	// Partial says that other cuts of the same version follow: rows and dead letters are stored, coverage is not.
 	Partial bool
+	// Backlog says that the rows come from the node's disk, where they waited, or are sent once more.
+	Backlog bool
 }
 
 // StateKey is a moment of a partition: what its stateful steps carried on to the record at Offset.
@@ -78,6 +80,7 @@ type Coverage struct {
 	Final     int64  // windows that end at or before this, in microseconds since 1970, will not change any more
 	Counters  Counters
 	Content   Content
+	Spans     Spans  // windows that are not kept as they were
 	Gap       int64  // offsets lost just before Start
 	GapReason string // why, or empty
 
@@ -98,7 +101,7 @@ type Content struct {
 const MinWatermark = -1 << 63
 
 // Counters account for the records of a segment, cumulatively:
-// RecordsIn + Expanded = Aggregated + Late + Filtered + Rejected.
+// RecordsIn + Expanded = Aggregated + Late + Filtered + Rejected + Dropped.
 type Counters struct {
 	RecordsIn  int64 // records read
 	Aggregated int64 // rows in windows
@@ -106,6 +109,7 @@ type Counters struct {
 	Filtered   int64 // rows that steps dropped on purpose
 	Rejected   int64 // records and rows that went to dead letters, the late ones not included
 	Expanded   int64 // rows that steps added
+	Dropped    int64 // rows in windows that were dropped before they were stored, see Spans
 }
 
 // DeadLetter is a record or row that could not go on, with what is needed to look at it and to replay it. Its
@@ -218,6 +222,8 @@ type Error struct {
 	Class Class
 	Hint  string // what a person should do, or empty
 	Err   error
+	// Overload says that the destination has more to do than it can, so that less should be sent at a time, and later.
+	Overload bool
 }
 
 // Error implements error.

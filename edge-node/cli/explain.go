@@ -209,6 +209,9 @@ func writeExplanation(to io.Writer, e *pipeline.Explanation) error {
 		times += "; usage every " + s.UsageEvery
 	}
 	line("", "%s", times)
+	if s.WhenFull != string(config.WhenFullBlock) {
+		line("", "when the local store is full and ClickHouse away: %s", s.WhenFull)
+	}
 	return w.Flush()
 }
 

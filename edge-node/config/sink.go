@@ -11,7 +11,23 @@ import (
 // Sink is where the aggregates go.
 type Sink struct {
 	ClickHouse ClickHouse
+	Spool      Spool
 }
+
+// Spool is what happens to what waits for ClickHouse on the node's disk (state_dir in node.yaml).
+type Spool struct {
+	// WhenFull is what happens when the disk is full. Default block.
+	WhenFull WhenFull
+}
+
+// WhenFull is what happens when the local store is full and ClickHouse away.
+type WhenFull string
+
+// The policies.
+const (
+	WhenFullBlock WhenFull = "block"       // read no more
+	WhenFullDrop  WhenFull = "drop_oldest" // give up the oldest windows
+)
 
 const defaultFlush = 10 * time.Second
 
@@ -43,7 +59,20 @@ func sinkTable() object[Sink] {
 		what: "sink",
 		fields: []field[Sink]{
 			at("clickhouse", clickhouseTable().kind(), func(s *Sink) *ClickHouse { return &s.ClickHouse }, "ClickHouse server and table.").must(),
-			later[Sink]("spool", "state_dir and limits.disk in node.yaml keep what is not stored yet on disk"),
+			at("spool", spoolTable().kind(), func(s *Sink) *Spool { return &s.Spool },
+				"What happens to what waits for ClickHouse on the node's disk (state_dir in node.yaml)."),
+		},
+	}
+}
+
+func spoolTable() object[Spool] {
+	return object[Spool]{
+		what: "sink.spool",
+		fields: []field[Spool]{
+			at("when_full", enum("a policy", []WhenFull{WhenFullBlock, WhenFullDrop}, "coarsen"), func(s *Spool) *WhenFull { return &s.WhenFull },
+				"When the local store is full and ClickHouse away. block: read no more, Kafka keeps the records; "+
+					"drop_oldest: give up the oldest windows that are closed, counted in weir_coverage. Default block."),
+			later[Spool]("max", "limits.disk in node.yaml bounds what all pipelines of a node keep"),
 		},
 	}
 }

@@ -54,6 +54,11 @@ type Config struct {
 	States func(ctx context.Context, p batch.Partition, at sink.StateKey) ([]sink.StepState, error)
 	// Local is what the node's own disk has of a partition under a revision; nil if the node keeps nothing.
 	Local func(p batch.Partition, revision uint64) sink.Local
+	// WhenFull is what happens when Local has no room and the destination does not take what is there.
+	WhenFull WhenFull
+	// PartRows is how many rows a cut of what waits on the disk has at most, which Delivery may change its mind about; nil:
+	// 50000.
+	PartRows func() int
 
 	FlushEvery time.Duration // how often changed windows are shipped; 0: 10 s
 	PlainPool  bool          // no memfd even where there is one
@@ -89,6 +94,9 @@ func (c *Config) setDefaults() {
 	}
 	def(&c.MaxState, 256<<20)
 	def(&c.MaxQueued, 32<<20)
+	if c.PartRows == nil {
+		c.PartRows = func() int { return resendRows }
+	}
 	if c.KeepPayload == 0 {
 		c.KeepPayload = 64 << 10
 	}

@@ -42,6 +42,7 @@ type lane struct {
 	reached  operators.Clock
 	counters sink.Counters
 	content  sink.Content // as of the last cut
+	spans    sink.Spans
 	gap      int64
 	why      string
 	letters  []sink.DeadLetter
@@ -92,10 +93,10 @@ func newLane(e *Engine, gen *generation, a ingest.Assignment, at resumption) *la
 		e: e, partition: a.Partition, ctx: ctx, cancel: cancel,
 		done: make(chan struct{}), finished: make(chan struct{}), wake: make(chan struct{}, 1),
 		gen: gen, window: gen.Window(), segment: at.segment, start: at.start, position: at.position, replayTo: at.position,
-		begins: at.begins, reached: at.reached, counters: at.counters, content: at.content, gap: at.gap, why: at.why, shipped: at.position,
+		begins: at.begins, reached: at.reached, counters: at.counters, content: at.content, spans: at.spans, gap: at.gap, why: at.why, shipped: at.position,
 		endAt: a.LogEnd,
 	}
-	l.local.disk = at.disk
+	l.local.disk, l.local.pass = at.disk, noPass
 	if at.read == at.position {
 		l.replayTo = 0
 	}
@@ -103,6 +104,7 @@ func newLane(e *Engine, gen *generation, a ingest.Assignment, at resumption) *la
 		l.opened = true
 	}
 	l.window.Restore(at.at, at.reached)
+	l.local.gone = l.keptFrom()
 	l.stats.init(l)
 	return l
 }
@@ -288,9 +290,6 @@ func (l *lane) take(c chunk) error {
 		if err := l.await(l.overfull); err != nil {
 			return err
 		}
-		if err := l.awaitRoom(); err != nil {
-			return err
-		}
 		if err := l.waitForRoom(); err != nil {
 			return err
 		}
@@ -344,6 +343,7 @@ func (l *lane) endReplay() error {
 	replayed := l.replayTo
 	l.replayTo = 0
 	l.passMarks(replayed)
+	l.local.gone = l.keptFrom()
 	if got := l.window.Clock(); l.reached.Max != operators.Unset && got != l.reached {
 		return fmt.Errorf("%s: reading offsets below %d again gave other rows than the first time (event time %d, was %d): "+
 			"the log was changed, or an operator is not a function of its rows; start the pipeline under another name or group to count anew",
@@ -429,6 +429,7 @@ func (l *lane) nextSegment(number uint64, start, gap int64, why string) error {
 	l.start, l.position, l.shipped, l.skipTo, l.replayTo = start, start, start, start, 0
 	l.gap, l.why = gap, why
 	l.counters, l.content = sink.Counters{}, sink.Content{Known: true}
+	l.spans = nil
 	l.opened, l.begins, l.asked, l.beyond = false, false, true, start // nobody has had this one before
 	return l.forget()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/weir-stream/weir/edge-node/failpoint"
@@ -31,8 +32,12 @@ type local struct {
 	saved  saved   // the last that was saved
 	behind bool    // it was not submitted
 	run    *resend // what is being submitted from the disk
-	sent   *saved  // what is submitted, from memory or as the last of a run; nil when it was acknowledged
+	long   bool    // that is a long backlog
+	fresh  []*sink.Cut
+	sent   *saved // what is submitted, from memory or as the last of a run; nil when it was acknowledged
+	pass   int64  // windows of the run that start before are on their way as a whole; noPass: none are
 	closed []closed
+	gone   int64 // of windows that end at or before, rows may not be there any more, or never were
 	// Dead letters, numbered as they are saved: below acked they are acknowledged, below dropped they are gone.
 	acked, dropped int
 }
@@ -41,19 +46,14 @@ type local struct {
 type saved struct {
 	coverage sink.Coverage
 	commit   ingest.Commit
-	letters  int // the number of the next dead letter
+	open     [][5]int64 // windows, as in localMeta
+	letters  int        // the number of the next dead letter
 }
 
 // closed is a window that takes no more rows, but has rows on the disk until they are acknowledged.
 type closed struct {
-	start   int64
-	version int64 // its rows were saved with this one
-}
-
-// resend is a run over what is saved.
-type resend struct {
-	view sink.LocalView
-	of   saved
+	start, end int64
+	version    int64 // its rows were saved with this one; -1: they are acknowledged
 }
 
 // localMeta is what is saved of a lane beside its rows and dead letters.
@@ -63,12 +63,16 @@ type localMeta struct {
 	Commit  json.RawMessage `json:"commit"` // its metadata
 	Open    [][5]int64      `json:"open"`   // open windows: start, offset, clock
 	Letters int             `json:"letters"`
+	Gone    *int64          `json:"gone"` // as in local; nil where nobody kept account of it
 	// Of the coverage.
 	Watermark int64 `json:"watermark"`
 	Final     int64 `json:"final"`
 }
 
 const localFormat = 1
+
+// noPass is local.pass where no windows are on their way.
+const noPass = math.MinInt64
 
 // resendRows and resendBytes are what one cut of a run has at most.
 const (
@@ -91,7 +95,11 @@ func (l *lane) canResend() bool { return !l.settled() && !l.inFlight.Load() }
 // reap accounts for an acknowledgement: what it covers may leave the disk with the next change.
 func (l *lane) reap() {
 	d := &l.local
-	if l.inFlight.Load() || d.sent == nil {
+	if l.inFlight.Load() {
+		return
+	}
+	l.reapPart()
+	if d.sent == nil {
 		return
 	}
 	version := d.sent.coverage.Version
@@ -111,26 +119,40 @@ func (l *lane) save(w *operators.Cut, cut *sink.Cut, commit ingest.Commit) error
 	if cut.Rows != nil {
 		ch.Put(cut.Rows)
 	}
-	kept := make([]closed, 0, len(d.closed)+len(w.Closed))
+	kept, gone := make([]closed, 0, len(d.closed)+len(w.Closed)), d.gone
 	for _, c := range d.closed {
 		if c.version < 0 {
 			ch.DropWindow(c.start)
+			gone = max(gone, c.end)
 		} else {
 			kept = append(kept, c)
 		}
 	}
-	for _, start := range w.Closed {
-		kept = append(kept, closed{start, l.position})
+	for _, c := range w.Closed {
+		kept = append(kept, closed{c.Start, c.End, l.position})
 	}
-	ch.DropLetters(d.acked - d.dropped)
 	ch.PutLetters(cut.DeadLetters)
 	next := saved{coverage: cut.Coverage, commit: commit, letters: d.saved.letters + len(cut.DeadLetters)}
-	m := localMeta{
-		Format: localFormat, Offset: commit.Offset, Commit: json.RawMessage(commit.Metadata),
-		Letters: next.letters - d.acked, Watermark: cut.Coverage.Watermark, Final: cut.Coverage.Final,
-	}
 	for _, o := range w.Open {
-		m.Open = append(m.Open, [5]int64{o.Start, o.Offset, o.Clock.Max, o.Clock.Jump, o.Clock.JumpN})
+		next.open = append(next.open, [5]int64{o.Start, o.Offset, o.Clock.Max, o.Clock.Jump, o.Clock.JumpN})
+	}
+	if err := l.commitLocal(ch, &next, gone); err != nil {
+		return err
+	}
+	d.closed = kept
+	if l.stats.full.CompareAndSwap(true, false) {
+		l.e.log.Info("the local store has room again", "partition", l.partition.String())
+	}
+	return nil
+}
+
+// commitLocal makes a change durable that leaves the lane at a moment. Dead letters that are acknowledged go with it.
+func (l *lane) commitLocal(ch sink.LocalChange, at *saved, gone int64) error {
+	d := &l.local
+	ch.DropLetters(d.acked - d.dropped)
+	m := localMeta{
+		Format: localFormat, Offset: at.commit.Offset, Commit: json.RawMessage(at.commit.Metadata), Open: at.open,
+		Letters: at.letters - d.acked, Gone: &gone, Watermark: at.coverage.Watermark, Final: at.coverage.Final,
 	}
 	text, err := json.Marshal(&m)
 	if err != nil {
@@ -142,18 +164,17 @@ func (l *lane) save(w *operators.Cut, cut *sink.Cut, commit ingest.Commit) error
 		return fmt.Errorf("save %s: %w", l.partition, err)
 	}
 	failpoint.Hit(failpoint.SaveAfter)
-	d.dropped, d.closed, d.saved = d.acked, kept, next
-	if l.stats.full.CompareAndSwap(true, false) {
-		l.e.log.Info("the local store has room again", "partition", l.partition.String())
-	}
 	l.stats.saves.Add(1)
+	d.saved, d.gone, d.dropped = *at, gone, d.acked
 	return nil
 }
 
 // saveOnly cuts and saves while a cut before is on its way or waits on the disk. It tells whether that could be done.
 func (l *lane) saveOnly() bool {
 	if err := l.local.disk.Room(); err != nil {
-		l.noRoom(err)
+		if err := l.makeRoom(err); err != nil {
+			l.e.fail(err)
+		}
 		return false
 	}
 	w, cut, commit, err := l.cut()
@@ -166,66 +187,20 @@ func (l *lane) saveOnly() bool {
 		return false
 	}
 	l.local.behind = true
+	l.keepFresh(cut)
 	return true
-}
-
-func (l *lane) noRoom(err error) {
-	if l.stats.full.CompareAndSwap(false, true) {
-		l.e.log.Warn("no room to save what waits for the destination: nothing more is read until it is acknowledged", "partition", l.partition.String(), "error", err)
-	}
-}
-
-// shipSaved submits the next part of what is saved.
-func (l *lane) shipSaved() {
-	if err := l.submitSaved(); err != nil && l.ctx.Err() == nil {
-		l.e.fail(fmt.Errorf("%s: ship what was saved: %w", l.partition, err))
-	}
-}
-
-func (l *lane) submitSaved() error {
-	d := &l.local
-	if d.run == nil {
-		view, err := d.disk.View()
-		if err != nil {
-			return err
-		}
-		d.run, d.behind = &resend{view: view, of: d.saved}, false
-	}
-	r := d.run
-	cut, err := nextCut(r.view, r.of.coverage)
-	if err != nil {
-		return err
-	}
-	if cut.Partial {
-		l.submit(cut, nil)
-		failpoint.Hit(failpoint.Resend)
-		return nil
-	}
-	d.run = nil
-	sent := r.of
-	d.sent = &sent
-	l.submit(cut, &r.of.commit)
-	return r.view.Close()
 }
 
 // nextCut is the next part of what is saved: rows first, then dead letters, and in the end a cut of the coverage alone, which
 // is the one that is not partial.
-func nextCut(view sink.LocalView, coverage sink.Coverage) (*sink.Cut, error) {
-	cut := &sink.Cut{Coverage: coverage}
+func nextCut(view sink.LocalView, coverage sink.Coverage, rows int) (*sink.Cut, error) {
+	cut := &sink.Cut{Coverage: coverage, Backlog: true}
 	var err error
-	if cut.Rows, err = view.Rows(resendRows); err == nil && cut.Rows == nil {
+	if cut.Rows, err = view.Rows(rows); err == nil && cut.Rows == nil {
 		cut.DeadLetters, err = view.Letters(resendBytes)
 	}
 	cut.Partial = cut.Rows != nil || len(cut.DeadLetters) > 0
 	return cut, err
-}
-
-// giveUp lets go of what the lane has open on the disk.
-func (l *lane) giveUp() {
-	if r := l.local.run; r != nil {
-		_ = r.view.Close()
-		l.local.run = nil
-	}
 }
 
 // forsake goes on without the disk, which is full: what it has of the lane is removed, since it would not be kept up to date.
@@ -236,7 +211,7 @@ func (l *lane) forsake(why error) {
 	if err := d.disk.Clear(); err != nil {
 		l.e.fail(err)
 	}
-	*d = local{disk: d.disk, off: true, offAt: time.Now()}
+	*d = local{disk: d.disk, off: true, offAt: time.Now(), pass: noPass}
 }
 
 // recall begins to save again: every open group, since the disk has none of them.
@@ -245,6 +220,7 @@ func (l *lane) recall() {
 		if d.offAt = time.Now(); d.disk.Room() == nil {
 			d.off = false
 			l.window.Touch()
+			d.gone = l.keptFrom()
 		}
 	}
 }
@@ -259,7 +235,7 @@ func (l *lane) empty() error {
 	if err := disk.Clear(); err != nil {
 		return fmt.Errorf("%s: remove what was saved of the segment before: %w", l.partition, err)
 	}
-	l.local = local{}
+	l.local = local{pass: noPass, gone: l.keptFrom()}
 	if len(l.gen.stateful) > 0 {
 		return nil
 	}
@@ -272,6 +248,8 @@ type remembered struct {
 	disk sink.Local
 	meta localMeta
 	at   commitMetadata
+
+	spans sink.Spans
 }
 
 // localOf is the disk of a partition under a revision, or nil.
@@ -296,6 +274,9 @@ func (e *Engine) savedOf(p batch.Partition, revision uint64) (*remembered, sink.
 		}
 		if err == nil && (r.meta.Format != localFormat || r.at.Format != commitFormat) {
 			err = fmt.Errorf("it has format %d, and this weir knows %d", r.meta.Format, localFormat)
+		}
+		if err == nil {
+			r.spans, err = sink.FlatSpans(r.at.Spans)
 		}
 	}
 	if err != nil {
@@ -325,7 +306,8 @@ func (r *remembered) resumption() resumption {
 	reached := arrayClock(m.Reached)
 	return resumption{
 		read: m.Position, position: m.Position, segment: m.Segment, start: m.Start, at: reached,
-		reached: operators.Clock{Max: operators.Unset}, counters: arrayCounters(m.Counters), content: m.Content.sink(), gap: m.Gap, why: m.Why, saved: r,
+		reached: operators.Clock{Max: operators.Unset}, counters: arrayCounters(m.Counters), content: m.Content.sink(), spans: r.spans,
+		gap: m.Gap, why: m.Why, saved: r,
 	}
 }
 
@@ -356,15 +338,19 @@ func (l *lane) load(r *remembered) error {
 			return err
 		}
 		rows += b.Rows
-		for _, start := range batch.As[int64](b.Cols[0].Values) {
+		ends := batch.As[int64](b.Cols[1].Values)
+		for i, start := range batch.As[int64](b.Cols[0].Values) {
 			if n := len(d.closed); !isOpen[start] && (n == 0 || d.closed[n-1].start != start) {
-				d.closed = append(d.closed, closed{start, l.position})
+				d.closed = append(d.closed, closed{start, ends[i], l.position})
 			}
 		}
 	}
 	d.saved = saved{
-		coverage: l.coverage(), letters: r.meta.Letters,
+		coverage: l.coverage(), letters: r.meta.Letters, open: r.meta.Open,
 		commit: ingest.Commit{Partition: l.partition, Offset: r.meta.Offset, Metadata: string(r.meta.Commit)},
+	}
+	if r.meta.Gone != nil {
+		d.gone = *r.meta.Gone
 	}
 	d.behind = true // perhaps not all of it was acknowledged
 	l.countState()
@@ -382,10 +368,10 @@ func (e *Engine) deliver(ctx context.Context, a ingest.Assignment, r *remembered
 	m := &r.at
 	coverage := sink.Coverage{
 		Partition: a.Partition, Revision: revision, Segment: m.Segment, Start: m.Start, Version: m.Position,
-		Watermark: r.meta.Watermark, Final: r.meta.Final, Counters: arrayCounters(m.Counters), Content: m.Content.sink(), Gap: m.Gap, GapReason: m.Why,
+		Watermark: r.meta.Watermark, Final: r.meta.Final, Counters: arrayCounters(m.Counters), Content: m.Content.sink(), Spans: r.spans, Gap: m.Gap, GapReason: m.Why,
 	}
 	for more := true; more; {
-		cut, err := nextCut(view, coverage)
+		cut, err := nextCut(view, coverage, resendRows)
 		if err != nil {
 			return err
 		}

@@ -26,6 +26,7 @@ type resumption struct {
 	reached  operators.Clock
 	counters sink.Counters
 	content  sink.Content
+	spans    sink.Spans
 	gap      int64
 	why      string
 	stored   int64       // the offset under which the state of stateful steps before read is stored; 0: there is none yet
@@ -44,7 +45,8 @@ type commitMetadata struct {
 	Position int64    `json:"b"`
 	At       [3]int64 `json:"at"`      // the clock before the committed offset
 	Reached  [3]int64 `json:"reached"` // the clock at Position
-	Counters [6]int64 `json:"n"`
+	Counters [7]int64 `json:"n"`
+	Spans    []int64  `json:"spans,omitempty"` // windows that were dropped or merged; all of them are final at Position
 	Content  *content `json:"h,omitempty"`
 	Gap      int64    `json:"gap,omitempty"`
 	Why      string   `json:"why,omitempty"`
@@ -79,12 +81,13 @@ func arrayClock(a [3]int64) operators.Clock {
 	return operators.Clock{Max: a[0], Jump: a[1], JumpN: a[2]}
 }
 
-func countersArray(c sink.Counters) [6]int64 {
-	return [6]int64{c.RecordsIn, c.Aggregated, c.Late, c.Filtered, c.Rejected, c.Expanded}
+func countersArray(c sink.Counters) [7]int64 {
+	return [7]int64{c.RecordsIn, c.Aggregated, c.Late, c.Filtered, c.Rejected, c.Expanded, c.Dropped}
 }
 
-func arrayCounters(a [6]int64) sink.Counters {
-	return sink.Counters{RecordsIn: a[0], Aggregated: a[1], Late: a[2], Filtered: a[3], Rejected: a[4], Expanded: a[5]}
+// arrayCounters reads what countersArray gave. A commit from before windows were dropped has six.
+func arrayCounters(a [7]int64) sink.Counters {
+	return sink.Counters{RecordsIn: a[0], Aggregated: a[1], Late: a[2], Filtered: a[3], Rejected: a[4], Expanded: a[5], Dropped: a[6]}
 }
 
 func revisionText(r uint64) string { return fmt.Sprintf("%016x", r) }
@@ -131,6 +134,10 @@ func (e *Engine) resumeWith(ctx context.Context, a ingest.Assignment, revision u
 			return resumption{}, fmt.Errorf("the commit of %s is at %d but the log ends at %d: the log was cut back; reset the group's offset to go on",
 				a.Partition, m.Position, a.LogEnd)
 		}
+		spans, err := sink.FlatSpans(m.Spans)
+		if err != nil {
+			return resumption{}, fmt.Errorf("the commit of %s: %w", a.Partition, err)
+		}
 		if rev == revision && saved != nil && saved.fits(&m, &a) {
 			return saved.resumption(), nil
 		}
@@ -138,7 +145,7 @@ func (e *Engine) resumeWith(ctx context.Context, a ingest.Assignment, revision u
 			return resumption{
 				read: a.Committed, position: m.Position, segment: m.Segment, start: m.Start,
 				at: arrayClock(m.At), reached: arrayClock(m.Reached), counters: arrayCounters(m.Counters), content: m.Content.sink(),
-				gap: m.Gap, why: m.Why, stored: m.State,
+				spans: spans, gap: m.Gap, why: m.Why, stored: m.State,
 			}, nil
 		}
 		if rev != revision {

@@ -98,13 +98,17 @@ func (e *Engine) noneGives() bool {
 	return none
 }
 
-// await waits while a condition that an acknowledgement ends holds. It notes a finish that comes meanwhile.
+// await waits while a condition that an acknowledgement ends holds, or room in the local store. It notes a finish that comes
+// meanwhile.
 func (l *lane) await(while func() bool) error {
 	for while() {
 		select {
 		case <-l.wake:
 			if l.finishing() {
 				return nil
+			}
+			if l.keeps() {
+				l.ship()
 			}
 		case <-l.ctx.Done():
 			return l.ctx.Err()
@@ -123,6 +127,7 @@ func (l *lane) ship() bool {
 		return true
 	}
 	l.reap()
+	l.letGo()
 	if l.settled() && !l.inFlight.Load() {
 		l.recall()
 	}
@@ -182,7 +187,7 @@ func (l *lane) cut() (operators.Cut, *sink.Cut, ingest.Commit, error) {
 func (l *lane) coverage() sink.Coverage {
 	return sink.Coverage{
 		Partition: l.partition, Revision: l.gen.Revision, Segment: l.segment, Start: l.start, Version: l.position,
-		Watermark: l.window.Watermark(), Final: l.window.Final(), Counters: l.counters, Content: l.content, Gap: l.gap, GapReason: l.why,
+		Watermark: l.window.Watermark(), Final: l.window.Final(), Counters: l.counters, Content: l.content, Spans: l.spans, Gap: l.gap, GapReason: l.why,
 	}
 }
 
@@ -220,7 +225,7 @@ func (l *lane) commitOf(w operators.Cut, stored int64) ingest.Commit {
 	return l.commit(w.ReplayFrom, commitMetadata{
 		Revision: revisionText(l.gen.Revision), Segment: l.segment, Start: l.start, Position: l.position,
 		At: clockArray(w.Replay), Reached: clockArray(l.window.Clock()),
-		Counters: countersArray(l.counters), Content: contentOf(l.content), Gap: l.gap, Why: l.why, State: stored,
+		Counters: countersArray(l.counters), Content: contentOf(l.content), Spans: l.spans.Flat(), Gap: l.gap, Why: l.why, State: stored,
 	})
 }
 

@@ -37,7 +37,8 @@ type laneStats struct {
 	aggregated, late, filtered, expanded  atomic.Int64
 	replayed, pauses, gaps                atomic.Int64
 	cuts, rows, letters, ackNanos, saves  atomic.Int64
-	full                                  atomic.Bool // the local store had no room
+	dropped                               atomic.Int64 // rows of windows that were dropped
+	full                                  atomic.Bool  // the local store had no room
 	rejects                               [maxReasons]atomic.Int64
 	position, segment, watermark, windows atomic.Int64
 	logEnd, groups, stateBytes            atomic.Int64
@@ -90,6 +91,7 @@ type LaneStatus struct {
 	Rejected                     map[batch.Reason]int64
 	Pauses, Gaps                 int64
 	Cuts, Rows, DeadLetters      int64
+	Dropped                      int64         // rows of windows that were dropped for want of room
 	Saves                        int64         // changes of the local store
 	Busy, Ack                    time.Duration // time spent processing; time cuts took until acknowledged
 
@@ -120,6 +122,7 @@ func (s *LaneStatus) add(o LaneStatus) {
 	s.Rows += o.Rows
 	s.DeadLetters += o.DeadLetters
 	s.Saves += o.Saves
+	s.Dropped += o.Dropped
 	s.Busy += o.Busy
 	s.Ack += o.Ack
 	if s.Rejected == nil {
@@ -138,7 +141,7 @@ func (l *lane) status() LaneStatus {
 		Partition: l.partition, Records: s.records.Load(), Bytes: s.bytes.Load(), Batches: s.batches.Load(),
 		Aggregated: s.aggregated.Load(), Late: s.late.Load(), Filtered: s.filtered.Load(), Expanded: s.expanded.Load(),
 		Replayed: s.replayed.Load(), Rejected: map[batch.Reason]int64{}, Pauses: s.pauses.Load(), Gaps: s.gaps.Load(),
-		Cuts: s.cuts.Load(), Rows: s.rows.Load(), DeadLetters: s.letters.Load(), Saves: s.saves.Load(),
+		Cuts: s.cuts.Load(), Rows: s.rows.Load(), DeadLetters: s.letters.Load(), Saves: s.saves.Load(), Dropped: s.dropped.Load(),
 		Busy: time.Duration(s.busyNanos.Load()), Ack: time.Duration(s.ackNanos.Load()),
 		Owned: true, Position: s.position.Load(), Lag: max(0, s.logEnd.Load()-s.position.Load()), Segment: s.segment.Load(), Watermark: microTime(s.watermark.Load()),
 		Windows: s.windows.Load(), Groups: s.groups.Load(), StateBytes: s.stateBytes.Load(), InFlight: l.inFlight.Load(),

@@ -95,6 +95,7 @@ type ExplainedSink struct {
 	UsageEvery string   `json:"usage_every"` // "0" for never
 	TTL        string   `json:"ttl"`         // "0" for ever
 	Schema     string   `json:"schema"`
+	WhenFull   string   `json:"when_full"` // what happens when the local store is full and the server away
 }
 
 // Explain describes the plan as it runs with so many chains; 0 is one per core. It asks no server.
@@ -189,6 +190,7 @@ func (p *Plan) explainSink() ExplainedSink {
 	s := ExplainedSink{
 		View: ch.Table, Tables: []string{ch.Table + "_partials", "weir_coverage", "weir_dead_letters", "weir_revisions"},
 		FlushEvery: config.FormatDuration(ch.FlushEvery), TTL: "0", UsageEvery: "0", Schema: string(ch.Schema),
+		WhenFull: string(p.Spec.Sink.Spool.WhenFull),
 	}
 	if !ch.URL.IsZero() {
 		s.Server = p.clickhouse.Target()
@@ -286,14 +288,7 @@ func (p *Plan) describeWindow() []string {
 	if p.Spec.Late.To == config.LateDrop {
 		late = "late rows are counted and dropped"
 	}
-	kind := "windows of " + config.FormatDuration(w.Size)
-	if w.Every < w.Size {
-		kind += " every " + config.FormatDuration(w.Every)
-	}
-	if w.Offset > 0 {
-		kind += " from " + config.FormatDuration(w.Offset) + " on"
-	}
-	does := []string{fmt.Sprintf("%s by %s, in the time of %s", kind, by, t.Column.Name)}
+	does := []string{fmt.Sprintf("windows of %s by %s, in the time of %s", config.FormatDuration(w.Tumbling), by, t.Column.Name)}
 	for _, a := range w.Aggregates {
 		if a.Wasm != nil {
 			does = append(does, a.Name+" = "+describeProgram(&a))

@@ -60,6 +60,9 @@ func (p *Plan) Open(ctx context.Context, opts RunOptions) (*Runner, error) {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
+	if err := p.needsStore(opts.Store); err != nil {
+		return nil, err
+	}
 	r := &Runner{plan: p, version: opts.Version, log: opts.Log.With("pipeline", p.Spec.Name)}
 	source, err := p.source(r.log)
 	if err != nil {
@@ -82,7 +85,7 @@ func (p *Plan) Open(ctx context.Context, opts RunOptions) (*Runner, error) {
 	r.engine, err = engine.New(ctx, engine.Config{
 		Pipeline: p.Spec.Name, Node: p.Node.Node, Source: source, Generation: first,
 		Delivery: r.delivery, Coverage: r.sink.Coverage, States: r.sink.States,
-		Local:      opts.Store.local(p),
+		Local: opts.Store.local(p), WhenFull: whenFull[p.Spec.Sink.Spool.WhenFull], PartRows: r.delivery.PartRows,
 		FlushEvery: p.Spec.Sink.ClickHouse.FlushEvery,
 		PlainPool:  p.plainPool, Chains: opts.Chains, OnGapStop: p.Spec.Source.Kafka.OnGap == config.GapStop,
 		MaxState: p.Node.Limits.State, MaxQueued: p.Node.Limits.Queue, IdleAfter: p.Node.IdleAfter,

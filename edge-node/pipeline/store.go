@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/weir-stream/weir/edge-node/config"
+	"github.com/weir-stream/weir/edge-node/engine"
 	"github.com/weir-stream/weir/ingest/batch"
 	"github.com/weir-stream/weir/sink"
 	"github.com/weir-stream/weir/sink/spool"
@@ -49,6 +50,19 @@ func (s *Store) local(p *Plan) func(batch.Partition, uint64) sink.Local {
 	return func(part batch.Partition, revision uint64) sink.Local {
 		return s.s.Lane(spool.ID{Pipeline: p.Spec.Name, Revision: revision, TopicID: part.TopicID, Partition: part.ID}, &table)
 	}
+}
+
+// whenFull is the policy as the engine names it.
+var whenFull = map[config.WhenFull]engine.WhenFull{config.WhenFullBlock: engine.Block, config.WhenFullDrop: engine.DropOldest}
+
+// needsStore refuses what makes no sense on a node without a local store.
+func (p *Plan) needsStore(s *Store) error {
+	policy := p.Spec.Sink.Spool.WhenFull
+	if s != nil || policy == config.WhenFullBlock {
+		return nil
+	}
+	return config.Errors{p.Spec.ErrorAt("sink.spool.when_full", "%s is about a local store that is full, and the node has none", policy).
+		WithHint("set state_dir in node.yaml, WEIR_STATE_DIR or --state-dir, or leave when_full out")}
 }
 
 // has tells whether anything of a pipeline is kept.

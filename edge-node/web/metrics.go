@@ -48,6 +48,7 @@ var (
 	pipelineTag  = desc("pipeline_tag", "A tag of a pipeline, to join by; always 1.", "pipeline", "key", "value")
 	pipelineInfo = desc("pipeline_info", "The revision a pipeline runs; always 1.", "pipeline", "revision")
 	rejected     = desc("rejected_total", "Records and rows that went to dead letters, by reason; late ones among them.", "pipeline", "reason")
+	shipped      = desc("rows_shipped_total", "Rows of windows acknowledged: live as they were aggregated, backlog from the node's disk.", "pipeline", "kind")
 	failures     = desc("sink_failures_total", "Failed attempts to store, by class: retry, stop (needs a person), reject.", "pipeline", "class")
 )
 
@@ -69,6 +70,7 @@ var laneMetrics = []metric[engine.LaneStatus]{
 	{desc("windows_open", "Windows that still take rows.", byPartition...), gauge, func(s engine.LaneStatus) float64 { return float64(s.Windows) }},
 	{desc("groups_open", "Keys in open windows.", byPartition...), gauge, func(s engine.LaneStatus) float64 { return float64(s.Groups) }},
 	{desc("saves_total", "Times the partition was saved to the local store.", byPartition...), counter, func(s engine.LaneStatus) float64 { return float64(s.Saves) }},
+	{desc("rows_dropped_total", "Rows of windows that were dropped because the local store was full.", byPartition...), counter, func(s engine.LaneStatus) float64 { return float64(s.Dropped) }},
 	{desc("cuts_total", "Cuts handed to delivery.", byPartition...), counter, func(s engine.LaneStatus) float64 { return float64(s.Cuts) }},
 }
 
@@ -212,6 +214,8 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		for _, class := range []sink.Class{sink.Retry, sink.Stop, sink.Reject} {
 			send(failures, counter, float64(s.Delivery.Failures[class]), name, class.String())
 		}
+		send(shipped, counter, float64(s.Delivery.Rows-s.Delivery.Backlog), name, "live")
+		send(shipped, counter, float64(s.Delivery.Backlog), name, "backlog")
 		if !s.Delivery.LastAck.IsZero() {
 			send(lastAck, gauge, float64(s.Delivery.LastAck.UnixMilli())/1e3, name)
 		}

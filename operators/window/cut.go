@@ -24,7 +24,7 @@ func (w *Tumbling) Cut(next int64) operators.Cut {
 		p.dirty = p.dirty[:0]
 		if watermark != operators.Unset && p.end+w.allow <= watermark {
 			cut.FinalHash += p.sum
-			cut.Closed = append(cut.Closed, p.start/1000)
+			cut.Closed = append(cut.Closed, operators.ClosedWindow{Start: p.start / 1000, End: p.end / 1000})
 			w.close(p)
 			continue
 		}
@@ -76,11 +76,6 @@ const maxSpare, maxSpareSlots = 4, 1 << 16
 func (w *Tumbling) close(p *pane) {
 	if w.cur == p {
 		w.cur = nil
-	}
-	for j := range w.older {
-		if w.older[j].cur == p {
-			w.older[j].cur = nil
-		}
 	}
 	w.groups.release(p.members)
 	p.members = p.members[:0]

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"github.com/weir-stream/weir/sink"
 )
 
 // AuditReport is what the audit found: whether the tables prove that every record was counted exactly once.
@@ -37,21 +39,25 @@ type PartitionAudit struct {
 
 // SegmentAudit is the audit of one segment. A verdict in capitals is a fault; AUDIT.md lists them.
 type SegmentAudit struct {
-	Revision     uint64 `json:"rev"`
-	Segment      uint64 `json:"segment"`
-	Start        int64  `json:"start"`
-	Version      int64  `json:"version"`
-	Gap          int64  `json:"gap"`
-	GapReason    string `json:"gap_reason,omitempty"`
-	RecordsIn    int64  `json:"records_in"`
-	Expanded     int64  `json:"expanded"`
-	Aggregated   int64  `json:"aggregated"`
-	Late         int64  `json:"late"`
-	Filtered     int64  `json:"filtered"`
-	Rejected     int64  `json:"rejected"`
-	Rows         int64  `json:"rows"` // rows in the stored windows
-	LateLetters  int64  `json:"late_letters"`
-	OtherLetters int64  `json:"other_letters"`
+	Revision   uint64 `json:"rev"`
+	Segment    uint64 `json:"segment"`
+	Start      int64  `json:"start"`
+	Version    int64  `json:"version"`
+	Gap        int64  `json:"gap"`
+	GapReason  string `json:"gap_reason,omitempty"`
+	RecordsIn  int64  `json:"records_in"`
+	Expanded   int64  `json:"expanded"`
+	Aggregated int64  `json:"aggregated"`
+	Late       int64  `json:"late"`
+	Filtered   int64  `json:"filtered"`
+	Rejected   int64  `json:"rejected"`
+	// Dropped is how many rows were in windows that the node dropped, and Spans which windows those were, and which were
+	// merged into wider ones: start, end and width of each stretch in milliseconds, width 0 where they were dropped.
+	Dropped      int64   `json:"dropped"`
+	Spans        []int64 `json:"spans,omitempty"`
+	Rows         int64   `json:"rows"` // rows in the stored windows
+	LateLetters  int64   `json:"late_letters"`
+	OtherLetters int64   `json:"other_letters"`
 	// PurgedLetters of both were deleted on purpose; what tells them apart is still there and counted.
 	PurgedLetters int64 `json:"purged_letters"`
 
@@ -178,16 +184,17 @@ func (a *audit) accounting(rows driver.Rows) error {
 	var k partitionKey
 	var g SegmentAudit
 	if err := rows.Scan(&k.site, &k.topic, &k.topicID, &k.partition, &g.Revision, &g.Segment,
-		&g.RecordsIn, &g.Expanded, &g.Aggregated, &g.Late, &g.Filtered, &g.Rejected,
+		&g.RecordsIn, &g.Expanded, &g.Aggregated, &g.Late, &g.Filtered, &g.Rejected, &g.Dropped, &g.Spans,
 		&g.Rows, &g.LateLetters, &g.OtherLetters, &g.PurgedLetters, &g.Conservation, &g.Stored, &g.Letters, &g.Account, &g.Content); err != nil {
 		return err
 	}
 	p := a.partition(k)
 	p.RecordsIn += g.RecordsIn
 	if g.Conservation != "ok" {
-		p.fault(&g, "%d records and %d rows more, but %d aggregated, %d late, %d filtered, %d rejected",
-			g.RecordsIn, g.Expanded, g.Aggregated, g.Late, g.Filtered, g.Rejected)
+		p.fault(&g, "%d records and %d rows more, but %d aggregated, %d late, %d filtered, %d rejected, %d dropped",
+			g.RecordsIn, g.Expanded, g.Aggregated, g.Late, g.Filtered, g.Rejected, g.Dropped)
 	}
+	a.spans(p, &g)
 	switch {
 	case g.Stored == "ahead":
 		a.settled = false
@@ -236,6 +243,28 @@ func (a *audit) accounting(rows driver.Rows) error {
 	}
 	a.settled = false // a segment that began between the queries
 	return nil
+}
+
+// spans notes which windows a node that was cut off for too long did not keep as they were.
+func (a *audit) spans(p *PartitionAudit, g *SegmentAudit) {
+	spans, err := sink.FlatSpans(g.Spans)
+	if err != nil {
+		p.fault(g, "the account's spans are no spans: %v", g.Spans)
+		return
+	}
+	lost := false
+	for _, s := range spans {
+		from, to := time.UnixMilli(s.From).UTC().Format(time.RFC3339), time.UnixMilli(s.To).UTC().Format(time.RFC3339)
+		if s.Dropped() {
+			lost = true
+			p.note(g, "windows from %s to %s were dropped: the node had no room for them", from, to)
+		} else {
+			p.note(g, "windows from %s to %s were merged into windows of %s: the node had no room for them", from, to, time.Duration(s.Width)*time.Millisecond)
+		}
+	}
+	if lost != (g.Dropped != 0) {
+		p.fault(g, "%d rows were dropped, and the account says of which windows: %v", g.Dropped, lost)
+	}
 }
 
 // orphan reads a row of the third query: a segment that has rows and no account.

@@ -47,6 +47,7 @@ func (l *layout) auditQueries(pipeline string) []AuditQuery {
 		"{hash}", coverageHashSQL(),
 		"{row_hash}", rowHashSQL(l.schema, "content_columns"),
 		"{content_known}", contentKnownSQL(l.schema, "content_columns"),
+		"{counted}", counted(db),
 	)
 	return []AuditQuery{
 		{
@@ -89,9 +90,9 @@ ORDER BY site, topic, topic_uuid, partition, segment, start_offset`
 
 const accountingSQL = `SELECT
     site, topic, toString(topic_id) AS topic_uuid, partition, rev, segment,
-    records_in, expanded, aggregated, late, filtered, rejected,
+    records_in, expanded, aggregated, late, filtered, rejected, dropped, spans,
     toInt64(stored_rows) AS rows, toInt64(late_letters) AS late_letters, toInt64(other_letters) AS other_letters, toInt64(purged_letters) AS purged_letters,
-    if(records_in + expanded = aggregated + late + filtered + rejected, 'ok', 'UNBALANCED') AS conservation,
+    if(records_in + expanded = aggregated + late + filtered + rejected + dropped, 'ok', 'UNBALANCED') AS conservation,
     multiIf(rows_version > version, 'ahead', stored_rows = aggregated, 'ok', stored_rows < aggregated, 'MISSING', 'TOO MANY') AS stored,
     multiIf(
         last_letter >= toInt64(version) AND late_letters + other_letters > 0, 'ahead',
@@ -118,7 +119,7 @@ LEFT JOIN
             r.*,
             {row_hash} AS row_hash,
             toUnixTimestamp64Milli(window_end) * 1000 <= final_us AS is_final
-        FROM (SELECT * FROM {partials} FINAL WHERE _pipeline = {pipeline}) AS r
+        FROM (SELECT * FROM {partials} FINAL WHERE _pipeline = {pipeline} AND {counted}) AS r
         LEFT JOIN (SELECT {source}, final_us, content_columns FROM {coverage} FINAL WHERE pipeline = {pipeline}) AS k
             ON r._site = k.site AND r._topic = k.topic AND r._topic_id = k.topic_id AND r._partition = k.partition
                 AND r._rev = k.rev AND r._segment = k.segment

@@ -158,7 +158,7 @@ func TestCheckFindsDifferences(t *testing.T) {
 func TestCheckOfKeys(t *testing.T) {
 	for _, c := range []struct{ name, from, to, problem string }{
 		{"identity is missing", "`_topic_id`, ", "", "_topic_id is not in its sorting key"},
-		{"version is in it", "`_segment`)\nSETTINGS", "`_segment`, `_version`)\nSETTINGS", "_version is in its sorting key and not part of a row's identity"},
+		{"version is in it", "`_width`)\nSETTINGS", "`_width`, `_version`)\nSETTINGS", "_version is in its sorting key and not part of a row's identity"},
 		{"partitioned by arrival", "PARTITION BY toYYYYMMDD(window_start)", "PARTITION BY toYYYYMMDD(_received_at)", "is partitioned by _received_at, which is not part of a row's identity"},
 		{"no version", "ReplacingMergeTree(`_version`)", "ReplacingMergeTree", "does not replace rows by the highest _version"},
 		{"another order", "`_site`, `_pipeline`, `_rev`", "`_rev`, `_pipeline`, `_site`", ""},

@@ -39,7 +39,7 @@ func (s *Sink) insertCoverage(ctx context.Context, cs []sink.Coverage) error {
 				uint32(c.Partition.ID), c.Segment, c.Start, uint64(c.Version), c.Watermark, c.Final,
 				c.Counters.RecordsIn, c.Counters.Expanded, c.Counters.Aggregated, c.Counters.Late,
 				c.Counters.Filtered, c.Counters.Rejected, c.Gap, c.GapReason, s.table.Node, hashes[i],
-				s.contentColumns(&c), c.Content.Final, c.Content.All,
+				s.contentColumns(&c), c.Content.Final, c.Content.All, c.Counters.Dropped, c.Spans.Flat(),
 			); err != nil {
 				return err
 			}
@@ -77,6 +77,8 @@ func (s *Sink) coverageHash(c *sink.Coverage) string {
 	add("content_columns", s.contentColumns(c), "")
 	add("content_final", strconv.FormatUint(c.Content.Final, 10), "0")
 	add("content_all", strconv.FormatUint(c.Content.All, 10), "0")
+	add("dropped", strconv.FormatInt(c.Counters.Dropped, 10), "0")
+	add("spans", listText(c.Spans.Flat()), "[]")
 	h := sha256.Sum256([]byte(strings.Join([]string{
 		s.table.Site, s.table.Pipeline, strconv.FormatUint(c.Revision, 10), c.Partition.Topic,
 		uuid.UUID(c.Partition.TopicID).String(), id(int64(c.Partition.ID)), strconv.FormatUint(c.Segment, 10),
@@ -85,6 +87,15 @@ func (s *Sink) coverageHash(c *sink.Coverage) string {
 		id(c.Counters.Filtered), id(c.Counters.Rejected), id(c.Gap), c.GapReason, "",
 	}, "\n") + later))
 	return hex.EncodeToString(h[:])
+}
+
+// listText is a list of numbers as toString shows it.
+func listText(list []int64) string {
+	parts := make([]string, len(list))
+	for i, v := range list {
+		parts[i] = strconv.FormatInt(v, 10)
+	}
+	return "[" + strings.Join(parts, ",") + "]"
 }
 
 // coverageHashSQL is coverageHash over the columns of the table.
@@ -113,7 +124,7 @@ func (s *Sink) Coverage(ctx context.Context, p batch.Partition) ([]sink.Coverage
 	op := fmt.Sprintf("read the coverage of %s", p)
 	sql := fmt.Sprintf(`SELECT rev, segment, start_offset, version, watermark_us, final_us,
     records_in, expanded, aggregated, late, filtered, rejected, gap, gap_reason,
-    content_columns, content_final, content_all
+    content_columns, content_final, content_all, dropped, spans
 FROM %s FINAL
 WHERE site = %s AND pipeline = %s AND topic = %s AND topic_id = %s AND partition = %d
 ORDER BY segment DESC, version DESC, rev`,
@@ -122,10 +133,14 @@ ORDER BY segment DESC, version DESC, rev`,
 	var all []sink.Coverage
 	err := s.query(ctx, op, sql, func(rows driver.Rows) error {
 		c, version := sink.Coverage{Partition: p}, uint64(0)
-		n, columns := &c.Counters, ""
-		if err := rows.Scan(&c.Revision, &c.Segment, &c.Start, &version, &c.Watermark, &c.Final,
+		n, columns, spans := &c.Counters, "", []int64(nil)
+		err := rows.Scan(&c.Revision, &c.Segment, &c.Start, &version, &c.Watermark, &c.Final,
 			&n.RecordsIn, &n.Expanded, &n.Aggregated, &n.Late, &n.Filtered, &n.Rejected, &c.Gap, &c.GapReason,
-			&columns, &c.Content.Final, &c.Content.All); err != nil {
+			&columns, &c.Content.Final, &c.Content.All, &n.Dropped, &spans)
+		if err == nil {
+			c.Spans, err = sink.FlatSpans(spans)
+		}
+		if err != nil {
 			return err
 		}
 		// Of other columns than are shipped now, the hashes say nothing to whoever goes on with the segment.

@@ -155,7 +155,12 @@ func (t *tableDef) identity(column string) bool {
 }
 
 // sourceIdentity says where a partial comes from. The names start with _ so that no key or aggregate has them.
-var sourceIdentity = []string{"_site", "_pipeline", "_rev", "_topic", "_topic_id", "_partition", "_segment"}
+// _width is that of a window which others were merged into, in milliseconds, and 0 of others.
+var sourceIdentity = []string{"_site", "_pipeline", "_rev", "_topic", "_topic_id", "_partition", "_segment", "_width"}
+
+// shippedType tells how a row came: as it was aggregated, or later from the disk of its node. The first is what rows have that
+// were stored before there was the column.
+const shippedType = "Enum8('live' = 0, 'backlog' = 1)"
 
 func partialsDef(cfg Config, t *sink.Table) tableDef {
 	d := tableDef{
@@ -195,8 +200,10 @@ func partialsDef(cfg Config, t *sink.Table) tableDef {
 		columnDef{name: "_topic_id", typ: "UUID"},
 		columnDef{name: "_partition", typ: "UInt32"},
 		columnDef{name: "_segment", typ: "UInt64"},
+		columnDef{name: "_width", typ: "UInt32"},
 		columnDef{name: "_version", typ: "UInt64"},
 		columnDef{name: "_node", typ: "String"},
+		columnDef{name: "_shipped", typ: shippedType},
 		columnDef{name: "_received_at", typ: "DateTime64(3, 'UTC')", computed: "now64(3, 'UTC')"},
 	)
 	d.order = append(d.order, sourceIdentity...)
@@ -252,11 +259,15 @@ var coverageColumns = [][2]string{
 	{"content_columns", "String"},
 	{"content_final", "UInt64"},
 	{"content_all", "UInt64"},
+	{"dropped", "Int64"},
+	{"spans", "Array(Int64)"},
 }
 
 // laterCoverageColumns are those that were added to the table after there were rows in it, with the value such rows have. They
 // are the last.
-var laterCoverageColumns = map[string]string{"content_columns": "''", "content_final": "0", "content_all": "0"}
+var laterCoverageColumns = map[string]string{
+	"content_columns": "''", "content_final": "0", "content_all": "0", "dropped": "0", "spans": "emptyArrayInt64()",
+}
 
 func deadLettersDef(cfg Config) tableDef {
 	d := tableDef{

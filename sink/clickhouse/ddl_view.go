@@ -52,24 +52,42 @@ func finishedDef(cfg Config, t *sink.Table) viewDef {
 		v.columns = append(v.columns, def)
 	}
 	// Versions of a row are all in one day's partition, so FINAL may take each by itself.
-	v.query = newestGrouped(outer, inner, qualified(cfg.Database, cfg.Table+"_partials"), group)
+	v.query = newestGrouped(outer, inner, qualified(cfg.Database, cfg.Table+"_partials"), group, counted(cfg.Database))
 	return v
 }
 
 // newestGrouped selects outer from inner, which groups the newest version of every row of a table. Versions of a row are all in
-// one partition of the table.
-func newestGrouped(outer, inner []string, table, group string) string {
+// one partition of the table. where chooses among the newest; it may be empty.
+func newestGrouped(outer, inner []string, table, group, where string) string {
+	if where != "" {
+		where = "\n    WHERE " + where
+	}
 	return fmt.Sprintf(`SELECT
     %s
 FROM
 (
     SELECT
         %s
-    FROM %s FINAL
+    FROM %s FINAL%s
     GROUP BY %s
 )
 SETTINGS do_not_merge_across_partitions_select_final = 1`,
-		strings.Join(outer, ",\n    "), strings.Join(inner, ",\n        "), table, group)
+		strings.Join(outer, ",\n    "), strings.Join(inner, ",\n        "), table, where, group)
+}
+
+// counted is the condition that chooses the rows that count among the newest of the partials, see sink.Spans: most segments
+// have no span, and then all rows count that were not merged. It is not about versions of a row, so it must come after FINAL.
+func counted(database string) string {
+	return fmt.Sprintf(`arrayExists(
+            s -> s.1 = _site AND s.2 = _pipeline AND s.3 = _rev AND s.4 = _topic_id AND s.5 = _partition AND s.6 = _segment
+                AND toUnixTimestamp64Milli(window_start) >= s.7 AND toUnixTimestamp64Milli(window_start) < s.8
+                AND (_width = 0 OR _width = s.9),
+            (
+                SELECT groupArray((site, pipeline, rev, topic_id, partition, segment, spans[i], spans[i + 1], spans[i + 2]))
+                FROM (SELECT * FROM %s FINAL WHERE notEmpty(spans))
+                ARRAY JOIN range(1, length(spans), 3) AS i
+            )
+        ) = (_width != 0)`, qualified(database, coverageTable))
 }
 
 // merge is the expression that makes one state of those of several sources.
@@ -144,6 +162,9 @@ func completenessDef(cfg Config) viewDef {
 			{name: "rejected", typ: "Int64"},
 			{name: "gap", typ: "Int64"},
 			{name: "gap_reasons", typ: "Array(String)"},
+			{name: "dropped", typ: "Int64"},
+			{name: "coarse_from", typ: "Nullable(DateTime64(3, 'UTC'))"},
+			{name: "coarse_until", typ: "Nullable(DateTime64(3, 'UTC'))"},
 			{name: "heard_at", typ: "DateTime64(3, 'UTC')"},
 		},
 		query: fmt.Sprintf(`SELECT
@@ -158,6 +179,9 @@ func completenessDef(cfg Config) viewDef {
     sum(_rejected) AS rejected,
     sum(_gap) AS gap,
     arrayDistinct(groupArrayArray(_gap_reasons)) AS gap_reasons,
+    sum(_dropped) AS dropped,
+    fromUnixTimestamp64Milli(minOrNull(_coarse_from), 'UTC') AS coarse_from,
+    fromUnixTimestamp64Milli(maxOrNull(_coarse_until), 'UTC') AS coarse_until,
     max(_heard_at) AS heard_at
 FROM
 (
@@ -171,6 +195,11 @@ FROM
         sum(rejected) AS _rejected,
         sum(gap) AS _gap,
         groupUniqArrayIf(gap_reason, gap_reason != '') AS _gap_reasons,
+        sum(dropped) AS _dropped,
+        groupArrayArray(arrayFilter((at, i) -> modulo(i, 3) = 1 AND spans[i + 2] > 0, spans, arrayEnumerate(spans))) AS _coarse_starts,
+        groupArrayArray(arrayFilter((at, i) -> modulo(i, 3) = 2 AND spans[i + 1] > 0, spans, arrayEnumerate(spans))) AS _coarse_ends,
+        if(empty(_coarse_starts), NULL, arrayMin(_coarse_starts)) AS _coarse_from,
+        if(empty(_coarse_ends), NULL, arrayMax(_coarse_ends)) AS _coarse_until,
         max(received_at) AS _heard_at
     FROM %[1]s FINAL
     GROUP BY site, pipeline, topic, partition

@@ -81,7 +81,21 @@ func (s *Sink) classify(op string, err error) error {
 	if class == sink.Retry {
 		op += " at " + s.cfg.Target()
 	}
-	return &sink.Error{Class: class, Hint: hint, Err: fmt.Errorf("%s: %w", op, err)}
+	return &sink.Error{Class: class, Hint: hint, Err: fmt.Errorf("%s: %w", op, err), Overload: overloaded(err)}
+}
+
+// overloaded tells whether a server says that it has too much to do: too slow, too many queries, short of memory, too many
+// parts, or no answer in time.
+func overloaded(err error) bool {
+	var ex *clickhouse.Exception
+	if errors.As(err, &ex) {
+		switch ex.Code {
+		case 159, 202, 241, 252:
+			return true
+		}
+		return false
+	}
+	return errors.Is(err, context.DeadlineExceeded)
 }
 
 func classOf(err error) (sink.Class, string) {

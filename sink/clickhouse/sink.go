@@ -262,7 +262,7 @@ func (w *write) insertRows(ctx context.Context, c chunk) error {
 
 func (w *write) insertChunk(ctx context.Context, c chunk) error {
 	def := w.layout.partials()
-	columns := append(w.schema.Names(), "_site", "_pipeline", "_rev", "_topic", "_topic_id", "_partition", "_segment", "_version", "_node")
+	columns := append(w.schema.Names(), "_site", "_pipeline", "_rev", "_topic", "_topic_id", "_partition", "_segment", "_version", "_node", "_shipped", "_width")
 	tok := newToken(qualified(w.cfg.Database, def.name))
 	for _, p := range c {
 		cov := &p.cut.Coverage
@@ -289,12 +289,38 @@ func (w *write) insertChunk(ctx context.Context, c chunk) error {
 				repeat(b.Column(at+6), cov.Segment, n),
 				repeat(b.Column(at+7), uint64(cov.Version), n),
 				repeat(b.Column(at+8), w.table.Node, n),
+				repeat(b.Column(at+9), shipped(p), n),
+				b.Column(at+10).Append(widths(p)),
 			); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// shipped is how the rows of a part came.
+func shipped(p part) string {
+	if p.cut.Backlog {
+		return "backlog"
+	}
+	return "live"
+}
+
+// widths are those of the windows that others were merged into, and 0 for others.
+func widths(p part) []uint32 {
+	w := make([]uint32, p.rows.Rows)
+	spans := p.cut.Coverage.Spans
+	if len(spans) == 0 {
+		return w
+	}
+	ends := batch.As[int64](p.rows.Cols[1].Values)
+	for i, start := range windowStarts(p.rows) {
+		if spans.Coarse(start, ends[i]) {
+			w[i] = uint32(ends[i] - start)
+		}
+	}
+	return w
 }
 
 // insert runs one INSERT of a single block. Errors are *sink.Error.

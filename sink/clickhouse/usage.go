@@ -96,7 +96,7 @@ func usageHourlyDef(cfg Config) viewDef {
 		v.columns = append(v.columns, columnDef{name: c, typ: "UInt64"})
 	}
 	// Versions of a row are all in one month's partition, so FINAL may take each by itself.
-	v.query = newestGrouped(outer, inner, qualified(cfg.Database, usageTable), group)
+	v.query = newestGrouped(outer, inner, qualified(cfg.Database, usageTable), group, "")
 	return v
 }
 

@@ -1,10 +1,12 @@
 // Package delivery is the hand-off between lanes and a sink: one goroutine per pipeline that stores cuts, and goes on
 // trying until they are stored.
 //
-// Lanes call Submit and go on; the sink is called by Run alone, with everything that waits at that moment, so that one
+// Lanes call Submit and go on; the sink is called by Run alone, with everything live that waits at that moment, so that one
 // insert carries many partitions. A cut is acknowledged once and in order for its partition. It is never dropped: what
 // passes by itself is retried with growing pauses, what needs a person is retried slowly and makes the pipeline not
 // ready, and what the destination will never take ends Run, so that the pipeline stops where it can be seen.
+//
+// A backlog, which a node kept on its disk while the sink was away, is stored at a pace of its own between what is live.
 //
 // There is no queue to overflow: a partition has one cut with delivery, and its lane keeps changes in its windows until
 // that is acknowledged.
@@ -94,6 +96,7 @@ type Delivery struct {
 	failure failure
 	writing map[*item]bool // of the write under way; nil when there is none
 	abort   func()         // ends it
+	pace    pace
 }
 
 // item is a submitted cut.
@@ -124,7 +127,7 @@ func New(cfg Config, s sink.Sink, log *slog.Logger) (*Delivery, error) {
 	return &Delivery{
 		cfg: cfg, sink: s, log: log,
 		work: make(chan struct{}, 1), now: make(chan struct{}, 1), changed: make(chan struct{}),
-		busy: map[batch.Partition]*item{},
+		busy: map[batch.Partition]*item{}, pace: newPace(),
 	}, nil
 }
 
@@ -231,9 +234,16 @@ func (d *Delivery) Run(ctx context.Context) error {
 			return nil
 		}
 		for {
-			items := d.waiting()
-			if len(items) == 0 {
+			items, wait := d.choose()
+			if len(items) == 0 && wait == 0 {
 				break
+			}
+			if len(items) == 0 {
+				// What is submitted meanwhile may be stored before.
+				if !pause(ctx, wait, d.work) {
+					return nil
+				}
+				continue
 			}
 			wait, err := d.attempt(ctx, items)
 			if err != nil {
@@ -246,10 +256,18 @@ func (d *Delivery) Run(ctx context.Context) error {
 	}
 }
 
-func (d *Delivery) waiting() []*item {
+// choose says what is to be stored now, or how long to wait until something may be.
+func (d *Delivery) choose() ([]*item, time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return slices.Clone(d.pending)
+	return d.pace.choose(d.pending, time.Now())
+}
+
+// PartRows is about how many rows a cut of a backlog should have now.
+func (d *Delivery) PartRows() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return min(d.pace.rows, firstRows)
 }
 
 // attempt writes once. wait is how long to pause before the next; err ends Run.
@@ -283,13 +301,14 @@ func (d *Delivery) attempt(ctx context.Context, items []*item) (wait time.Durati
 	d.mu.Unlock()
 	stop := d.watchLease(abort)
 	d.counters.attempts.Add(1)
+	began := time.Now()
 	err = d.sink.Write(write, cuts)
 	stop()
 	d.mu.Lock()
 	d.writing = nil
 	d.mu.Unlock()
 	if err == nil {
-		d.recovered()
+		d.recovered(cuts, began)
 		d.finish(items, nil)
 		return 0, nil
 	}
@@ -300,6 +319,11 @@ func (d *Delivery) attempt(ctx context.Context, items []*item) (wait time.Durati
 	var e *sink.Error
 	if errors.As(err, &e) {
 		class = e.Class
+		if e.Overload {
+			d.mu.Lock()
+			d.pace.overloaded(time.Now())
+			d.mu.Unlock()
+		}
 	}
 	d.counters.failures[class].Add(1)
 	if class == sink.Reject {

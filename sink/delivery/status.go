@@ -38,6 +38,7 @@ func (d *Delivery) Status() Status {
 type Snapshot struct {
 	Cuts        int64 // acknowledged
 	Rows        int64 // acknowledged, of windows
+	Backlog     int64 // of these, from the node's disk
 	Bytes       int64 // acknowledged: the memory of those rows' columns, before encoding and compression
 	DeadLetters int64 // acknowledged
 	Attempts    int64 // calls of the sink
@@ -46,15 +47,15 @@ type Snapshot struct {
 }
 
 type counters struct {
-	cuts, rows, bytes, deadLetters, attempts, lastAck atomic.Int64
-	failures                                          [3]atomic.Int64 // by sink.Class
+	cuts, rows, backlog, bytes, deadLetters, attempts, lastAck atomic.Int64
+	failures                                                   [3]atomic.Int64 // by sink.Class
 }
 
 // Snapshot reads the counters. Failures is indexed by sink.Class.
 func (d *Delivery) Snapshot() Snapshot {
 	c := &d.counters
 	s := Snapshot{
-		Cuts: c.cuts.Load(), Rows: c.rows.Load(), Bytes: c.bytes.Load(), DeadLetters: c.deadLetters.Load(),
+		Cuts: c.cuts.Load(), Rows: c.rows.Load(), Backlog: c.backlog.Load(), Bytes: c.bytes.Load(), DeadLetters: c.deadLetters.Load(),
 		Attempts: c.attempts.Load(),
 	}
 	for i := range c.failures {
@@ -74,6 +75,9 @@ func (c *counters) acked(cut *sink.Cut) {
 		return
 	}
 	c.rows.Add(int64(cut.Rows.Rows))
+	if cut.Backlog {
+		c.backlog.Add(int64(cut.Rows.Rows))
+	}
 	for i := range cut.Rows.Cols {
 		col := &cut.Rows.Cols[i]
 		c.bytes.Add(int64(len(col.Validity) + len(col.Offsets) + len(col.Values)))
@@ -111,10 +115,19 @@ func (d *Delivery) failed(class sink.Class, err error) time.Duration {
 	return wait
 }
 
-// recovered notes that a write succeeded.
-func (d *Delivery) recovered() {
+// recovered notes that a write succeeded that began at a time.
+func (d *Delivery) recovered(cuts []*sink.Cut, began time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	rows := 0
+	for _, c := range cuts {
+		if isBacklog(c) {
+			rows += c.Rows.Rows
+		}
+	}
+	if rows > 0 {
+		d.pace.stored(rows, began, time.Now())
+	}
 	if f := &d.failure; f.err != nil {
 		d.log.Info("storing again", "failed_for", time.Since(f.since).Round(time.Millisecond), "failures", f.count)
 	}

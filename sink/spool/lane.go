@@ -33,8 +33,7 @@ type Lane struct {
 	entries uint64
 	letters uint64 // number of the next dead letter
 	oldest  uint64 // number of the first that is there
-
-	granted bool // Room has promised that the next change finds room
+	granted bool   // Room said that there is room for the next change
 }
 
 // metaHead is sum, entries, oldest and next letter, before what the engine says.
@@ -57,15 +56,16 @@ type Change struct {
 	new uint64 // next letter
 	buf []byte
 	err error
+
+	gone     int64  // bytes of entries that are dropped
+	from, to []byte // between which keys those of DropWindows are
 }
 
 // Change implements sink.Local. Until it is committed the lane is as it was.
 func (l *Lane) Change() sink.LocalChange { return l.change() }
 
 func (l *Lane) change() *Change {
-	b := l.s.Batch()
-	b.granted, l.granted = l.granted, false
-	return &Change{l: l, b: b, sum: l.sum, n: l.entries, old: l.oldest, new: l.letters}
+	return &Change{l: l, b: l.s.Batch(), sum: l.sum, n: l.entries, old: l.oldest, new: l.letters}
 }
 
 // entry is what an entry adds to the sum of its lane.
@@ -111,6 +111,7 @@ func (c *Change) DropWindow(start int64) {
 	err := c.l.s.Scan(prefix, nil, func(key, value []byte) bool {
 		c.sum -= entry(key, value)
 		c.n--
+		c.gone += int64(len(key) + len(value))
 		n++
 		return true
 	})
@@ -118,6 +119,25 @@ func (c *Change) DropWindow(start int64) {
 	if n > 0 {
 		c.b.DeleteAll(prefix)
 	}
+}
+
+// DropWindows implements sink.LocalChange. One range of keys is deleted, so that whole files of the database go.
+func (c *Change) DropWindows(from, to int64) {
+	prefix := c.l.key(keyGroup)
+	lower := binary.BigEndian.AppendUint64(prefix[:len(prefix):len(prefix)], signed(from))
+	upper := binary.BigEndian.AppendUint64(prefix[:len(prefix):len(prefix)], signed(to))
+	err := c.l.s.Scan(prefix, lower, func(key, value []byte) bool {
+		if string(key) >= string(upper) {
+			return false
+		}
+		c.sum -= entry(key, value)
+		c.n--
+		c.gone += int64(len(key) + len(value))
+		return true
+	})
+	c.err = errors.Join(c.err, err)
+	c.b.DeleteRange(lower, upper)
+	c.from, c.to = lower, upper
 }
 
 func (c *Change) letterKey(n uint64) []byte {
@@ -143,6 +163,7 @@ func (c *Change) DropLetters(n int) {
 		key := c.letterKey(c.old)
 		c.remove(key)
 		c.b.Delete(key)
+		c.gone += int64(len(key))
 		c.old++
 	}
 }
@@ -158,8 +179,15 @@ func (c *Change) Commit(meta []byte) error {
 		head = binary.BigEndian.AppendUint64(head, v)
 	}
 	c.b.Set(c.l.key(keyMeta), append(head, meta...))
+	if c.l.granted || c.gone > c.b.put {
+		c.b.put = 0 // nobody can do without it any more, or it makes room
+	}
+	c.l.granted = false
 	if err := c.b.Commit(); err != nil {
 		return err
+	}
+	if c.to != nil {
+		c.l.s.reclaim(c.from, c.to)
 	}
 	c.l.sum, c.l.entries, c.l.oldest, c.l.letters = c.sum, c.n, c.old, c.new
 	return nil
@@ -199,15 +227,17 @@ func (l *Lane) Load() (meta []byte, err error) {
 	return stored[metaHead:], nil
 }
 
-// Room implements sink.Local. The change that is begun next is not refused for want of room: whoever asked has let go of what
-// it saves. It goes to what is left beside the ballast, or in its place.
+// Room implements sink.Local.
 func (l *Lane) Room() error {
 	err := l.s.room(0)
 	l.granted = err == nil
 	return err
 }
 
-// Entries is how many groups and dead letters are stored.
+// Settling implements sink.Local.
+func (l *Lane) Settling() bool { return l.s.settling() }
+
+// Entries implements sink.Local.
 func (l *Lane) Entries() int { return int(l.entries) }
 
 // Clear implements sink.Local.

@@ -327,8 +327,6 @@ type Batch struct {
 	bytes int64 // of all
 	put   int64 // of values that are set
 	err   error
-
-	granted bool // there was room when somebody asked, and that holds
 }
 
 // Batch begins a batch.
@@ -357,6 +355,12 @@ func (b *Batch) DeleteAll(prefix []byte) {
 	b.bytes += int64(2 * len(prefix))
 }
 
+// DeleteRange removes every key from one on and before another.
+func (b *Batch) DeleteRange(from, to []byte) {
+	b.fail(b.b.DeleteRange(from, to, nil))
+	b.bytes += int64(len(from) + len(to))
+}
+
 func (b *Batch) fail(err error) {
 	if b.err == nil && err != nil {
 		b.err = err
@@ -373,7 +377,7 @@ func (b *Batch) Commit() error {
 	if b.err != nil {
 		return fmt.Errorf("write the local store: %w", b.err)
 	}
-	if b.put > 0 && !b.granted { // what only deletes makes room
+	if b.put > 0 { // what only deletes makes room
 		if err := b.s.room(b.put); err != nil {
 			return err
 		}
@@ -402,13 +406,34 @@ const tidyEvery = 10 * time.Second
 func (s *Store) tidy() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.tidying || s.closed || time.Since(s.tidied) < tidyEvery {
+	if time.Since(s.tidied) >= tidyEvery {
+		s.compact([]byte{0}, []byte{0xff})
+	}
+}
+
+// reclaim is tidy for a part of the keys from which much was deleted, at once.
+func (s *Store) reclaim(from, to []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.compact(from, to)
+}
+
+// settling tells whether something is being tidied.
+func (s *Store) settling() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tidying
+}
+
+// compact begins to tidy up a part of the store. mu is held.
+func (s *Store) compact(from, to []byte) {
+	if s.tidying || s.closed {
 		return
 	}
 	s.tidying = true
 	s.background.Go(func() {
 		// A failure is one of the disk, which others report.
-		_ = s.db.Compact(s.life, []byte{0}, []byte{0xff}, false)
+		_ = s.db.Compact(s.life, from, to, false)
 		s.mu.Lock()
 		s.tidying, s.tidied = false, time.Now()
 		s.mu.Unlock()

@@ -70,6 +70,13 @@ func (v *view) next(it *pebble.Iterator, started *bool) (key, value []byte, err 
 	return it.Key()[1+len(v.l.id.Pipeline)+1+laneTail:], value, nil
 }
 
+// From implements sink.LocalView.
+func (v *view) From(start int64) {
+	prefix := v.l.key(keyGroup)
+	v.rows.SetBounds(binary.BigEndian.AppendUint64(prefix[:len(prefix):len(prefix)], signed(start)), after(prefix))
+	v.started[0] = false
+}
+
 // Rows implements sink.LocalView.
 func (v *view) Rows(n int) (*batch.Batch, error) {
 	for v.reader.rows < n {

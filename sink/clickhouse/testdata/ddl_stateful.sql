@@ -15,14 +15,16 @@ CREATE TABLE IF NOT EXISTS `default`.`temps_partials`
     `_topic_id` UUID,
     `_partition` UInt32,
     `_segment` UInt64,
+    `_width` UInt32,
     `_version` UInt64,
     `_node` String,
+    `_shipped` Enum8('live' = 0, 'backlog' = 1),
     `_received_at` DateTime64(3, 'UTC') MATERIALIZED now64(3, 'UTC')
 )
 ENGINE = ReplacingMergeTree(`_version`)
 PARTITION BY toYYYYMMDD(window_start)
 PRIMARY KEY (`window_start`, `device`)
-ORDER BY (`window_start`, `device`, `_site`, `_pipeline`, `_rev`, `_topic`, `_topic_id`, `_partition`, `_segment`)
+ORDER BY (`window_start`, `device`, `_site`, `_pipeline`, `_rev`, `_topic`, `_topic_id`, `_partition`, `_segment`, `_width`)
 SETTINGS non_replicated_deduplication_window = 1000
 COMMENT 'weir: cumulative partial aggregates by source; read the view temps instead';
 
@@ -52,6 +54,8 @@ CREATE TABLE IF NOT EXISTS `default`.`weir_coverage`
     `content_columns` String,
     `content_final` UInt64,
     `content_all` UInt64,
+    `dropped` Int64,
+    `spans` Array(Int64),
     `received_at` DateTime64(3, 'UTC') MATERIALIZED now64(3, 'UTC')
 )
 ENGINE = ReplacingMergeTree(`version`)
@@ -210,6 +214,16 @@ FROM
         sum(`temp_avg__count`) AS _m2,
         max(`temp_max`) AS _m3
     FROM `default`.`temps_partials` FINAL
+    WHERE arrayExists(
+            s -> s.1 = _site AND s.2 = _pipeline AND s.3 = _rev AND s.4 = _topic_id AND s.5 = _partition AND s.6 = _segment
+                AND toUnixTimestamp64Milli(window_start) >= s.7 AND toUnixTimestamp64Milli(window_start) < s.8
+                AND (_width = 0 OR _width = s.9),
+            (
+                SELECT groupArray((site, pipeline, rev, topic_id, partition, segment, spans[i], spans[i + 1], spans[i + 2]))
+                FROM (SELECT * FROM `default`.`weir_coverage` FINAL WHERE notEmpty(spans))
+                ARRAY JOIN range(1, length(spans), 3) AS i
+            )
+        ) = (_width != 0)
     GROUP BY window_start, window_end, `device`
 )
 SETTINGS do_not_merge_across_partitions_select_final = 1;
@@ -227,6 +241,9 @@ SELECT
     sum(_rejected) AS rejected,
     sum(_gap) AS gap,
     arrayDistinct(groupArrayArray(_gap_reasons)) AS gap_reasons,
+    sum(_dropped) AS dropped,
+    fromUnixTimestamp64Milli(minOrNull(_coarse_from), 'UTC') AS coarse_from,
+    fromUnixTimestamp64Milli(maxOrNull(_coarse_until), 'UTC') AS coarse_until,
     max(_heard_at) AS heard_at
 FROM
 (
@@ -240,6 +257,11 @@ FROM
         sum(rejected) AS _rejected,
         sum(gap) AS _gap,
         groupUniqArrayIf(gap_reason, gap_reason != '') AS _gap_reasons,
+        sum(dropped) AS _dropped,
+        groupArrayArray(arrayFilter((at, i) -> modulo(i, 3) = 1 AND spans[i + 2] > 0, spans, arrayEnumerate(spans))) AS _coarse_starts,
+        groupArrayArray(arrayFilter((at, i) -> modulo(i, 3) = 2 AND spans[i + 1] > 0, spans, arrayEnumerate(spans))) AS _coarse_ends,
+        if(empty(_coarse_starts), NULL, arrayMin(_coarse_starts)) AS _coarse_from,
+        if(empty(_coarse_ends), NULL, arrayMax(_coarse_ends)) AS _coarse_until,
         max(received_at) AS _heard_at
     FROM `default`.`weir_coverage` FINAL
     GROUP BY site, pipeline, topic, partition

@@ -1,0 +1,205 @@
+package engine
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/weir-stream/weir/edge-node/failpoint"
+	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/sink"
+)
+
+// resend is a run over what is saved. There are two kinds.
+//
+// One over closed windows ships as many of them as make a cut or so. Nothing about a closed window changes any more, so once its
+// rows are acknowledged they can leave the disk, whatever else waits there. A backlog of days goes in many of these.
+//
+// When little more than the open windows is left, one over everything ships what is saved as it was at one moment, dead
+// letters as well, and ends with the coverage of that moment.
+type resend struct {
+	view  sink.LocalView
+	of    saved
+	first *batch.Batch // read already, to see how much there is
+	rows  int          // of a part, at most
+	parts bool         // over closed windows
+	asked time.Time    // when the last part was submitted
+}
+
+// holdView is how long a view is held while a part of it is on its way. It keeps what was removed since from giving back its
+// disk, so a run that waits for longer is begun again.
+const holdView = 30 * time.Second
+
+// maxFresh is how many cuts that were saved last a lane holds, to ship them before what waits for longer.
+const maxFresh = 4
+
+// keepFresh holds what was just saved while a long backlog is shipped, so that what is live does not wait for the end of it. It is
+// on the disk: when there is too much of it, it goes with the backlog.
+func (l *lane) keepFresh(cut *sink.Cut) {
+	d := &l.local
+	if !d.long || cut.Rows == nil || cut.Rows.Rows > resendRows {
+		return
+	}
+	if len(d.fresh) == maxFresh {
+		d.fresh = append(d.fresh[:0], d.fresh[1:]...)
+	}
+	d.fresh = append(d.fresh, &sink.Cut{Coverage: cut.Coverage, Rows: cut.Rows, Partial: true})
+}
+
+// shipSaved submits the next part of what is saved.
+func (l *lane) shipSaved() {
+	if d := &l.local; len(d.fresh) > 0 {
+		cut := d.fresh[0]
+		d.fresh = append(d.fresh[:0], d.fresh[1:]...)
+		l.submit(cut, nil)
+		return
+	}
+	if err := l.submitSaved(); err != nil && l.ctx.Err() == nil {
+		l.e.fail(fmt.Errorf("%s: ship what was saved: %w", l.partition, err))
+	}
+}
+
+func (l *lane) submitSaved() error {
+	d := &l.local
+	if d.run == nil {
+		if err := l.beginRun(); err != nil {
+			return err
+		}
+	}
+	r := d.run
+	r.asked = time.Now()
+	if r.parts {
+		return l.submitClosed()
+	}
+	cut := &sink.Cut{Coverage: r.of.coverage, Backlog: true, Rows: r.first, Partial: true}
+	if r.first = nil; cut.Rows == nil {
+		var err error
+		if cut, err = nextCut(r.view, r.of.coverage, r.rows); err != nil {
+			return err
+		}
+	}
+	if cut.Partial {
+		l.submit(cut, nil)
+		failpoint.Hit(failpoint.Resend)
+		return nil
+	}
+	d.run = nil
+	sent := r.of
+	d.sent = &sent
+	l.submit(cut, &r.of.commit)
+	return r.view.Close()
+}
+
+// beginRun looks at what is saved, and decides what kind of run comes next.
+func (l *lane) beginRun() error {
+	d := &l.local
+	view, err := d.disk.View()
+	if err != nil {
+		return err
+	}
+	r := &resend{view: view, of: d.saved}
+	d.run, d.behind = r, false
+	r.rows, d.long = max(1, l.e.cfg.PartRows()), false
+	oldest := l.oldestClosed()
+	if oldest == nil {
+		return nil
+	}
+	view.From(oldest.start)
+	if r.first, err = view.Rows(r.rows); err != nil || r.first == nil || r.first.Rows < r.rows {
+		return err
+	}
+	starts := batch.As[int64](r.first.Cols[0].Values)
+	r.parts = starts[r.first.Rows-1] <= d.closed[len(d.closed)-1].start
+	d.long = r.parts
+	return nil
+}
+
+// oldestClosed is the first closed window that is not acknowledged, or nil.
+func (l *lane) oldestClosed() *closed {
+	for i := range l.local.closed {
+		if c := &l.local.closed[i]; c.version >= 0 {
+			return c
+		}
+	}
+	return nil
+}
+
+// submitClosed submits a part of a run over closed windows: whole windows, or some of one that is more than a part.
+func (l *lane) submitClosed() error {
+	d := &l.local
+	r := d.run
+	rows := r.first
+	if r.first = nil; rows == nil {
+		var err error
+		if rows, err = r.view.Rows(r.rows); err != nil {
+			return err
+		}
+	}
+	end := func() error {
+		d.run, d.behind = nil, true
+		return r.view.Close()
+	}
+	if rows == nil {
+		return end()
+	}
+	cut := &sink.Cut{Coverage: r.of.coverage, Backlog: true, Rows: rows, Partial: true}
+	starts := batch.As[int64](rows.Cols[0].Values)[:rows.Rows]
+	last := len(starts) - 1
+	for last > 0 && starts[last-1] == starts[len(starts)-1] {
+		last--
+	}
+	if last == 0 { // one window, and perhaps there is more of it
+		l.submit(cut, nil)
+		failpoint.Hit(failpoint.Resend)
+		return nil
+	}
+	cut.Rows = rows.Head(last)
+	d.pass = starts[last]
+	l.submit(cut, nil)
+	failpoint.Hit(failpoint.Resend)
+	return end()
+}
+
+// reapPart accounts for the acknowledgement of the last part of a run over closed windows.
+func (l *lane) reapPart() {
+	d := &l.local
+	if d.pass == noPass {
+		return
+	}
+	for i := range d.closed {
+		if d.closed[i].start < d.pass {
+			d.closed[i].version = -1
+		}
+	}
+	d.pass = noPass
+}
+
+// letGo ends a run whose last part waits for long, so that its view does not hold what was removed since. What of it is not
+// acknowledged is submitted again.
+func (l *lane) letGo() {
+	if r := l.local.run; r != nil && l.inFlight.Load() && time.Since(r.asked) > holdView {
+		l.giveUp()
+		l.local.behind = true
+	}
+}
+
+// giveUp lets go of what the lane has open on the disk.
+func (l *lane) giveUp() {
+	if r := l.local.run; r != nil {
+		_ = r.view.Close()
+		l.local.run = nil
+	}
+}
+
+// keptFrom is the end of the last window that the lane has nothing of any more, in milliseconds since 1970.
+func (l *lane) keptFrom() int64 {
+	final := l.window.Final()
+	if final == math.MinInt64 {
+		return final
+	}
+	ms := final / 1000
+	if final%1000 > 0 {
+		ms++
+	}
+	return ms
+}

@@ -1,0 +1,108 @@
+package engine_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weir-stream/weir/edge-node/engine"
+	"github.com/weir-stream/weir/sink/spool"
+)
+
+// TestFullKilled fills small disks while the destination is away for most of the time, and kills the node now and then, with its
+// disk and without. Whatever the policy gives up, the account of it must be exact, and what it does not name must be there.
+func TestFullKilled(t *testing.T) {
+	seeds := 2
+	if os.Getenv("WEIR_TORTURE") != "" {
+		seeds = 20
+	}
+	for seed := range uint64(seeds) {
+		t.Run(fmt.Sprint("drop_oldest/", seed), func(t *testing.T) {
+			t.Parallel()
+			fillAndKill(t, seed, engine.DropOldest)
+		})
+	}
+}
+
+func fillAndKill(t *testing.T, seed uint64, full engine.WhenFull) {
+	brokers, cl := broker(t)
+	rng := rand.New(rand.NewPCG(seed, 6))
+	tr, c := &truth{devices: 400}, newCentre()
+	s := setup{brokers: brokers, group: "g", centre: c, full: full}
+	dirs := []string{filepath.Join(t.TempDir(), "a"), filepath.Join(t.TempDir(), "b")}
+	dropped, deaths := int64(0), 0
+	life := func(until time.Duration) bool {
+		disk, err := spool.Open(spool.Config{
+			Dir: dirs[min(1, rng.IntN(6))], Reserve: 1 << 20, MaxBytes: 400 << 10, MemTableSize: 64 << 10,
+			Fatal: func(err error) { panic(err) },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := disk.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
+		s.disk, s.gate = disk, nil
+		s.rng = rand.New(rand.NewPCG(seed, rng.Uint64()))
+		s.rows = 1 + rng.IntN(400)
+		if until > 0 && rng.IntN(4) > 0 {
+			s.gate = make(chan struct{})
+		}
+		e, l := start(t, s)
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		if until > 0 {
+			ended := make(chan error, 1)
+			go func() { ended <- e.Run(ctx) }()
+			time.Sleep(until)
+			if s.gate != nil && rng.IntN(3) == 0 {
+				close(s.gate) // it comes back
+				time.Sleep(time.Duration(rng.IntN(200)) * time.Millisecond)
+				s.gate = nil
+			}
+			if rng.IntN(3) > 0 {
+				l.dead.Store(true)
+			}
+			stop()
+			err = <-ended
+		} else {
+			toEnd(t, e, l)
+		}
+		for _, lane := range e.Status().Lanes {
+			dropped += lane.Dropped
+		}
+		if s.gate != nil {
+			l.dead.Store(true) // what waits at the gate never arrives
+			close(s.gate)
+		}
+		if err != nil && (!l.dead.Load() || !strings.Contains(err.Error(), "dead")) {
+			t.Fatal(err)
+		}
+		if l.dead.Load() {
+			deaths++
+		}
+		return !l.dead.Load()
+	}
+	for range 12 {
+		produce(t, cl, rng, tr, 1500)
+		life(time.Duration(300+rng.IntN(900)) * time.Millisecond)
+	}
+	s.atEnd = true
+	for range 60 {
+		if life(0) {
+			break
+		}
+	}
+	check(t, c, tr)
+	t.Logf("%d rows dropped, %d deaths, %d writes", dropped, deaths, c.writes)
+	if dropped == 0 || deaths == 0 {
+		t.Error("nothing was tested")
+	}
+}

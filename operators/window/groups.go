@@ -19,7 +19,7 @@ type groups struct {
 
 	hashes []uint64
 	fixed  [][]uint64 // per key column: the value's bits, for fixed width keys
-	bytes  [][][]byte // per key column: the value, for strings
+	texts  []texts    // per key column: the value, for strings
 	null   [][]bool   // per key column, where it may be null
 	rows   []uint64
 	shown  []uint64 // hash of the group's row as it was cut last; 0 before
@@ -27,14 +27,13 @@ type groups struct {
 	acc    []aggregate.Accumulator
 	sized  []aggregate.Sized // those of acc that have memory of their own
 	freed  []uint32
-	total  int   // groups ever numbered
-	keyMem int64 // bytes of string keys
+	total  int // groups ever numbered
 }
 
 func (gs *groups) init(cfg *Config) {
 	gs.seed = maphash.MakeSeed()
 	gs.cols = cfg.Keys
-	gs.fixed, gs.bytes, gs.null = make([][]uint64, len(cfg.Keys)), make([][][]byte, len(cfg.Keys)), make([][]bool, len(cfg.Keys))
+	gs.fixed, gs.texts, gs.null = make([][]uint64, len(cfg.Keys)), make([]texts, len(cfg.Keys)), make([][]bool, len(cfg.Keys))
 	for k, c := range cfg.Keys {
 		gs.types = append(gs.types, cfg.In.Fields[c].Type)
 		if cfg.In.Fields[c].Nullable {
@@ -55,13 +54,14 @@ func (gs *groups) used() int { return gs.total - len(gs.freed) }
 func (gs *groups) memorySize() int64 {
 	perGroup := int64(8 + 8 + 8 + 1 + 16*len(gs.acc))
 	for k := range gs.cols {
-		if gs.types[k].Variable() {
-			perGroup += 24
-		} else {
+		if !gs.types[k].Variable() {
 			perGroup += 8
 		}
 	}
-	n := int64(cap(gs.hashes))*perGroup + gs.keyMem
+	n := int64(cap(gs.hashes)) * perGroup
+	for k := range gs.texts {
+		n += gs.texts[k].memorySize()
+	}
 	for _, s := range gs.sized {
 		n += s.MemorySize()
 	}
@@ -182,7 +182,7 @@ func (gs *groups) equal(g uint32, b *batch.Batch, i int) bool {
 			}
 		}
 		if gs.types[k].Variable() {
-			if !bytes.Equal(c.Bytes(i), gs.bytes[k][g]) {
+			if !bytes.Equal(c.Bytes(i), gs.texts[k].get(g)) {
 				return false
 			}
 		} else if fixedBits(c, gs.types[k], i) != gs.fixed[k][g] {
@@ -216,9 +216,7 @@ func (gs *groups) add(b *batch.Batch, i int, h uint64) uint32 {
 			}
 		}
 		if gs.types[k].Variable() {
-			before := cap(gs.bytes[k][g])
-			gs.bytes[k][g] = append(gs.bytes[k][g][:0], c.Bytes(i)...)
-			gs.keyMem += int64(cap(gs.bytes[k][g]) - before)
+			gs.texts[k].set(g, c.Bytes(i))
 		} else {
 			gs.fixed[k][g] = fixedBits(c, gs.types[k], i)
 		}
@@ -233,8 +231,7 @@ func (gs *groups) take(from *groups, g uint32) uint32 {
 	gs.hashes[to], gs.rows[to], gs.shown[to], gs.dirty[to] = from.hashes[g], from.rows[g], from.shown[g], from.dirty[g]
 	for k := range gs.cols {
 		if gs.types[k].Variable() {
-			gs.bytes[k][to] = from.bytes[k][g]
-			gs.keyMem += int64(cap(gs.bytes[k][to]))
+			gs.texts[k].set(to, from.texts[k].get(g))
 		} else {
 			gs.fixed[k][to] = from.fixed[k][g]
 		}
@@ -262,7 +259,7 @@ func (gs *groups) extend(n int) {
 	gs.hashes, gs.rows, gs.shown, gs.dirty = extend(gs.hashes, n), extend(gs.rows, n), extend(gs.shown, n), extend(gs.dirty, n)
 	for k := range gs.cols {
 		if gs.types[k].Variable() {
-			gs.bytes[k] = extend(gs.bytes[k], n)
+			gs.texts[k].at = extend(gs.texts[k].at, n)
 		} else {
 			gs.fixed[k] = extend(gs.fixed[k], n)
 		}
@@ -305,14 +302,14 @@ func (gs *groups) keyColumn(k int, ids []uint32) batch.Column {
 		total := 0
 		for i, g := range ids {
 			if gs.null[k] == nil || !gs.null[k][g] {
-				total += len(gs.bytes[k][g])
+				total += int(gs.texts[k].at[g].n)
 			}
 			offsets[i+1] = int32(total)
 		}
 		data := make([]byte, total)
 		for i, g := range ids {
 			if offsets[i+1] > offsets[i] {
-				copy(data[offsets[i]:], gs.bytes[k][g])
+				copy(data[offsets[i]:], gs.texts[k].get(g))
 			}
 		}
 		c = batch.Column{Offsets: batch.Bytes(offsets), Values: data}

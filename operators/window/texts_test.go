@@ -1,0 +1,120 @@
+package window
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"syscall"
+	"testing"
+
+	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/operators/aggregate"
+)
+
+// TestTexts gives groups new texts, longer and shorter ones, and compares with a plain list.
+func TestTexts(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 9))
+	const groups = 200
+	x := texts{at: make([]textAt, groups)}
+	want := make([][]byte, groups)
+	compacted := 0
+	for i := range 20_000 {
+		g := uint32(rng.IntN(groups))
+		want[g] = bytes.Repeat([]byte{byte(i)}, rng.IntN(300))
+		before := len(x.data)
+		x.set(g, want[g])
+		if len(x.data) < before {
+			compacted++
+		}
+		if len(x.data) > 2*(groups*300+sparseAbove) {
+			t.Fatalf("%d bytes for %d groups", len(x.data), groups)
+		}
+	}
+	for g := range want {
+		if !bytes.Equal(x.get(uint32(g)), want[g]) {
+			t.Fatalf("group %d has %q, want %q", g, x.get(uint32(g)), want[g])
+		}
+	}
+	if compacted == 0 {
+		t.Error("nothing was ever compacted")
+	}
+}
+
+// BenchmarkGroups is count, sum, min, max and avg of a number, by one key.
+func BenchmarkGroups(b *testing.B) {
+	s := &batch.Schema{Fields: []batch.Field{
+		{Name: "ts", Type: batch.TimestampOf(batch.Millisecond)},
+		{Name: "id", Type: intType},
+		{Name: "name", Type: stringType},
+		{Name: "v", Type: floatType},
+	}}
+	for _, bb := range []struct {
+		name   string
+		key    int
+		groups int
+	}{{"int64", 1, 10_000}, {"string", 2, 10_000}, {"string", 2, 1_000_000}} {
+		b.Run(fmt.Sprintf("%s/%d", bb.name, bb.groups), func(b *testing.B) {
+			cfg := &Config{In: s, Time: 0, Size: 10_000_000_000, Keys: []int{bb.key}}
+			for _, fn := range []string{"count", "sum", "min", "max", "avg"} {
+				spec, args := aggregate.Spec{Func: fn, Args: s.Fields[3:4]}, []int{3}
+				if fn == "count" {
+					spec.Args, args = nil, nil
+				}
+				a, err := aggregate.New(spec)
+				if err != nil {
+					b.Fatal(err)
+				}
+				cfg.Aggregate = append(cfg.Aggregate, Aggregate{Aggregate: a, Name: fn, Args: args})
+			}
+			batches := manyKeys(s, bb.groups)
+			w := New(cfg)
+			for _, in := range batches { // every group is there, and memory is as large as it gets
+				add(b, w, in, 0)
+			}
+			b.ReportAllocs()
+			rows, i := 0, 0
+			began := cpuTime(b)
+			for b.Loop() {
+				add(b, w, batches[i%len(batches)], 0)
+				rows += batches[0].Rows
+				i++
+			}
+			b.ReportMetric(float64(cpuTime(b)-began)/float64(rows), "cpu-ns/row")
+			b.ReportMetric(float64(w.MemorySize())/float64(w.Groups()), "bytes/group")
+		})
+	}
+}
+
+// cpuTime is what the process has used, in nanoseconds: it depends less than time does on what else runs.
+func cpuTime(tb testing.TB) int64 {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		tb.Fatal(err)
+	}
+	return u.Utime.Nano() + u.Stime.Nano()
+}
+
+// manyKeys are batches in which every key comes, in no order.
+func manyKeys(s *batch.Schema, groups int) []*batch.Batch {
+	const n = 8192
+	rng := rand.New(rand.NewPCG(4, 4))
+	order := rng.Perm(groups)
+	var all []*batch.Batch
+	for at := 0; at < groups; at += n {
+		b := &batch.Batch{}
+		ts, ids, vs := make([]int64, n), make([]int64, n), make([]float64, n)
+		offsets, data := []int32{0}, []byte(nil)
+		for i := range n {
+			id := order[(at+i)%groups]
+			ts[i], ids[i], vs[i] = 1_700_000_000_000+int64(i), int64(id)*7919, float64(id%100)
+			data = fmt.Appendf(data, "device-%07d", id)
+			offsets = append(offsets, int32(len(data)))
+		}
+		b.Begin(s, batch.Partition{Topic: "t"}, make([]batch.Record, 1))
+		b.Rows = n
+		b.Cols[0].Values, b.Cols[1].Values, b.Cols[3].Values = batch.Bytes(ts), batch.Bytes(ids), batch.Bytes(vs)
+		b.Cols[2].Offsets, b.Cols[2].Values = batch.Bytes(offsets), data
+		all = append(all, b)
+	}
+	return all
+}

@@ -1,9 +1,12 @@
 package aggregate
 
 import (
+	"cmp"
 	"encoding/binary"
+	"maps"
 	"math"
 	"math/bits"
+	"slices"
 
 	"github.com/go-faster/city"
 
@@ -74,10 +77,11 @@ func (x *exactWords) add(v []byte, k cells, _ int) int64 {
 	return wordEntry * int64(len(x.set)-before)
 }
 
-// append writes: varint n, the values as uint64.
+// append writes: varint n, the values as uint64. They are in order, so that a set is the same bytes whoever writes it: rows are
+// known by their hashes.
 func (x *exactWords) append(dst []byte, _ cells) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(x.set)))
-	for v := range x.set {
+	for _, v := range slices.Sorted(maps.Keys(x.set)) {
 		dst = binary.LittleEndian.AppendUint64(dst, v)
 	}
 	return dst
@@ -107,10 +111,11 @@ func (x *exactTexts) add(v []byte, _ cells, _ int) int64 {
 	return textEntry * int64(len(x.set)-before)
 }
 
-// append writes: varint n, the hashes in 16 bytes.
+// append writes: varint n, the hashes in 16 bytes, in order.
 func (x *exactTexts) append(dst []byte, _ cells) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(x.set)))
-	for h := range x.set {
+	order := func(a, b [2]uint64) int { return cmp.Or(cmp.Compare(a[0], b[0]), cmp.Compare(a[1], b[1])) }
+	for _, h := range slices.SortedFunc(maps.Keys(x.set), order) {
 		dst = binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(dst, h[0]), h[1])
 	}
 	return dst

@@ -1,6 +1,7 @@
 package clickhouse_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/weir-stream/weir/ingest/batch"
 	"github.com/weir-stream/weir/sink"
+	"github.com/weir-stream/weir/sink/clickhouse"
 )
 
 // edges are the lowest and highest value of a type as it is sent, and how ClickHouse shows them.
@@ -97,6 +99,24 @@ func TestEveryType(t *testing.T) {
 		got := b.ask(fmt.Sprintf("SELECT ifNull(toString(`%s`), 'null') FROM every ORDER BY k_int64", field.Name))
 		if strings.Join(got, ",") != strings.Join(want, ",") {
 			t.Errorf("%s: got %q, want %q", field, got, want)
+		}
+	}
+	// A row is found by its keys as the view shows them.
+	for i := range 3 {
+		at := clickhouse.RowAddress{At: time.UnixMilli(1_700_000_009_999), Keys: map[string]*string{}}
+		for _, k := range b.tab.Keys {
+			text := b.ask(fmt.Sprintf("SELECT ifNull(toString(`%s`), 'no value') FROM every ORDER BY k_int64", k.Name))[i]
+			if at.Keys[k.Name] = &text; text == "no value" {
+				at.Keys[k.Name] = nil
+			}
+		}
+		l, err := b.sink.Lineage(b.ctx(), at)
+		if err != nil {
+			t.Fatalf("row %d: %v", i, err)
+		}
+		text, err := json.Marshal(l)
+		if err != nil || l.Rows != 1 || len(l.Sources) != 1 || len(l.Answer) != len(b.tab.Aggregates) || !json.Valid(text) {
+			t.Errorf("row %d: %v\n%s", i, err, text)
 		}
 	}
 	if r := b.audit(); !r.OK || r.Partitions[0].Segments[0].Content != "ok" {

@@ -42,6 +42,8 @@ type LocalChange interface {
 	// DropWindows removes the rows of all windows that start from a time on and before another. No row of them may be Put
 	// before, in the same change, or after.
 	DropWindows(from, to int64)
+	// PutState saves what a stateful step carries on, in place of what it did before.
+	PutState(step string, state []byte)
 	// PutLetters saves dead letters behind those that are there; DropLetters removes the n oldest.
 	PutLetters(letters []DeadLetter)
 	DropLetters(n int)
@@ -59,6 +61,8 @@ type LocalView interface {
 	Rows(n int) (*batch.Batch, error)
 	// Letters returns the next dead letters, oldest first, of about bytes together; none at the end.
 	Letters(bytes int) ([]DeadLetter, error)
+	// States returns what stateful steps carried on when the lane was saved, in the order of their names. Their keys are empty.
+	States() ([]StepState, error)
 	Close() error
 }
 

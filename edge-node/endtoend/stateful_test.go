@@ -330,3 +330,35 @@ func TestStateGone(t *testing.T) {
 		})
 	}
 }
+
+// TestStateKilledWithStore kills a node whose operators keep state and that has a local store, again and again. It goes on with what was
+// saved, state included; the last life has another disk, and begins with what is stored in ClickHouse.
+func TestStateKilledWithStore(t *testing.T) {
+	t.Parallel()
+	s := newCounterStream(t, 13, 2, 3000)
+	text, err := os.ReadFile(s.file())
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := strings.Replace(string(text), "protocol: classic", "protocol: classic, instance_id: box-1", 1)
+	if named == string(text) {
+		t.Fatal("the file has no protocol")
+	}
+	if err := os.WriteFile(s.file(), []byte(named), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	state, resumed := filepath.Join(t.TempDir(), "state"), 0
+	for i := range 5 {
+		node := s.start("--state-dir", state)
+		node.waitSaid(t, "partition assigned", 2)
+		s.progress(fmt.Sprintf("life %d", i), []*process{node}, 0, 1)
+		node.kill()
+		resumed += node.said("going on with what was saved")
+	}
+	if resumed < 4 {
+		t.Errorf("%d partitions went on from the disk: the test does not test", resumed)
+	}
+	s.waitProduced()
+	s.finish()
+	s.check()
+}

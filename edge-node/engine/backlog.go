@@ -83,6 +83,9 @@ func (l *lane) submitSaved() error {
 		failpoint.Hit(failpoint.Resend)
 		return nil
 	}
+	if err := l.memorize(r.view, &r.of, cut); err != nil {
+		return err
+	}
 	d.run = nil
 	sent := r.of
 	d.sent = &sent

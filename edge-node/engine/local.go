@@ -22,7 +22,7 @@ import (
 // until that is done what is cut meanwhile is only saved. The rows of a lane are whole aggregates, so it does not matter that
 // some are sent again.
 //
-// Lanes with stateful steps keep nothing here: their states are with the destination.
+// With the windows goes what stateful steps carry on; see memory_local.go.
 //
 // Kafka stays the changelog: what is on the disk only saves time, and where it does not fit the commit it is not used.
 type local struct {
@@ -40,6 +40,7 @@ type local struct {
 	gone   int64 // of windows that end at or before, rows may not be there any more, or never were
 	// Dead letters, numbered as they are saved: below acked they are acknowledged, below dropped they are gone.
 	acked, dropped int
+	carried        [32]byte // hash of the states that are on the disk
 }
 
 // saved is a moment of a lane that is on the disk.
@@ -48,6 +49,7 @@ type saved struct {
 	commit   ingest.Commit
 	open     [][5]int64 // windows, as in localMeta
 	letters  int        // the number of the next dead letter
+	clock    operators.Clock
 }
 
 // closed is a window that takes no more rows, but has rows on the disk until they are acknowledged.
@@ -132,14 +134,19 @@ func (l *lane) save(w *operators.Cut, cut *sink.Cut, commit ingest.Commit) error
 		kept = append(kept, closed{c.Start, c.End, l.position})
 	}
 	ch.PutLetters(cut.DeadLetters)
-	next := saved{coverage: cut.Coverage, commit: commit, letters: d.saved.letters + len(cut.DeadLetters)}
+	next := saved{coverage: cut.Coverage, commit: commit, letters: d.saved.letters + len(cut.DeadLetters), clock: l.window.Clock()}
+	carried, err := l.saveMemory(ch)
+	if err != nil {
+		ch.Discard()
+		return err
+	}
 	for _, o := range w.Open {
 		next.open = append(next.open, [5]int64{o.Start, o.Offset, o.Clock.Max, o.Clock.Jump, o.Clock.JumpN})
 	}
 	if err := l.commitLocal(ch, &next, gone); err != nil {
 		return err
 	}
-	d.closed = kept
+	d.closed, d.carried = kept, carried
 	if l.stats.full.CompareAndSwap(true, false) {
 		l.e.log.Info("the local store has room again", "partition", l.partition.String())
 	}
@@ -177,7 +184,7 @@ func (l *lane) saveOnly() bool {
 		}
 		return false
 	}
-	w, cut, commit, err := l.cut()
+	w, cut, commit, err := l.cut(false)
 	if err == nil {
 		err = l.save(&w, cut, commit)
 	}
@@ -236,20 +243,17 @@ func (l *lane) empty() error {
 		return fmt.Errorf("%s: remove what was saved of the segment before: %w", l.partition, err)
 	}
 	l.local = local{pass: noPass, gone: l.keptFrom()}
-	if len(l.gen.stateful) > 0 {
-		return nil
-	}
 	l.local.disk = l.e.localOf(l.partition, l.gen.Revision) // it may be another revision now
 	return l.local.disk.Clear()
 }
 
 // remembered is what the disk has of a partition when it is assigned.
 type remembered struct {
-	disk sink.Local
-	meta localMeta
-	at   commitMetadata
-
-	spans sink.Spans
+	disk   sink.Local
+	meta   localMeta
+	at     commitMetadata
+	states []sink.StepState // of stateful steps, by step
+	spans  sink.Spans
 }
 
 // localOf is the disk of a partition under a revision, or nil.
@@ -277,6 +281,9 @@ func (e *Engine) savedOf(p batch.Partition, revision uint64) (*remembered, sink.
 		}
 		if err == nil {
 			r.spans, err = sink.FlatSpans(r.at.Spans)
+		}
+		if err == nil {
+			err = r.readStates()
 		}
 	}
 	if err != nil {
@@ -346,7 +353,7 @@ func (l *lane) load(r *remembered) error {
 		}
 	}
 	d.saved = saved{
-		coverage: l.coverage(), letters: r.meta.Letters, open: r.meta.Open,
+		coverage: l.coverage(), letters: r.meta.Letters, open: r.meta.Open, clock: arrayClock(r.at.Reached),
 		commit: ingest.Commit{Partition: l.partition, Offset: r.meta.Offset, Metadata: string(r.meta.Commit)},
 	}
 	if r.meta.Gone != nil {

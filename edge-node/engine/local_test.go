@@ -24,7 +24,12 @@ func openDisk(t *testing.T, dir string) *spool.Store {
 
 // TestLocalKilled is TestKilled with a local store: lives end at random moments, also before and after they save; the
 // destination is away for some of them; some find no disk, or that of another node which is not up to date.
-func TestLocalKilled(t *testing.T) {
+func TestLocalKilled(t *testing.T) { localKilled(t, false) }
+
+// TestLocalKilledWithState is the same for a pipeline with a stateful step, whose state is saved with the windows.
+func TestLocalKilledWithState(t *testing.T) { localKilled(t, true) }
+
+func localKilled(t *testing.T, stateful bool) {
 	seeds := 3
 	if os.Getenv("WEIR_TORTURE") != "" {
 		seeds = 30
@@ -36,6 +41,9 @@ func TestLocalKilled(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 5))
 			tr, c := &truth{}, newCentre()
 			s := setup{brokers: brokers, group: "g", centre: c}
+			if stateful {
+				tr.sums, s.steps = map[string]int64{}, totalSteps(false)
+			}
 			dirs := []string{filepath.Join(t.TempDir(), "a"), filepath.Join(t.TempDir(), "b")}
 			deaths, away, saves := 0, 0, int64(0)
 			life := func(ctx context.Context, until time.Duration) bool {
@@ -60,7 +68,10 @@ func TestLocalKilled(t *testing.T) {
 				var err error
 				if until > 0 {
 					go func() { ended <- e.Run(ctx) }()
-					time.Sleep(until)
+					for range 3 {
+						time.Sleep(until / 3)
+						produce(t, cl, rng, tr, 50)
+					}
 					if s.gate != nil && rng.IntN(2) == 0 {
 						close(s.gate) // it comes back
 						time.Sleep(time.Duration(rng.IntN(200)) * time.Millisecond)

@@ -29,7 +29,9 @@ type memory struct {
 	// before, once the replay has come to them and knows the clock there. Rising.
 	marks []int64
 	// others are states that were stored before this lane was there, for no use any more once the commit is beyond them.
-	others []sink.StepState
+	others   []sink.StepState
+	unlisted bool // others were not asked for yet
+	listAt   time.Time
 	// committed is the newest successful commit of the partition in this process. The commit queue stores it.
 	committed atomic.Pointer[ingest.Commit]
 }
@@ -75,6 +77,9 @@ func (l *lane) furnish(ctx context.Context, at resumption) error {
 		return nil
 	}
 	m := &l.memory
+	if at.saved != nil {
+		return l.carryOn(ctx, at)
+	}
 	stored, err := l.e.states(ctx, l.partition, sink.StateKey{Revision: l.gen.Revision, Segment: at.segment, Offset: at.stored})
 	if errors.Is(err, sink.ErrDamaged) {
 		return l.missing(at, err)
@@ -116,13 +121,8 @@ func (l *lane) furnish(ctx context.Context, at resumption) error {
 		}
 	}
 	slices.Sort(m.marks)
-	for _, s := range stored {
-		here := s.Revision == l.gen.Revision && s.Segment == at.segment
-		if !here || s.Offset != at.stored && !slices.Contains(m.marks, s.Offset) {
-			m.others = append(m.others, s)
-		}
-	}
 	m.points = []point{{offset: at.read, clock: at.at, stored: at.stored}}
+	l.setOthers(stored)
 	m.last = hashStates(states)
 	return nil
 }
@@ -171,12 +171,14 @@ func (l *lane) stateOf(step int, offset int64) sink.StepState {
 // A point is made when a quarter of what would be read again lies behind the last one. So replays read a quarter more
 // than those of a stateless pipeline at most, and a partition has about five states stored at a time, however long windows
 // are and however often is shipped.
-func (l *lane) remember(w *operators.Cut, cut *sink.Cut) (stored int64, err error) {
+//
+// A cut that is only saved makes no point, since its states are not stored: what is saved is shipped as a whole, and makes one then.
+func (l *lane) remember(w *operators.Cut, cut *sink.Cut, ships bool) (stored int64, err error) {
 	m := &l.memory
 	if m.chain == nil {
 		return 0, nil
 	}
-	if last := m.points[len(m.points)-1]; l.position > last.offset && 4*(l.position-last.offset) >= l.position-w.ReplayFrom {
+	if last := m.points[len(m.points)-1]; ships && l.position > last.offset && 4*(l.position-last.offset) >= l.position-w.ReplayFrom {
 		states, err := l.snapshot()
 		if err != nil {
 			return 0, err
@@ -194,7 +196,10 @@ func (l *lane) remember(w *operators.Cut, cut *sink.Cut) (stored int64, err erro
 		}
 	}
 	w.ReplayFrom, w.Replay = begin.offset, begin.clock
-	cut.States = append(cut.States, l.release()...)
+	if ships {
+		l.listOthers()
+		cut.States = append(cut.States, l.release()...)
+	}
 	return begin.stored, nil
 }
 

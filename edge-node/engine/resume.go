@@ -32,6 +32,7 @@ type resumption struct {
 	stored   int64       // the offset under which the state of stateful steps before read is stored; 0: there is none yet
 	disk     sink.Local  // where the lane saves what it cuts; nil if the node keeps nothing
 	saved    *remembered // what is there, and is to be loaded
+	from     point       // where a replay by the commit would begin, for what is saved of a stateful pipeline
 }
 
 // commitMetadata is what a commit says beside its offset, which is the lowest one a window that is not final needs.
@@ -95,10 +96,13 @@ func revisionText(r uint64) string { return fmt.Sprintf("%016x", r) }
 // resume decides where a partition goes on. The commit knows; without one that fits, the destination is asked, because
 // rows it already has must neither be counted twice nor be overwritten by less.
 func (e *Engine) resume(ctx context.Context, a ingest.Assignment, g *generation) (resumption, error) {
-	if len(g.stateful) > 0 {
-		return e.resumeWith(ctx, a, g.Revision, nil)
-	}
 	saved, disk := e.savedOf(a.Partition, g.Revision)
+	if saved != nil && !saved.carries(g) {
+		if err := disk.Clear(); err != nil {
+			return resumption{}, fmt.Errorf("remove what was saved without the state of operators: %w", err)
+		}
+		saved = nil
+	}
 	at, err := e.resumeWith(ctx, a, g.Revision, saved)
 	if err != nil {
 		return at, err
@@ -139,7 +143,9 @@ func (e *Engine) resumeWith(ctx context.Context, a ingest.Assignment, revision u
 			return resumption{}, fmt.Errorf("the commit of %s: %w", a.Partition, err)
 		}
 		if rev == revision && saved != nil && saved.fits(&m, &a) {
-			return saved.resumption(), nil
+			r := saved.resumption()
+			r.from = point{offset: a.Committed, clock: arrayClock(m.At), stored: m.State}
+			return r, nil
 		}
 		if rev == revision && a.Committed >= a.LogStart {
 			return resumption{

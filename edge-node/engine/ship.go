@@ -142,7 +142,7 @@ func (l *lane) ship() bool {
 	if !changed {
 		return true
 	}
-	w, cut, commit, err := l.cut()
+	w, cut, commit, err := l.cut(true)
 	if err != nil {
 		// What was cut is in no window and in no cut: nothing of this lane may be shipped any more.
 		if l.ctx.Err() == nil {
@@ -167,13 +167,13 @@ func (l *lane) ship() bool {
 	return true
 }
 
-// cut takes out of the window what changed, and with it everything that waits.
-func (l *lane) cut() (operators.Cut, *sink.Cut, ingest.Commit, error) {
+// cut takes out of the window what changed, and with it everything that waits. It will be shipped as it is, or saved only.
+func (l *lane) cut(ships bool) (operators.Cut, *sink.Cut, ingest.Commit, error) {
 	w := cut(l.window, l.position, &l.gen.counts.window)
 	l.content.Final += w.FinalHash
 	l.content.All = l.content.Final + w.OpenHash
 	c := &sink.Cut{Rows: w.Rows, DeadLetters: l.letters, Coverage: l.coverage()}
-	stored, err := l.remember(&w, c)
+	stored, err := l.remember(&w, c, ships)
 	if err != nil {
 		return w, nil, ingest.Commit{}, err
 	}

@@ -12,6 +12,7 @@
 //	"m" lane                             what the engine says of a partition, as the engine wrote it
 //	"g" lane | window start ^ sign | key a group: its aggregates so far
 //	"l" lane | number                    a dead letter
+//	"s" lane | step                      what a stateful step carries from record to record
 //
 //	lane = pipeline, 0, revision (8), topic ID (16), partition (4)
 //

@@ -11,6 +11,7 @@ const (
 	keyMeta   = 'm'
 	keyGroup  = 'g'
 	keyLetter = 'l'
+	keyState  = 's'
 )
 
 // ID names a lane: a partition under a revision of a pipeline.

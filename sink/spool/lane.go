@@ -140,6 +140,13 @@ func (c *Change) DropWindows(from, to int64) {
 	c.from, c.to = lower, upper
 }
 
+// PutState implements sink.LocalChange.
+func (c *Change) PutState(step string, state []byte) {
+	key := append(c.l.key(keyState), step...)
+	c.remove(key)
+	c.set(key, state)
+}
+
 func (c *Change) letterKey(n uint64) []byte {
 	return binary.BigEndian.AppendUint64(c.l.key(keyLetter), n)
 }
@@ -210,7 +217,7 @@ func (l *Lane) Load() (meta []byte, err error) {
 		head[i] = binary.BigEndian.Uint64(stored[8*i:])
 	}
 	var sum, n uint64
-	for _, kind := range []byte{keyGroup, keyLetter} {
+	for _, kind := range []byte{keyGroup, keyLetter, keyState} {
 		err := l.s.Scan(l.key(kind), nil, func(key, value []byte) bool {
 			sum += entry(key, value)
 			n++
@@ -243,7 +250,7 @@ func (l *Lane) Entries() int { return int(l.entries) }
 // Clear implements sink.Local.
 func (l *Lane) Clear() error {
 	b := l.s.Batch()
-	for _, kind := range []byte{keyMeta, keyGroup, keyLetter} {
+	for _, kind := range []byte{keyMeta, keyGroup, keyLetter, keyState} {
 		b.DeleteAll(l.key(kind))
 	}
 	l.sum, l.entries, l.oldest, l.letters = 0, 0, 0, 0

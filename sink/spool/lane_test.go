@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -143,6 +144,7 @@ func TestLane(t *testing.T) {
 	lane := s.Lane(id, &table)
 	want := map[string]group{}
 	var letters []string
+	states := map[string]string{}
 	meta, number := "", 0
 	check := func() {
 		t.Helper()
@@ -189,8 +191,17 @@ func TestLane(t *testing.T) {
 		if !slices.Equal(have, letters) {
 			t.Fatalf("letters %q, want %q", have, letters)
 		}
-		if lane.Entries() != len(want)+len(letters) {
-			t.Fatalf("%d entries, want %d", lane.Entries(), len(want)+len(letters))
+		carried, err := view.States()
+		if err != nil || len(carried) != len(states) {
+			t.Fatalf("%d states, %v; want %d", len(carried), err, len(states))
+		}
+		for _, s := range carried {
+			if string(s.Bytes) != states[s.Step] {
+				t.Fatalf("the state of %s is %q, want %q", s.Step, s.Bytes, states[s.Step])
+			}
+		}
+		if lane.Entries() != len(want)+len(letters)+len(states) {
+			t.Fatalf("%d entries, want %d", lane.Entries(), len(want)+len(letters)+len(states))
 		}
 	}
 	for step := range 400 {
@@ -217,6 +228,11 @@ func TestLane(t *testing.T) {
 		if n := rng.IntN(4); n <= len(letters)-2 {
 			c.DropLetters(n)
 			letters = letters[n:]
+		}
+		if n := rng.IntN(4); n < 2 {
+			name := fmt.Sprintf("%d wasm x", n+1)
+			states[name] = strings.Repeat("state", rng.IntN(3)) // empty is a state, too
+			c.PutState(name, []byte(states[name]))
 		}
 		meta = fmt.Sprint("step ", step)
 		if err := c.Commit([]byte(meta)); err != nil {

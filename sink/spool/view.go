@@ -16,6 +16,7 @@ import (
 type view struct {
 	l             *Lane
 	rows, letters *pebble.Iterator
+	states        *pebble.Iterator
 	reader        *rowsReader
 	started       [2]bool // rows, letters
 }
@@ -26,7 +27,7 @@ func (l *Lane) View() (sink.LocalView, error) {
 	for _, of := range []struct {
 		kind byte
 		to   **pebble.Iterator
-	}{{keyGroup, &v.rows}, {keyLetter, &v.letters}} {
+	}{{keyGroup, &v.rows}, {keyLetter, &v.letters}, {keyState, &v.states}} {
 		prefix := l.key(of.kind)
 		it, err := l.s.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
 		if err != nil {
@@ -40,12 +41,12 @@ func (l *Lane) View() (sink.LocalView, error) {
 // Close implements sink.LocalView.
 func (v *view) Close() error {
 	var errs []error
-	for _, it := range []*pebble.Iterator{v.rows, v.letters} {
+	for _, it := range []*pebble.Iterator{v.rows, v.letters, v.states} {
 		if it != nil {
 			errs = append(errs, readError(it.Close()))
 		}
 	}
-	v.rows, v.letters = nil, nil
+	v.rows, v.letters, v.states = nil, nil, nil
 	return errors.Join(errs...)
 }
 
@@ -140,4 +141,16 @@ func (v *view) Letters(bytes int) ([]sink.DeadLetter, error) {
 		bytes -= len(value)
 	}
 	return letters, nil
+}
+
+// States implements sink.LocalView.
+func (v *view) States() ([]sink.StepState, error) {
+	var states []sink.StepState
+	for started := false; ; {
+		key, value, err := v.next(v.states, &started)
+		if err != nil || key == nil {
+			return states, err
+		}
+		states = append(states, sink.StepState{Step: string(key), Bytes: append([]byte{}, value...)})
+	}
 }

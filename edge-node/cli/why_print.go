@@ -78,6 +78,12 @@ func (a *app) printLineage(t *traced) error {
 			waiting.add("%s %s/%d: complete until %s", w.Site, w.Topic, w.Partition, momentOr(w.Final, "nothing, it had no row"))
 		}
 	}
+	if len(t.Dropped) > 0 {
+		dropped := root.add("%s dropped its rows of the window: the node had no room for them", count(len(t.Dropped), "segment"))
+		for _, d := range t.Dropped {
+			dropped.add("%s %s/%d, segment %d: windows from %s to %s", d.Site, d.Topic, d.Partition, d.Segment, moment(d.From), moment(d.To))
+		}
+	}
 	for i := range t.Revisions {
 		root.revision(&t.Revisions[i])
 	}
@@ -98,7 +104,7 @@ func (b *branch) source(src *clickhouse.Source, replay string) {
 		g := b.add("segment %d: %s, complete up to offset %d", src.Segment, count(src.Rows, "row"), src.To-1)
 		g.add("revision %s", src.Revision)
 		g.add("there is no account of the segment: 'weir audit' says more")
-		g.add("stored by %s at %s", src.Node, moment(src.StoredAt))
+		g.add("stored by %s", storedBy(src))
 		return
 	}
 	acc := src.Account
@@ -110,14 +116,14 @@ func (b *branch) source(src *clickhouse.Source, replay string) {
 			"closed": "closed: another segment goes on, this one takes no more rows",
 			"open":   "open: it may still take rows",
 		}[src.State],
-		fmt.Sprintf("%s at %s", src.Node, moment(src.StoredAt)),
+		storedBy(src),
 	}
 	add := func(name, format string, args ...any) {
 		names, texts = append(names, name), append(texts, fmt.Sprintf(format, args...))
 	}
 	add("watermark", "%s; windows are final until %s", momentOr(acc.Watermark, "none"), momentOr(acc.Final, "none"))
-	add("account", "offsets %s: %s and %s more; %s aggregated, %s late, %s filtered, %s rejected", span(acc.Start, acc.Version),
-		count(acc.RecordsIn, "record"), count(acc.Expanded, "row"), thousands(acc.Counted), thousands(acc.Late), thousands(acc.Filtered), thousands(acc.Rejected))
+	add("account", "offsets %s: %s and %s more; %s aggregated, %s late, %s filtered, %s rejected, %s dropped", span(acc.Start, acc.Version),
+		count(acc.RecordsIn, "record"), count(acc.Expanded, "row"), thousands(acc.Counted), thousands(acc.Late), thousands(acc.Filtered), thousands(acc.Rejected), thousands(acc.Dropped))
 	if acc.Gap > 0 || acc.GapReason != "" {
 		add("gap", "%s before offset %d lost: %s", count(acc.Gap, "offset"), acc.Start, acc.GapReason)
 	}
@@ -135,6 +141,18 @@ func (b *branch) source(src *clickhouse.Source, replay string) {
 	add("states", "%s", strings.Join(states, ", "))
 	add("again", "%s", replay)
 	g.pairs(names, texts)
+}
+
+// storedBy says which node stored a row, and how it came.
+func storedBy(src *clickhouse.Source) string {
+	text := fmt.Sprintf("%s at %s", src.Node, moment(src.StoredAt))
+	if src.Shipped != "live" {
+		text += ", from its disk or once more"
+	}
+	if src.Merged {
+		text += "; it had no room, and merged windows into this one"
+	}
+	return text
 }
 
 // revision adds what a revision consists of.

@@ -189,6 +189,47 @@ func wantRevisions(ctx context.Context, t *testing.T, s *clickhouse.Sink, report
 	}
 }
 
+// wantLineage asks what some rows of the sensors pipeline were made from: every row of theirs must have a source, and every source
+// a revision with its module and a node.
+func wantLineage(ctx context.Context, t *testing.T, plan *pipeline.Plan, conn driver.Conn) {
+	t.Helper()
+	s, err := clickhouse.New(plan.ClickHouse(), plan.Table, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	const sql = "SELECT window_start, site, device, readings FROM line_temperature ORDER BY rand() LIMIT 3"
+	queryRows(ctx, t, conn, sql, func(rows driver.Rows) error {
+		var site, device string
+		var readings uint64
+		at := clickhouse.RowAddress{Keys: map[string]*string{"site": &site, "device": &device}}
+		if err := rows.Scan(&at.At, &site, &device, &readings); err != nil {
+			return err
+		}
+		l, err := s.Lineage(ctx, at)
+		if err != nil {
+			return fmt.Errorf("lineage of %s %s %s: %w", at.At, site, device, err)
+		}
+		sum := int64(0)
+		for i := range l.Sources {
+			src := &l.Sources[i]
+			sum += src.Rows
+			if src.Account == nil || src.From != src.Account.Start || src.To <= src.From || src.To > src.Account.Version || src.Rows > src.To-src.From {
+				t.Errorf("lineage of %s %s %s: source %+v with account %+v", at.At, site, device, src, src.Account)
+			}
+		}
+		if sum != l.Rows || uint64(sum) != readings || len(l.Sources) == 0 {
+			t.Errorf("lineage of %s %s %s: %d rows in %d sources, and the answer is of %d", at.At, site, device, sum, len(l.Sources), readings)
+		}
+		for _, r := range l.Revisions {
+			if len(r.Nodes) == 0 || len(r.Operators) != 1 || len(r.Operators[0].Digest) != 64 {
+				t.Errorf("lineage of %s %s %s: revision %+v", at.At, site, device, r)
+			}
+		}
+		return nil
+	})
+}
+
 func queryRows(ctx context.Context, t *testing.T, conn driver.Conn, sql string, each func(driver.Rows) error) {
 	t.Helper()
 	rows, err := conn.Query(ctx, sql)

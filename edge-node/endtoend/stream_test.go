@@ -227,7 +227,9 @@ func (s *stream) check() {
 			s.t.Errorf("account of partition %d: %+v, want %+v", p, g, c)
 		}
 	}
-	wantAudit(ctx, s.t, s.plan())
+	plan := s.plan()
+	wantAudit(ctx, s.t, plan)
+	wantLineage(ctx, s.t, plan, conn)
 }
 
 // checkRows compares the finished view with the truth.

@@ -64,10 +64,16 @@ func BenchmarkHashRows(b *testing.B) {
 	const rows = 8192
 	ms, f64, u64 := batch.TimestampOf(batch.Millisecond), batch.Type{Kind: batch.Float64}, batch.Type{Kind: batch.Uint64}
 	s := &batch.Schema{Fields: []batch.Field{
-		{Name: "window_start", Type: ms}, {Name: "window_end", Type: ms}, {Name: "_rows", Type: u64},
-		{Name: "site", Type: batch.Type{Kind: batch.String}}, {Name: "device", Type: batch.Type{Kind: batch.String}},
-		{Name: "n", Type: u64}, {Name: "sum", Type: f64, Nullable: true}, {Name: "count", Type: u64},
-		{Name: "min", Type: f64, Nullable: true}, {Name: "max", Type: f64, Nullable: true},
+		{Name: "window_start", Type: ms},
+		{Name: "window_end", Type: ms},
+		{Name: "_rows", Type: u64},
+		{Name: "site", Type: batch.Type{Kind: batch.String}},
+		{Name: "device", Type: batch.Type{Kind: batch.String}},
+		{Name: "n", Type: u64},
+		{Name: "sum", Type: f64, Nullable: true},
+		{Name: "count", Type: u64},
+		{Name: "min", Type: f64, Nullable: true},
+		{Name: "max", Type: f64, Nullable: true},
 	}}
 	bb := &batch.Batch{Schema: s, Rows: rows, Cols: make([]batch.Column, len(s.Fields))}
 	for k, f := range s.Fields {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -29,6 +30,7 @@ type Lineage struct {
 	Final     bool             `json:"final"`
 	Sources   []Source         `json:"sources"`
 	Waiting   []Behind         `json:"waiting"` // partitions that have not come to the end of the window
+	Dropped   []DroppedWindow  `json:"dropped"` // segments whose rows of the window a node dropped, because it had no room
 	Revisions []SourceRevision `json:"revisions"`
 }
 
@@ -76,6 +78,8 @@ type Source struct {
 	State    string    `json:"state"`
 	Node     string    `json:"node"`      // that stored it
 	StoredAt time.Time `json:"stored_at"` // by the clock of the server
+	Shipped  string    `json:"shipped"`   // "live", or "backlog" where it waited on the disk of its node or was sent once more
+	Merged   bool      `json:"merged"`    // the node merged windows into this one, because it had no room
 	Values   Values    `json:"values"`    // states, as they are stored
 
 	Account     *Account         `json:"account"`      // of the segment; null where there is none
@@ -94,7 +98,8 @@ type Account struct {
 	Late      int64      `json:"late"`
 	Filtered  int64      `json:"filtered"`
 	Rejected  int64      `json:"rejected"`
-	Gap       int64      `json:"gap"` // offsets that were lost just before Start
+	Dropped   int64      `json:"dropped"` // rows in windows that the node dropped
+	Gap       int64      `json:"gap"`     // offsets that were lost just before Start
 	GapReason string     `json:"gap_reason,omitempty"`
 	Node      string     `json:"node"` // that wrote the account last
 	Hashed    bool       `json:"hashed"`
@@ -106,6 +111,16 @@ type Behind struct {
 	Topic     string     `json:"topic"`
 	Partition uint32     `json:"partition"`
 	Final     *time.Time `json:"final"` // how far it is; null where it has had no row
+}
+
+// DroppedWindow is a segment that has nothing in the window because its node dropped it.
+type DroppedWindow struct {
+	Site      string    `json:"site"`
+	Topic     string    `json:"topic"`
+	Partition uint32    `json:"partition"`
+	Segment   uint64    `json:"segment"`
+	From      time.Time `json:"from"` // the windows that begin from here on and before To
+	To        time.Time `json:"to"`
 }
 
 // SourceRevision is a revision that sources are of.
@@ -162,7 +177,7 @@ func (s *Sink) Lineage(ctx context.Context, at RowAddress) (*Lineage, error) {
 }
 
 func (s *Sink) lineage(ctx context.Context, at RowAddress) (*Lineage, error) {
-	l := &Lineage{Pipeline: s.table.Pipeline, View: s.cfg.Table, Sources: []Source{}, Waiting: []Behind{}, Revisions: []SourceRevision{}}
+	l := &Lineage{Pipeline: s.table.Pipeline, View: s.cfg.Table, Sources: []Source{}, Waiting: []Behind{}, Dropped: []DroppedWindow{}, Revisions: []SourceRevision{}}
 	if err := s.finishedRow(ctx, l, at); err != nil {
 		return nil, err
 	}
@@ -179,10 +194,10 @@ func (s *Sink) lineage(ctx context.Context, at RowAddress) (*Lineage, error) {
 }
 
 // windowsSQL is the condition that chooses the windows a moment is in. It bounds window_start on both sides, for the index: windows
-// that were merged into wider ones are a week at most.
+// that others were merged into are as wide as their column _width can say.
 func (s *Sink) windowsSQL(at time.Time) string {
 	ms := at.UnixMilli()
-	lowest := max(minTime.UnixMilli(), ms-max(s.table.Window, 7*24*time.Hour).Milliseconds())
+	lowest := max(minTime.UnixMilli(), ms-max(s.table.Window.Milliseconds(), math.MaxUint32))
 	return fmt.Sprintf("window_start >= fromUnixTimestamp64Milli(%d, 'UTC') AND window_start <= fromUnixTimestamp64Milli(%d, 'UTC')"+
 		" AND window_end > fromUnixTimestamp64Milli(%[2]d, 'UTC')", lowest, ms)
 }
@@ -293,15 +308,17 @@ func (s *Sink) sources(ctx context.Context, l *Lineage, at RowAddress) error {
 		}
 	}
 	sql := fmt.Sprintf(`SELECT _site, _pipeline, leftPad(lower(hex(_rev)), 16, '0'), _topic, toString(_topic_id), _partition, _segment, toInt64(_version), toInt64(_rows), _node,
-    _received_at, [%s]
+    _received_at, toString(_shipped), _width != 0, [%s]
 FROM %s FINAL
 WHERE window_start = fromUnixTimestamp64Milli(%d, 'UTC') AND window_end = fromUnixTimestamp64Milli(%d, 'UTC')%s
+    AND %s
 ORDER BY _site, _pipeline, _topic, _topic_id, _partition, _segment, _rev
-SETTINGS %s`, strings.Join(columns, ", "), qualified(s.cfg.Database, s.layout.partials().name), l.Start.UnixMilli(), l.End.UnixMilli(), s.keysSQL(at), jsonSettings)
+SETTINGS %s`, strings.Join(columns, ", "), qualified(s.cfg.Database, s.layout.partials().name), l.Start.UnixMilli(), l.End.UnixMilli(), s.keysSQL(at),
+		counted(s.cfg.Database), jsonSettings)
 	return s.query(ctx, "read the rows it is made of", sql, func(rows driver.Rows) error {
 		src, texts := Source{DeadLetters: map[string]int64{}, State: "unaccounted"}, []string(nil)
 		if err := rows.Scan(&src.Site, &src.Pipeline, &src.Revision, &src.Topic, &src.TopicID, &src.Partition, &src.Segment, &src.To,
-			&src.Rows, &src.Node, &src.StoredAt, &texts); err != nil {
+			&src.Rows, &src.Node, &src.StoredAt, &src.Shipped, &src.Merged, &texts); err != nil {
 			return err
 		}
 		for i := range min(len(texts), len(names)) {
@@ -321,7 +338,7 @@ func (s *Sink) accounts(ctx context.Context, l *Lineage) error {
 		return nil
 	}
 	sql := fmt.Sprintf(`SELECT site, pipeline, leftPad(lower(hex(rev)), 16, '0'), topic, toString(topic_id), partition, segment, start_offset, toInt64(version), watermark_us, final_us,
-    records_in, expanded, aggregated, late, filtered, rejected, gap, gap_reason, node, content_columns != '', received_at
+    records_in, expanded, aggregated, late, filtered, rejected, dropped, spans, gap, gap_reason, node, content_columns != '', received_at
 FROM %s FINAL
 WHERE pipeline IN (%s)
 ORDER BY site, pipeline, topic, topic_id, partition, segment, start_offset`,
@@ -339,11 +356,21 @@ ORDER BY site, pipeline, topic, topic_id, partition, segment, start_offset`,
 		var a Account
 		var watermark, final int64
 		var heard time.Time
+		var flat []int64
 		if err := rows.Scan(&k.Site, &k.Pipeline, &k.Revision, &k.Topic, &k.TopicID, &k.Partition, &k.Segment, &a.Start, &a.Version, &watermark, &final,
-			&a.RecordsIn, &a.Expanded, &a.Counted, &a.Late, &a.Filtered, &a.Rejected, &a.Gap, &a.GapReason, &a.Node, &a.Hashed, &heard); err != nil {
+			&a.RecordsIn, &a.Expanded, &a.Counted, &a.Late, &a.Filtered, &a.Rejected, &a.Dropped, &flat, &a.Gap, &a.GapReason, &a.Node, &a.Hashed, &heard); err != nil {
 			return err
 		}
 		a.Watermark, a.Final = microTime(watermark), microTime(final)
+		spans, err := sink.FlatSpans(flat)
+		if err != nil {
+			return err
+		}
+		if at, in := spans.Find(l.Start.UnixMilli()); in && at.Dropped() {
+			l.Dropped = append(l.Dropped, DroppedWindow{
+				k.Site, k.Topic, k.Partition, k.Segment, time.UnixMilli(at.From).UTC(), time.UnixMilli(at.To).UTC(),
+			})
+		}
 		for i := range l.Sources {
 			src := &l.Sources[i]
 			if src.segmentID() != k.segmentID() {

@@ -100,6 +100,15 @@ func TestLineageOfFinal(t *testing.T) {
 	if err != nil || !l.Final || len(l.Waiting) != 0 || l.Sources[0].State != "final" {
 		t.Fatalf("%v %+v", err, l)
 	}
+	lost := b.cut(source{partition: 3, rev: 1}, 10)
+	lost.Coverage.Final = final.Coverage.Final
+	lost.Coverage.Spans = sink.Spans{{From: 1_700_000_000_000, To: 1_700_000_020_000}}
+	lost.Coverage.Counters = sink.Counters{RecordsIn: 4, Dropped: 4}
+	b.write(lost)
+	l, err = b.sink.Lineage(b.ctx(), clickhouse.RowAddress{At: time.Unix(1_700_000_000, 0)})
+	if err != nil || !l.Final || len(l.Dropped) != 1 || l.Dropped[0].Partition != 3 || l.Dropped[0].To != time.UnixMilli(1_700_000_020_000).UTC() {
+		t.Errorf("with a partition that dropped the window: %v %+v", err, l)
+	}
 	behind := b.cut(source{partition: 1, rev: 1}, 10)
 	behind.Coverage.Final, behind.Coverage.Watermark = sink.MinWatermark, sink.MinWatermark
 	b.write(behind)

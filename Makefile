@@ -118,6 +118,11 @@ torture: need-go ## Try harder to break the local store: power cuts, turned bits
 torture-processes: libchdb ## Kill and starve real processes of weir at every moment that matters.
 	WEIR_TORTURE=1 $(GO) test -count=1 -v -timeout 60m -run '^Test(Points|Zombies|FaultyNetwork|BlackHole|StorePowerCuts)$$' ./edge-node/endtoend
 
+.PHONY: torture-kafka
+torture-kafka: libchdb ## Run everything there is against Apache Kafka: one and three brokers (about 15 minutes).
+	@$(MAKE) need-kafka CI=1
+	WEIR_TORTURE=1 $(GO) test -count=1 -v -timeout 40m -run 'Apache' ./edge-node/endtoend
+
 .PHONY: bench-smoke
 bench-smoke: libchdb ## Measure on this machine in about a minute; the last line has the ratios.
 	$(GO) run ./bench -smoke

@@ -27,9 +27,12 @@ type Assignment struct {
 	LogEnd    int64 // offset after the last that consumers may have: open transactions are behind it
 	Begin     int64 // where the configuration says to begin without a commit
 	Committed int64 // committed offset, or -1
-	Metadata  string
-	More      bool  // other partitions of the same assignment follow
-	Refused   error // why the source will not read the partition, whatever the handler says; mostly nil
+	// SameUpTo is the offset up to which the log has the records that it had when the commit was made. Where more was handled by
+	// then, the log was cut back since. -1 where nobody can tell.
+	SameUpTo int64
+	Metadata string
+	More     bool  // other partitions of the same assignment follow
+	Refused  error // why the source will not read the partition, whatever the handler says; mostly nil
 }
 
 // Handler is told by a Source what happens to partitions. Calls for one partition never overlap.

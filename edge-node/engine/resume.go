@@ -134,6 +134,9 @@ func (e *Engine) resumeWith(ctx context.Context, a ingest.Assignment, revision u
 		if err != nil || m.Position < a.Committed || m.Start > m.Position || m.State > a.Committed {
 			return resumption{}, fmt.Errorf("the commit of %s is damaged: %s", a.Partition, a.Metadata)
 		}
+		if a.SameUpTo >= 0 && m.Position > a.SameUpTo {
+			return e.cutBack(ctx, a, rev, &m)
+		}
 		if m.Position > a.LogEnd || a.Committed > a.LogEnd {
 			return resumption{}, fmt.Errorf("the commit of %s is at %d but the log ends at %d: the log was cut back; reset the group's offset to go on",
 				a.Partition, m.Position, a.LogEnd)
@@ -168,6 +171,32 @@ func (e *Engine) resumeWith(ctx context.Context, a ingest.Assignment, revision u
 		begin = a.Committed // somebody set the group's offset by hand
 	}
 	return e.newSegment(ctx, a, revision, begin, 0)
+}
+
+// cutBack goes on where the log was cut back while nobody was reading: the offsets from there on are those of other records. What
+// was counted under them stays.
+func (e *Engine) cutBack(ctx context.Context, a ingest.Assignment, revision uint64, m *commitMetadata) (resumption, error) {
+	at := max(a.SameUpTo, a.LogStart)
+	e.log.Warn("the log was cut back: offsets are those of other records now", "partition", a.Partition.String(), "from", at, "counted_to", m.Position)
+	if e.cfg.OnGapStop {
+		return resumption{}, fmt.Errorf("%s: the log was cut back from %d to %d, and on_gap is stop; reset the group's offset to go on", a.Partition, m.Position, at)
+	}
+	if err := e.finishSaved(ctx, a, revision, m); err != nil {
+		return resumption{}, err
+	}
+	cov, err := e.coverage(ctx, a.Partition)
+	if err != nil {
+		return resumption{}, err
+	}
+	number := m.Segment + 1
+	if len(cov) > 0 {
+		number = max(number, cov[0].Segment+1)
+	}
+	unset := operators.Clock{Max: operators.Unset}
+	return resumption{
+		read: at, position: at, start: at, segment: number, begins: true, at: unset, reached: unset,
+		content: sink.Content{Known: true}, why: string(ingest.GapTruncated),
+	}, nil
 }
 
 // newSegment opens a segment at the given offset, or after what the destination already has of the partition. Its

@@ -31,7 +31,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Config says which brokers. The zero value is one.
+// Config says which brokers. The zero value is one. Topics have as many replicas as there are brokers, three at most, and take records
+// while one of them is away.
 type Config struct {
 	// Brokers is how many. One is its own controller. Several have a controller beside them, as a process of its own, so that
 	// any of them may be killed.
@@ -117,7 +118,10 @@ func settings(cfg Config, n *node, voter int, quorum string) map[string]string {
 		"listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
 		"auto.create.topics.enable":      "false",
 
-		"offsets.topic.replication.factor":         replicas,
+		"offsets.topic.replication.factor": replicas,
+		"default.replication.factor":       replicas,
+		"min.insync.replicas":              strconv.Itoa(max(1, min(cfg.Brokers, 3)-1)),
+
 		"offsets.topic.num.partitions":             "4",
 		"transaction.state.log.replication.factor": replicas,
 		"transaction.state.log.min.isr":            strconv.Itoa(min(cfg.Brokers, 2)),

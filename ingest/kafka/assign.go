@@ -19,8 +19,8 @@ func (s *Source) offsetsFetched(ctx context.Context, cl *kgo.Client, resp *kmsg.
 	<-s.ready
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	keep := func(topic string, id int32, offset int64, metadata *string) {
-		m := commitMeta{offset: offset}
+	keep := func(topic string, id int32, offset int64, epoch int32, metadata *string) {
+		m := commitMeta{offset: offset, epoch: epoch}
 		if metadata != nil {
 			m.metadata = *metadata
 		}
@@ -28,7 +28,7 @@ func (s *Source) offsetsFetched(ctx context.Context, cl *kgo.Client, resp *kmsg.
 	}
 	for _, t := range resp.Topics {
 		for _, p := range t.Partitions {
-			keep(t.Topic, p.Partition, p.Offset, p.Metadata)
+			keep(t.Topic, p.Partition, p.Offset, p.LeaderEpoch, p.Metadata)
 		}
 	}
 	for _, g := range resp.Groups {
@@ -38,7 +38,7 @@ func (s *Source) offsetsFetched(ctx context.Context, cl *kgo.Client, resp *kmsg.
 				topic = s.topicByID(ctx, t.TopicID)
 			}
 			for _, p := range t.Partitions {
-				keep(topic, p.Partition, p.Offset, p.Metadata)
+				keep(topic, p.Partition, p.Offset, p.LeaderEpoch, p.Metadata)
 			}
 		}
 	}
@@ -95,6 +95,10 @@ func (s *Source) adjust(ctx context.Context, offsets map[string]map[int32]kgo.Of
 	if err != nil {
 		return nil, err
 	}
+	epochEnds, err := s.epochEnds(ctx, offsets)
+	if err != nil {
+		return nil, err
+	}
 	out := map[string]map[int32]kgo.Offset{}
 	left := 0
 	for _, parts := range offsets {
@@ -123,7 +127,11 @@ func (s *Source) adjust(ctx context.Context, offsets map[string]map[int32]kgo.Of
 				s.drop(key)
 			}
 			if !known {
-				m.offset = -1
+				m.offset, m.epoch = -1, -1
+			}
+			same, asked := epochEnds[key]
+			if !asked {
+				same = -1
 			}
 			start, _ := starts.Lookup(topic, id)
 			end, _ := ends.Lookup(topic, id)
@@ -131,7 +139,7 @@ func (s *Source) adjust(ctx context.Context, offsets map[string]map[int32]kgo.Of
 			a := ingest.Assignment{
 				Partition: batch.Partition{Topic: topic, TopicID: details[topic].ID, ID: id},
 				LogStart:  start.Offset, LogEnd: end.Offset, Begin: min(max(begin.Offset, start.Offset), end.Offset),
-				Committed: m.offset, Metadata: m.metadata, More: left > 0, Refused: refused[topic],
+				Committed: m.offset, SameUpTo: same, Metadata: m.metadata, More: left > 0, Refused: refused[topic],
 			}
 			s.Resume(a.Partition) // the client remembers a pause for longer than the handler that asked for it
 			at, err := s.handler.Assigned(ctx, a)
@@ -143,12 +151,13 @@ func (s *Source) adjust(ctx context.Context, offsets map[string]map[int32]kgo.Of
 				continue
 			}
 			s.mu.Lock()
-			s.owned[key] = &position{partition: a.Partition, next: at, epoch: -1}
-			s.mu.Unlock()
+			pos := &position{partition: a.Partition, next: at, epoch: m.epoch}
 			if at != m.offset {
 				// Without the epoch of the commit: it belongs to another offset.
-				offset = kgo.NewOffset().At(at).WithEpoch(-1)
+				pos.epoch, offset = -1, kgo.NewOffset().At(at).WithEpoch(-1)
 			}
+			s.owned[key] = pos
+			s.mu.Unlock()
 			out[topic][id] = offset
 		}
 	}

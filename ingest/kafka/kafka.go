@@ -102,6 +102,7 @@ type tp struct {
 
 type commitMeta struct {
 	offset   int64
+	epoch    int32 // not lower than the leader epoch of any record that was handled by then; -1 if it is not known
 	metadata string
 }
 

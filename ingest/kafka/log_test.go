@@ -13,6 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/weir-stream/weir/ingest"
 )
 
 // transaction produces values in a transaction of its own and ends it.
@@ -107,7 +109,7 @@ func TestCompacted(t *testing.T) {
 // TestCannotAsk reads where the broker does not tell what a topic's policy is, and warns once.
 func TestCannotAsk(t *testing.T) {
 	c, cl := cluster(t, kfake.SeedTopics(1, "a", "b"))
-	c.ControlKey(int16(kmsg.DescribeConfigs), func(req kmsg.Request) (kmsg.Response, error, bool) {
+	c.ControlKey(kmsg.DescribeConfigs.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		c.KeepControl()
 		resp := req.ResponseKind().(*kmsg.DescribeConfigsResponse)
 		for _, r := range req.(*kmsg.DescribeConfigsRequest).Resources {
@@ -135,5 +137,51 @@ func TestCannotAsk(t *testing.T) {
 	}
 	if n := strings.Count(warned.String(), "DESCRIBE_CONFIGS"); n != 1 {
 		t.Errorf("warned %d times:\n%s", n, warned.String())
+	}
+}
+
+// TestEpochEnds tells how far a log is the one that the commit was made of.
+func TestEpochEnds(t *testing.T) {
+	c, cl := cluster(t, kfake.SeedTopics(1, "a"))
+	cfg := Config{Brokers: c.ListenAddrs(), Topics: []string{"a"}, Group: "g"}
+	produce(t, cl, "a", 0, "0", "1", "2", "3")
+	lives := func() ingest.Assignment {
+		t.Helper()
+		r := newRecorder()
+		stop := run(t, cfg, r)
+		eventually(t, "an assignment", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return len(r.assigned) == 1 })
+		a := r.assigned[0]
+		if a.Committed < 0 {
+			eventually(t, "4 records", func() bool { return r.count() == 4 })
+			if err := r.source.Commit(t.Context(), []ingest.Commit{{Partition: a.Partition, Offset: 1, Metadata: "x"}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		stop()
+		return a
+	}
+	if a := lives(); a.SameUpTo != -1 {
+		t.Errorf("without a commit: %d", a.SameUpTo)
+	}
+	if a := lives(); a.SameUpTo != 4 {
+		t.Errorf("with a log that goes on: %d, want 4", a.SameUpTo)
+	}
+	c.ControlKey(kmsg.OffsetForLeaderEpoch.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		resp := req.ResponseKind().(*kmsg.OffsetForLeaderEpochResponse)
+		for _, rt := range req.(*kmsg.OffsetForLeaderEpochRequest).Topics {
+			topic := kmsg.NewOffsetForLeaderEpochResponseTopic()
+			topic.Topic = rt.Topic
+			for _, rp := range rt.Partitions {
+				p := kmsg.NewOffsetForLeaderEpochResponseTopicPartition()
+				p.Partition, p.LeaderEpoch, p.EndOffset = rp.Partition, rp.LeaderEpoch, 2
+				topic.Partitions = append(topic.Partitions, p)
+			}
+			resp.Topics = append(resp.Topics, topic)
+		}
+		return resp, nil, true
+	})
+	if a := lives(); a.SameUpTo != 2 {
+		t.Errorf("with a log that was cut back: %d, want 2", a.SameUpTo)
 	}
 }

@@ -82,7 +82,7 @@ func (r *Reader) Partitions(ctx context.Context) ([]ingest.Assignment, error) {
 			end, _ := ends.Lookup(name, p.Partition)
 			a := ingest.Assignment{
 				Partition: batch.Partition{Topic: name, TopicID: topics[name].ID, ID: p.Partition},
-				LogStart:  start.Offset, LogEnd: end.Offset, Committed: -1,
+				LogStart:  start.Offset, LogEnd: end.Offset, Committed: -1, SameUpTo: -1,
 			}
 			if c, ok := commits.Lookup(name, p.Partition); ok && c.Err == nil {
 				a.Committed, a.Metadata = c.At, c.Metadata

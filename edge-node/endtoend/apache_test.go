@@ -1,3 +1,5 @@
+//go:build unix
+
 package endtoend
 
 import (
@@ -20,12 +22,12 @@ func TestApache(t *testing.T) {
 	c := kafkatest.Start(t, kafkatest.Config{})
 	t.Run("cases", func(t *testing.T) { apacheCases(t, c.Brokers) })
 	t.Run("logs", func(t *testing.T) { apacheLogs(t, c.Brokers) })
+	t.Run("groups", func(t *testing.T) { apacheGroups(t, c.Brokers) })
 }
 
 // apacheLogs is TestLogs, with both group protocols.
 func apacheLogs(t *testing.T, brokers []string) {
 	t.Parallel()
-	protocols := []config.Protocol{config.ProtocolClassic, config.ProtocolConsumer}
 	for i, l := range logs {
 		of := protocols
 		if !torturing {

@@ -1,3 +1,5 @@
+//go:build unix
+
 package endtoend
 
 import (
@@ -51,7 +53,7 @@ func runLog(t *testing.T, brokers []string, prefix string, protocol config.Proto
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.MetadataMinAge(100*time.Millisecond), kgo.UnknownTopicRetries(-1))
+		kgo.MetadataMinAge(100*time.Millisecond), kgo.MetadataMaxAge(2*time.Second), kgo.UnknownTopicRetries(-1))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -65,6 +65,10 @@ type Config struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
+// heartbeat is how often a member of a classic group asks whether partitions are to move, which bounds how long one that is
+// given up stands still. With KIP-848 the broker says how often.
+const heartbeat = 500 * time.Millisecond
+
 // SASL is how to log in to the brokers.
 type SASL struct {
 	Mechanism string // plain, scram-sha-256 or scram-sha-512
@@ -198,9 +202,8 @@ func (s *Source) options() ([]kgo.Opt, error) {
 	if c.InstanceID != "" {
 		opts = append(opts, kgo.InstanceID(c.InstanceID))
 	}
-	if c.SessionTimeout > 0 {
-		opts = append(opts, kgo.SessionTimeout(c.SessionTimeout), kgo.HeartbeatInterval(c.SessionTimeout/10))
-	}
+	session := orDefault(c.SessionTimeout, 45*time.Second)
+	opts = append(opts, kgo.SessionTimeout(session), kgo.HeartbeatInterval(min(session/10, heartbeat)))
 	return opts, nil
 }
 

@@ -47,7 +47,7 @@ func TestTruthsFollowThePipelines(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := load(t, name)
 			want := workload.Rules{
-				Window: p.Window.Tumbling, MaxOutOfOrder: p.Time.MaxOutOfOrder, AllowedLateness: p.Time.AllowedLateness,
+				Window: p.Window.Size, MaxOutOfOrder: p.Time.MaxOutOfOrder, AllowedLateness: p.Time.AllowedLateness,
 				MaxRecord: int(p.Source.Kafka.MaxRecord),
 			}
 			if truth.Rules() != want {

@@ -13,7 +13,8 @@ type Local interface {
 	// Load reads what Commit was last given, and checks that everything is there that was then; nil when nothing was ever
 	// saved. An error wraps ErrDamaged where it is not. It comes before everything else.
 	Load() (meta []byte, err error)
-	// Room tells whether something can be saved now; ErrFull says that not. If so, the next change is made, however large it is.
+	// Room tells whether something can be saved now; ErrFull says that not. If it can, the change that is begun next is not
+	// refused for that.
 	Room() error
 	// Settling tells whether what was removed still takes disk, but will not for long: then Room says nothing about what more
 	// should be removed.

@@ -34,7 +34,7 @@ together before anything starts.
     - wasm: {module: calibrate.wasm, config: {offset: 0.4}}
     - map: {temp_f: temp * 9 / 5 + 32}
   window:
-    tumbling: 10s
+    tumbling: 10s                      # or hopping: {size: 1m, every: 10s}
     group_by: [site, device]
     aggregates: {readings: count(), temp_avg: avg(temp), temp_max: max(temp)}
   sink:

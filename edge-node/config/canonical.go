@@ -71,14 +71,18 @@ func (p *Pipeline) canonical(digests []string, functions map[string]string, show
 		MaxOutOfOrder, AllowedLateness, MaxJump int64
 		Functions                               []function `json:",omitempty"`
 		Steps                                   []step
-		Tumbling                                int64
+		Tumbling                                int64 // the size of windows of any kind
+		Every, Offset                           int64 `json:",omitempty"`
 		GroupBy                                 []string
 		Aggregates                              [][2]string
 		Programs                                []program `json:",omitempty"`
 	}{
 		Format: 1, Pipeline: p.Name, MaxRecord: p.Source.Kafka.MaxRecord, Source: p.Source.Format,
 		Time: p.Time.Column.Name, MaxOutOfOrder: int64(p.Time.MaxOutOfOrder),
-		AllowedLateness: int64(p.Time.AllowedLateness), MaxJump: int64(p.Time.MaxJump), Tumbling: int64(p.Window.Tumbling),
+		AllowedLateness: int64(p.Time.AllowedLateness), MaxJump: int64(p.Time.MaxJump), Tumbling: int64(p.Window.Size), Offset: int64(p.Window.Offset),
+	}
+	if p.Window.Every != p.Window.Size {
+		spec.Every = int64(p.Window.Every)
 	}
 	for _, t := range p.Source.Kafka.Topics {
 		if t.Regex != nil {

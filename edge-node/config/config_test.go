@@ -209,6 +209,8 @@ func TestCanonical(t *testing.T) {
 		{"calibrate.wasm", "elsewhere/calibrate.wasm"},
 		{`topics: [sensors, "re:^sensors\\..*"]`, `topics: ["re:^sensors\\..*", sensors]`},
 		{"tumbling: 10s", "tumbling: 10000ms"},
+		{"tumbling: 10s", "tumbling: 10s\n  offset: 0s"},
+		{"tumbling: 10s", "hopping: {size: 10s, every: 10s}"},
 		{`mechanism: plain, user: u`, `mechanism: plain, user: other`},
 	} {
 		if got := canonical(c.old, c.replacement, "sha256:1"); !bytes.Equal(got, base) {
@@ -237,6 +239,8 @@ func TestCanonical(t *testing.T) {
 		{"memory: 64MiB", "memory: 64MiB, output: 1MiB"},
 		{"tags:", "batch: {rows: 10}\ntags:"}, // there is an operator
 		{"tumbling: 10s", "tumbling: 20s"},
+		{"tumbling: 10s", "tumbling: 10s\n  offset: 1s"},
+		{"tumbling: 10s", "hopping: {size: 10s, every: 5s}"},
 		{"[site, device]", "[device, site]"},
 		{"avg(temp)", "sum(temp)"},
 		{"tls: true", "max_record: 2MiB"},

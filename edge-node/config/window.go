@@ -22,8 +22,10 @@ type Time struct {
 
 // Window is what is aggregated.
 type Window struct {
-	// Tumbling is the length of the windows; they begin at multiples of it since 1970 in UTC. Whole milliseconds.
-	Tumbling time.Duration
+	// Size is the length of the windows, and Every how far apart they begin: tumbling ones a Size apart, so that a row is in one;
+	// hopping ones nearer together. Offset is how long after multiples of Every since 1970 in UTC they begin. Whole milliseconds.
+	Size, Every, Offset time.Duration
+	hopping             *Hopping // as written
 	// GroupBy are the columns that make the key, in order. There may be none.
 	GroupBy []Ident
 	// Aggregates are the answers, in order.
@@ -50,16 +52,20 @@ func windowTable() object[Window] {
 	return object[Window]{
 		what: "window",
 		fields: []field[Window]{
-			at("tumbling", windowLength(), func(w *Window) *time.Duration { return &w.Tumbling },
-				"Length of the windows; they begin at multiples of it since 1970 in UTC.").must(),
+			at("tumbling", windowLength(), func(w *Window) *time.Duration { return &w.Size },
+				"Length of windows that follow one another; they begin at multiples of it since 1970 in UTC."),
+			at("hopping", hoppingTable().pointer(func() Hopping { return Hopping{} }), func(w *Window) **Hopping { return &w.hopping },
+				"Windows that overlap: their size, and how far apart they begin."),
+			at("offset", windowOffset(), func(w *Window) *time.Duration { return &w.Offset },
+				"How long after those multiples windows begin. Default 0."),
 			at("group_by", groupByKind(), func(w *Window) *[]Ident { return &w.GroupBy }, "Columns that make the key."),
 			at("aggregates", named("a mapping of names to aggregates", answerKind(), func(name string, pos Pos, a Aggregate) Aggregate {
 				a.Name, a.Pos = name, pos
 				return a
 			}), func(w *Window) *[]Aggregate { return &w.Aggregates },
 				"The answers: name: function(arguments), with "+strings.Join(aggregate.Names(), " ")+"; or name: {wasm: …} for a function of yours.").must(),
-			later[Window]("hopping", "supported: tumbling"), later[Window]("session", "supported: tumbling"),
-			later[Window]("count", "supported: tumbling"), later[Window]("global", "supported: tumbling"),
+			later[Window]("session", "supported: tumbling, hopping"),
+			later[Window]("count", "supported: tumbling, hopping"), later[Window]("global", "supported: tumbling, hopping"),
 		},
 		check: checkWindow,
 	}
@@ -67,6 +73,23 @@ func windowTable() object[Window] {
 
 func windowLength() kind[time.Duration] {
 	k := durationKind(time.Millisecond, 366*24*time.Hour)
+	return kind[time.Duration]{k.schema, func(r *reader, v value, to *time.Duration) bool {
+		var d time.Duration
+		if !k.read(r, v, &d) {
+			return false
+		}
+		if d%time.Millisecond != 0 {
+			r.failf(v, "%s is not whole milliseconds", d)
+			return false
+		}
+		*to = d
+		return true
+	}}
+}
+
+// windowOffset is a length that may be nothing.
+func windowOffset() kind[time.Duration] {
+	k := durationKind(0, 366*24*time.Hour)
 	return kind[time.Duration]{k.schema, func(r *reader, v value, to *time.Duration) bool {
 		var d time.Duration
 		if !k.read(r, v, &d) {
@@ -98,7 +121,57 @@ func groupByKind() kind[[]Ident] {
 	}}
 }
 
+// Hopping is a window that begins before the one before has ended.
+type Hopping struct{ Size, Every time.Duration }
+
+func hoppingTable() object[Hopping] {
+	return object[Hopping]{
+		what: "hopping",
+		fields: []field[Hopping]{
+			at("size", windowLength(), func(h *Hopping) *time.Duration { return &h.Size }, "Length of a window.").must(),
+			at("every", windowLength(), func(h *Hopping) *time.Duration { return &h.Every }, "How far apart windows begin: at multiples of it since 1970 in UTC.").must(),
+		},
+	}
+}
+
+// maxOverlap is how many windows a row can be in.
+const maxOverlap = 1024
+
+// checkLength finds out how long windows are, and how far apart.
+func checkLength(r *reader, v value, w *Window) {
+	h := w.hopping
+	switch {
+	case h == nil && w.Size == 0:
+		r.failf(v, "it has no length").Hint = "write tumbling: 10s, or hopping: {size: 1m, every: 10s}"
+		return
+	case h == nil:
+		w.Every = w.Size
+	case w.Size != 0:
+		r.failf(v, "a window is either tumbling or hopping").Hint = "leave one of them out"
+		return
+	case h.Every > h.Size:
+		r.failf(v, "hopping windows of %s every %s would leave rows out", FormatDuration(h.Size), FormatDuration(h.Every)).Hint = "every must be at most size"
+		return
+	case h.Every > 0 && (h.Size+h.Every-1)/h.Every > maxOverlap:
+		r.failf(v, "a row would be in %d windows, and %d are the limit", (h.Size+h.Every-1)/h.Every, maxOverlap).Hint = "make size shorter, or every longer"
+		return
+	default:
+		w.Size, w.Every = h.Size, h.Every
+	}
+	if w.Offset >= w.Every && w.Every > 0 {
+		r.failf(v, "the offset %s is not below %s, which windows begin apart", FormatDuration(w.Offset), FormatDuration(w.Every))
+	}
+	if w.Every < w.Size {
+		for _, a := range w.Aggregates {
+			if a.Wasm != nil {
+				r.addf(a.Pos, v.path+".aggregates", "window.aggregates.%s: aggregates of your own are not in hopping windows yet", a.Name)
+			}
+		}
+	}
+}
+
 func checkWindow(r *reader, v value, w *Window) {
+	checkLength(r, v, w)
 	seen := map[string]bool{}
 	for _, k := range w.GroupBy {
 		if seen[k.Name] {

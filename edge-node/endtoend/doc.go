@@ -6,6 +6,7 @@
 //	points_test.go     weir, built with failpoints, that kills itself at every moment where something durable happens
 //	zombies_test.go    nodes that are stopped while they hold something, for longer than their session, and go on
 //	network_test.go    a network that fails in every way between a node and its servers (proxy_test.go)
+//	statedisk_test.go  a full disk under the local store
 //	powercut_test.go   power cuts of a disk that a process writes a store to
 //	stateful_test.go   partitions with state that go from node to node, and state that is gone
 //	trouble_test.go    bad input and servers that are not there: what weir says, and that it goes on

@@ -200,9 +200,14 @@ func (l *lane) keptFrom() int64 {
 	if final == math.MinInt64 {
 		return final
 	}
-	ms := final / 1000
-	if final%1000 > 0 {
-		ms++
+	return -floorMillis(-final)
+}
+
+// floorMillis is the greatest number of milliseconds that is not above so many microseconds.
+func floorMillis(us int64) int64 {
+	ms := us / 1000
+	if us%1000 < 0 {
+		ms--
 	}
 	return ms
 }

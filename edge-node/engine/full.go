@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -51,7 +52,7 @@ func (l *lane) sweep() (bool, error) {
 		return false, nil
 	}
 	ch := d.disk.Change()
-	ch.DropWindows(d.closed[0].start, d.closed[n-1].end)
+	ch.DropWindows(d.closed[0].start, d.closed[n-1].start+1)
 	gone := max(d.gone, d.closed[n-1].end)
 	if err := l.commitLocal(ch, &d.saved, gone); err != nil {
 		return false, err
@@ -81,8 +82,9 @@ func (l *lane) dropOldest() (bool, error) {
 	}
 	defer view.Close()
 	view.From(first.start)
-	last := d.closed[len(d.closed)-1]
-	from, to, n, gone := first.start, first.start, 0, loss{}
+	newest := d.closed[len(d.closed)-1].start
+	from, last, n, gone := first.start, *first, 0, loss{}
+	next := int64(math.MaxInt64) // start of the first that stays
 	var hashes []uint64
 	var buf []byte
 	for enough := max(1, d.disk.Entries()/sacrifice); ; {
@@ -97,19 +99,23 @@ func (l *lane) dropOldest() (bool, error) {
 		hashes = slices.Grow(hashes[:0], b.Rows)[:b.Rows]
 		buf = batch.HashRows(hashes, b, buf)
 		i := 0
-		for ; i < b.Rows && starts[i] <= last.start && (starts[i] < to || n < enough); i++ {
+		for ; i < b.Rows && starts[i] <= newest && (starts[i] == last.start || n < enough); i++ {
 			n++
 			gone.rows += int64(counts[i])
 			gone.hash += hashes[i]
-			to = ends[i]
+			last = closed{start: starts[i], end: ends[i]}
 		}
 		if i < b.Rows {
+			next = starts[i]
 			break
 		}
 	}
 	if n == 0 {
 		return false, nil
 	}
+	// The span has no window in it that may still take rows.
+	final := floorMillis(d.saved.coverage.Final) - (last.end - last.start) + 1
+	to := min(next, max(final, last.start+1))
 	span := sink.Span{From: from, To: to}
 	after, err := l.without(d.saved, gone, span)
 	if err != nil || len(after.coverage.Spans) > sink.MaxSpans {
@@ -117,7 +123,7 @@ func (l *lane) dropOldest() (bool, error) {
 	}
 	ch := d.disk.Change()
 	ch.DropWindows(from, to)
-	if err := l.commitLocal(ch, &after, max(d.gone, to)); err != nil {
+	if err := l.commitLocal(ch, &after, max(d.gone, last.end)); err != nil {
 		return false, err
 	}
 	kept := d.closed[:0]

@@ -290,6 +290,9 @@ func (l *lane) take(c chunk) error {
 		if err := l.await(l.overfull); err != nil {
 			return err
 		}
+		if err := l.awaitRoom(); err != nil {
+			return err
+		}
 		if err := l.waitForRoom(); err != nil {
 			return err
 		}

@@ -288,7 +288,14 @@ func (p *Plan) describeWindow() []string {
 	if p.Spec.Late.To == config.LateDrop {
 		late = "late rows are counted and dropped"
 	}
-	does := []string{fmt.Sprintf("windows of %s by %s, in the time of %s", config.FormatDuration(w.Tumbling), by, t.Column.Name)}
+	kind := "windows of " + config.FormatDuration(w.Size)
+	if w.Every < w.Size {
+		kind += " every " + config.FormatDuration(w.Every)
+	}
+	if w.Offset > 0 {
+		kind += " from " + config.FormatDuration(w.Offset) + " on"
+	}
+	does := []string{fmt.Sprintf("%s by %s, in the time of %s", kind, by, t.Column.Name)}
 	for _, a := range w.Aggregates {
 		if a.Wasm != nil {
 			does = append(does, a.Name+" = "+describeProgram(&a))

@@ -169,7 +169,7 @@ func (p *Plan) planWindow(ctx context.Context, in *batch.Schema, opts Options) c
 		return i
 	}
 	w := &window.Config{
-		In: in, Size: spec.Window.Tumbling,
+		In: in, Size: spec.Window.Size, Every: spec.Window.Every, Offset: spec.Window.Offset,
 		MaxOutOfOrder: spec.Time.MaxOutOfOrder, AllowedLateness: spec.Time.AllowedLateness, MaxJump: spec.Time.MaxJump,
 		LateRows: spec.Late.To == config.LateDeadLetters,
 	}

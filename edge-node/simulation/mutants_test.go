@@ -85,6 +85,10 @@ func (c *splitChange) DropWindow(start int64) {
 	c.rest = append(c.rest, func(ch sink.LocalChange) { ch.DropWindow(start) })
 }
 
+func (c *splitChange) DropWindows(from, to int64) {
+	c.rest = append(c.rest, func(ch sink.LocalChange) { ch.DropWindows(from, to) })
+}
+
 func (c *splitChange) PutLetters(letters []sink.DeadLetter) {
 	c.rest = append(c.rest, func(ch sink.LocalChange) { ch.PutLetters(letters) })
 }

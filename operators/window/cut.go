@@ -77,6 +77,11 @@ func (w *Tumbling) close(p *pane) {
 	if w.cur == p {
 		w.cur = nil
 	}
+	for j := range w.older {
+		if w.older[j].cur == p {
+			w.older[j].cur = nil
+		}
+	}
 	w.groups.release(p.members)
 	p.members = p.members[:0]
 	if len(w.free) < maxSpare && len(p.index.slots) <= maxSpareSlots {

@@ -40,7 +40,7 @@ func TestLoad(t *testing.T) {
 	loads := 0
 	for seed := range uint64(40) {
 		rng := rand.New(rand.NewPCG(seed, 3))
-		cfg := testConfig(t)
+		cfg := kindOf(testConfig(t), seed)
 		rows := stream(rng, 1500)
 		w, truth, central := New(cfg), &naive{cfg: cfg, groups: map[string]*naiveGroup{}}, map[string]stored{}
 		saved := map[string]savedRow{}
@@ -104,7 +104,7 @@ func TestLoadRefuses(t *testing.T) {
 			_ = w.Load(cut.Rows, cut.Open)
 			return w.Load(cut.Rows, cut.Open)
 		},
-		"not a multiple": func(w *Tumbling) error { return w.Load(cut.Rows, []operators.OpenWindow{{Start: 1}}) },
+		"no window begins then": func(w *Tumbling) error { return w.Load(cut.Rows, []operators.OpenWindow{{Start: 1}}) },
 		"columns": func(w *Tumbling) error {
 			return w.Load(&batch.Batch{Schema: cfg.In}, nil)
 		},

@@ -1,15 +1,19 @@
 // Package window aggregates rows in event-time windows, one partition at a time.
 //
-// The rules, for a row with event time t, window size S, and the watermark W of its partition before the row:
+// The rules, for a row with event time t, window size S, a window beginning every E, and the watermark W of its partition before
+// the row:
 //
-//	window     [start, start+S), start = floor(t/S)·S, counted from 1970-01-01T00:00:00Z
-//	late       start+S + allowed lateness <= W: the row belongs to a window that is final
+//	windows    [start, start+S) that hold t, each start a multiple of E from the offset on, counted from
+//	           1970-01-01T00:00:00Z. Tumbling windows have E = S, so that there is one; hopping ones overlap
+//	late       start+S + allowed lateness <= W: the window is final. A row is late where all its windows are
 //	future     t > M + max_jump, where M is the greatest event time so far: see [Config.MaxJump]
 //	watermark  after the row, W = M - max_out_of_order
 //	final      start+S + allowed lateness <= W: the window takes no more rows
 //
 // W, and with it every decision, is a function of the rows in offset order alone. It does not depend on how rows were
 // cut into batches, when they arrived, or what time it is. A replay therefore gives the same rows.
+//
+// A row that is taken into n windows counts as aggregated n times, and as n-1 rows that were added (Batch.Expanded).
 //
 // The engine owns one Tumbling per lane, adds batches, and takes a [Cut] whenever it ships.
 package window
@@ -36,12 +40,14 @@ const (
 	maxTime = 10_413_791_999_999_999
 )
 
-// Config plans a tumbling window. It is immutable once used.
+// Config plans a window. It is immutable once used.
 type Config struct {
 	In        *batch.Schema
 	Time      int // column of the event time, a timestamp
 	Size      time.Duration
-	Keys      []int // columns to group by, in the order of the output
+	Every     time.Duration // how far apart windows begin; 0 is Size
+	Offset    time.Duration // how long after a multiple of Every they begin
+	Keys      []int         // columns to group by, in the order of the output
 	Aggregate []Aggregate
 
 	MaxOutOfOrder   time.Duration
@@ -74,6 +80,12 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("a window of %v: the size must be a whole number of milliseconds, at least 1", c.Size)
 	case c.Size > 366*24*time.Hour:
 		return fmt.Errorf("a window of %v: at most 366 days", c.Size)
+	case c.Every < 0 || c.Every > c.Size || c.Every%time.Millisecond != 0:
+		return fmt.Errorf("a window of %v every %v: every must be a whole number of milliseconds, and at most the size", c.Size, c.Every)
+	case c.every() != c.Size && c.overlap() > MaxOverlap:
+		return fmt.Errorf("a window of %v every %v: a row would be in %d windows, and %d are the limit", c.Size, c.Every, c.overlap(), MaxOverlap)
+	case c.Offset < 0 || c.Offset >= c.every() || c.Offset%time.Millisecond != 0:
+		return fmt.Errorf("windows that begin %v after each %v: the offset must be a whole number of milliseconds, and less", c.Offset, c.every())
 	case c.MaxOutOfOrder < 0 || c.AllowedLateness < 0 || c.MaxJump < 0:
 		return errors.New("max_out_of_order, allowed_lateness and max_jump must not be negative")
 	case c.MaxOutOfOrder > 10*366*24*time.Hour || c.AllowedLateness > 10*366*24*time.Hour || c.MaxJump > 100*366*24*time.Hour:
@@ -84,6 +96,9 @@ func (c *Config) Validate() error {
 		return errors.New("a window needs at least one aggregate")
 	}
 	for _, a := range c.Aggregate {
+		if a.Finish == aggregate.Outside && c.overlap() > 1 {
+			return fmt.Errorf("aggregate %s: those of modules are not in windows that overlap yet", a.Name)
+		}
 		if a.Filtered && c.In.Fields[a.Filter].Type.Kind != batch.Bool {
 			return fmt.Errorf("the filter of %s must be a bool; column %s", a.Name, c.In.Fields[a.Filter])
 		}
@@ -95,6 +110,20 @@ func (c *Config) Validate() error {
 	}
 	return nil
 }
+
+// MaxOverlap is how many windows a row can be in.
+const MaxOverlap = 1024
+
+// every is how far apart windows begin.
+func (c *Config) every() time.Duration {
+	if c.Every == 0 {
+		return c.Size
+	}
+	return c.Every
+}
+
+// overlap is how many windows a row is in at most.
+func (c *Config) overlap() int { return int((c.Size + c.every() - 1) / c.every()) }
 
 // CheckKey tells why a column cannot be a key.
 func CheckKey(f batch.Field) error {
@@ -136,17 +165,18 @@ func StateName(aggregateName string, s aggregate.State) string {
 	return aggregateName + "__" + s.Name
 }
 
-// Tumbling is the state of one partition's windows. One goroutine uses it.
+// Tumbling is the state of one partition's windows, which overlap where they are hopping. One goroutine uses it.
 type Tumbling struct {
-	cfg              *Config
-	schema           *batch.Schema
-	size, ooo, allow int64 // microseconds
-	jump             int64
+	cfg                 *Config
+	schema              *batch.Schema
+	size, every, offset int64 // microseconds
+	ooo, allow, jump    int64
 
 	clock   operators.Clock
 	settled int64 // windows final by this watermark were shipped whole before a restart: never touch them again
 	open    []*pane
 	cur     *pane
+	older   []overlapping // windows that begin before the newest that holds a row, the newer ones first
 
 	groups groups
 	times  []int64
@@ -173,16 +203,23 @@ type pane struct {
 	clock      operators.Clock
 }
 
+// overlapping is the window that begins n times every before the newest that holds a row.
+type overlapping struct {
+	cur   *pane
+	rowOf []uint32
+}
+
 // New makes the state of a partition that has had no row.
 func New(cfg *Config) *Tumbling {
 	w := &Tumbling{
 		cfg: cfg, schema: cfg.Schema(),
-		size: cfg.Size.Microseconds(), ooo: cfg.MaxOutOfOrder.Microseconds(),
+		size: cfg.Size.Microseconds(), every: cfg.every().Microseconds(), offset: cfg.Offset.Microseconds(), ooo: cfg.MaxOutOfOrder.Microseconds(),
 		allow: cfg.AllowedLateness.Microseconds(), jump: cfg.MaxJump.Microseconds(),
 		clock: operators.Clock{Max: operators.Unset}, settled: operators.Unset,
 	}
 	w.groups.init(cfg)
 	w.external.init(cfg)
+	w.older = make([]overlapping, cfg.overlap()-1)
 	return w
 }
 
@@ -255,21 +292,27 @@ func (w *Tumbling) Add(ctx context.Context, b *batch.Batch, offset int64) (opera
 	w.rowOf = grow(w.rowOf, b.Rows)
 	w.readTimes(b)
 	w.groups.hash(b, w.cfg.Keys)
+	for j := range w.older {
+		w.older[j].rowOf = grow(w.older[j].rowOf, b.Rows)
+	}
 	watermark := w.Watermark()
 	timeCol := &b.Cols[w.cfg.Time]
 	for i, t := range w.times {
 		w.rowOf[i] = aggregate.Skip
+		for j := range w.older {
+			w.older[j].rowOf[i] = aggregate.Skip
+		}
 		if t == operators.Unset {
 			w.rejectTime(b, i, timeCol)
 			continue
 		}
 		p := w.cur
-		known := p != nil && t >= p.start && t < p.end // mostly: rows of a window come together
+		known := p != nil && t >= p.start && t < p.start+w.every // mostly: rows of a window come together
 		var start, end int64
 		if known {
 			end = p.end
 		} else {
-			start = floorTo(t, w.size)
+			start = w.newest(t)
 			end = start + w.size
 		}
 		if watermark != operators.Unset && end+w.allow <= watermark {
@@ -280,6 +323,7 @@ func (w *Tumbling) Add(ctx context.Context, b *batch.Batch, offset int64) (opera
 		if w.jump > 0 && !w.plausible(b, i, t) {
 			continue
 		}
+		was := watermark
 		if t > w.clock.Max {
 			w.clock.Max = t
 			watermark = t - w.ooo
@@ -292,16 +336,13 @@ func (w *Tumbling) Add(ctx context.Context, b *batch.Batch, offset int64) (opera
 			p = w.pane(start, end, offset, before)
 			w.cur = p
 		}
-		g, changed := w.groups.find(&p.index, b, i)
-		if changed {
-			p.dirty = append(p.dirty, g)
-			if p.index.n > len(p.members) { // it is new
-				p.members = append(p.members, g)
-			}
-		}
-		w.groups.rows[g]++
-		w.rowOf[i] = g
+		w.rowOf[i] = w.take(p, b, i)
 		n.Aggregated++
+		if len(w.older) > 0 {
+			more := w.takeOlder(p.start, t, was, b, i, offset, before)
+			n.Aggregated += more
+			b.Expanded += more
+		}
 	}
 	if len(w.external.of) > 0 {
 		if err := w.fold(ctx, b, &n); err != nil {
@@ -314,19 +355,62 @@ func (w *Tumbling) Add(ctx context.Context, b *batch.Batch, offset int64) (opera
 		for _, c := range a.Args {
 			w.args = append(w.args, &b.Cols[c])
 		}
-		rowOf := w.rowOf
-		if a.Filtered {
-			rowOf = w.filter(&b.Cols[a.Filter])
+		w.add(i, w.rowOf, b)
+		for j := range w.older {
+			w.add(i, w.older[j].rowOf, b)
 		}
-		w.groups.acc[i].Add(rowOf, w.args)
 	}
 	return n, nil
 }
 
+// take takes row i into the groups of a window, and gives its group.
+func (w *Tumbling) take(p *pane, b *batch.Batch, i int) uint32 {
+	g, changed := w.groups.find(&p.index, b, i)
+	if changed {
+		p.dirty = append(p.dirty, g)
+		if p.index.n > len(p.members) { // it is new
+			p.members = append(p.members, g)
+		}
+	}
+	w.groups.rows[g]++
+	return g
+}
+
+// takeOlder takes row i, of time t, into the windows that hold it and begin before start, but for those that are final by the
+// watermark before it. It gives how many these are.
+func (w *Tumbling) takeOlder(start, t, watermark int64, b *batch.Batch, i int, offset int64, before operators.Clock) int64 {
+	n := int64(0)
+	for j := range w.older {
+		start -= w.every
+		end := start + w.size
+		if t >= end || watermark != operators.Unset && end+w.allow <= watermark || w.settled != operators.Unset && end+w.allow <= w.settled {
+			break // those before end earlier still
+		}
+		o := &w.older[j]
+		if o.cur == nil || o.cur.start != start {
+			o.cur = w.pane(start, end, offset, before)
+		}
+		o.rowOf[i] = w.take(o.cur, b, i)
+		n++
+	}
+	return n
+}
+
+// add takes rows into the states of aggregate i.
+func (w *Tumbling) add(i int, rowOf []uint32, b *batch.Batch) {
+	if a := &w.cfg.Aggregate[i]; a.Filtered {
+		rowOf = w.filter(rowOf, &b.Cols[a.Filter])
+	}
+	w.groups.acc[i].Add(rowOf, w.args)
+}
+
+// newest is where the newest window that holds a time begins.
+func (w *Tumbling) newest(t int64) int64 { return floorTo(t-w.offset, w.every) + w.offset }
+
 // filter is rowOf with the rows left out whose filter is false or null.
-func (w *Tumbling) filter(c *batch.Column) []uint32 {
-	w.passing = grow(w.passing, len(w.rowOf))
-	for i, g := range w.rowOf {
+func (w *Tumbling) filter(rowOf []uint32, c *batch.Column) []uint32 {
+	w.passing = grow(w.passing, len(rowOf))
+	for i, g := range rowOf {
 		if !c.Bit(i) || !c.Valid(i) {
 			g = aggregate.Skip
 		}

@@ -67,6 +67,19 @@ func testConfig(t testing.TB) *Config {
 	return c
 }
 
+// kindOf makes the window one of those there are, by a seed.
+func kindOf(c *Config, seed uint64) *Config {
+	switch seed % 5 {
+	case 1:
+		c.Every = 5 * time.Second
+	case 2:
+		c.Every, c.Offset = 3*time.Second, 1500*time.Millisecond // some rows are in three windows, some in four
+	case 3:
+		c.Offset = 9999 * time.Millisecond
+	}
+	return c
+}
+
 // makeBatch builds a batch of rows whose records have the offsets from first on.
 func makeBatch(s *batch.Schema, rows []row, first int64) *batch.Batch {
 	b := &batch.Batch{}
@@ -109,6 +122,7 @@ type naive struct {
 	any    bool
 	groups map[string]*naiveGroup
 	late   int
+	taken  int // rows in windows: one in several counts as often
 }
 
 type naiveGroup struct {
@@ -133,18 +147,30 @@ func naiveKey(start int64, r row) string {
 }
 
 func (n *naive) add(r row) {
-	size := n.cfg.Size.Milliseconds()
-	start := r.ts / size * size
-	if r.ts < 0 && r.ts%size != 0 {
-		start -= size
+	size, every, offset := n.cfg.Size.Milliseconds(), n.cfg.Every.Milliseconds(), n.cfg.Offset.Milliseconds()
+	if every == 0 {
+		every = size
 	}
-	if n.any && start+size+n.cfg.AllowedLateness.Milliseconds() <= n.max-n.cfg.MaxOutOfOrder.Milliseconds() {
+	final, known := n.max-n.cfg.MaxOutOfOrder.Milliseconds()-n.cfg.AllowedLateness.Milliseconds(), n.any
+	taken := 0
+	// Every time a window may begin at that is not after the row, from far enough before it.
+	for k := (r.ts-size-offset)/every - 2; k*every+offset <= r.ts; k++ {
+		start := k*every + offset
+		if r.ts >= start+size || known && start+size <= final {
+			continue
+		}
+		if taken++; !n.any || r.ts > n.max {
+			n.max, n.any = r.ts, true
+		}
+		n.take(start, r)
+	}
+	if taken == 0 {
 		n.late++
-		return
 	}
-	if !n.any || r.ts > n.max {
-		n.max, n.any = r.ts, true
-	}
+	n.taken += taken
+}
+
+func (n *naive) take(start int64, r row) {
 	g := n.groups[naiveKey(start, r)]
 	if g == nil {
 		g = &naiveGroup{}
@@ -246,16 +272,17 @@ func compare(t *testing.T, got map[string]stored, want map[string]*naiveGroup) {
 func TestAgreesWithNaive(t *testing.T) {
 	for seed := range uint64(60) {
 		rng := rand.New(rand.NewPCG(seed, 1))
-		cfg := testConfig(t)
+		cfg := kindOf(testConfig(t), seed)
 		rows := stream(rng, 2000)
 		w, truth, central := New(cfg), &naive{cfg: cfg, groups: map[string]*naiveGroup{}}, map[string]stored{}
-		late := 0
+		late, taken := 0, 0
 		for i := 0; i < len(rows); {
 			n := min(1+rng.IntN(200), len(rows)-i)
 			b := makeBatch(cfg.In, rows[i:i+n], int64(i))
 			counts := add(t, w, b, int64(i))
 			late += int(counts.Late)
-			if int(counts.Late) != len(b.Rejects) || int(counts.Aggregated)+int(counts.Late) != n {
+			taken += int(counts.Aggregated)
+			if int(counts.Late) != len(b.Rejects) || int(counts.Aggregated)+int(counts.Late) != n+int(b.Expanded) {
 				t.Fatalf("seed %d: %+v of %d rows, %d rejects", seed, counts, n, len(b.Rejects))
 			}
 			i += n
@@ -268,8 +295,8 @@ func TestAgreesWithNaive(t *testing.T) {
 		}
 		store(central, w.Cut(int64(len(rows))).Rows, int64(len(rows)))
 		compare(t, central, truth.groups)
-		if late != truth.late || late == 0 {
-			t.Errorf("seed %d: %d late, want %d and some", seed, late, truth.late)
+		if late != truth.late || late == 0 || taken != truth.taken {
+			t.Errorf("seed %d: %d late, want %d and some; %d taken, want %d", seed, late, truth.late, taken, truth.taken)
 		}
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
@@ -281,7 +308,7 @@ func TestAgreesWithNaive(t *testing.T) {
 // and a crash goes back to the last commit. forget leaves out what a commit remembers beside the offset.
 func recovery(t *testing.T, seed uint64, forget bool) (map[string]stored, *naive) {
 	rng := rand.New(rand.NewPCG(seed, 2))
-	cfg := testConfig(t)
+	cfg := kindOf(testConfig(t), seed)
 	rows := stream(rng, 1500)
 	if rows[0].kafka > 0 && rng.IntN(2) == 0 {
 		cfg.MaxJump = 20 * time.Second // the records' own times bear every row out, so that none is rejected

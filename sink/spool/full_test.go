@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/weir-stream/weir/sink"
 )
 
 // limitedFS is a disk of a certain size, part of which others take.
@@ -140,6 +142,35 @@ func TestFullDisk(t *testing.T) {
 	n := 0
 	if err := s.Scan([]byte("g"), nil, func(_, _ []byte) bool { n++; return true }); err != nil || n != acked {
 		t.Errorf("%d keys are there, %v; %d were acknowledged", n, err, acked)
+	}
+}
+
+// TestRoomHolds has the disk fill between the question whether there is room and the commit of what was then let go of.
+func TestRoomHolds(t *testing.T) {
+	disk := newLimitedFS(8 << 20)
+	cfg := small(t, disk)
+	cfg.Reserve = 1 << 20
+	s := mustOpen(t, cfg)
+	defer s.Close()
+	lane := s.Lane(ID{Pipeline: "p"}, &table)
+	commit := func() error {
+		ch := lane.Change()
+		ch.PutLetters([]sink.DeadLetter{{Detail: "d", Payload: make([]byte, 64<<10)}})
+		return ch.Commit([]byte("meta"))
+	}
+	if err := lane.Room(); err != nil {
+		t.Fatal(err)
+	}
+	disk.others.Store(disk.size - disk.used.Load() - 4<<10)
+	s.space.checked = time.Time{} // whoever looks sees it
+	if err := commit(); err != nil {
+		t.Errorf("there was room: %v", err)
+	}
+	if err := lane.Room(); !errors.Is(err, ErrFull) {
+		t.Errorf("now there is none: %v", err)
+	}
+	if err := commit(); !errors.Is(err, ErrFull) {
+		t.Errorf("and nobody has promised any: %v", err)
 	}
 }
 

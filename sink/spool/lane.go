@@ -33,7 +33,8 @@ type Lane struct {
 	entries uint64
 	letters uint64 // number of the next dead letter
 	oldest  uint64 // number of the first that is there
-	granted bool   // Room said that there is room for the next change
+
+	granted bool // Room has promised that the next change finds room
 }
 
 // metaHead is sum, entries, oldest and next letter, before what the engine says.
@@ -65,7 +66,9 @@ type Change struct {
 func (l *Lane) Change() sink.LocalChange { return l.change() }
 
 func (l *Lane) change() *Change {
-	return &Change{l: l, b: l.s.Batch(), sum: l.sum, n: l.entries, old: l.oldest, new: l.letters}
+	b := l.s.Batch()
+	b.granted, l.granted = l.granted, false
+	return &Change{l: l, b: b, sum: l.sum, n: l.entries, old: l.oldest, new: l.letters}
 }
 
 // entry is what an entry adds to the sum of its lane.
@@ -186,10 +189,7 @@ func (c *Change) Commit(meta []byte) error {
 		head = binary.BigEndian.AppendUint64(head, v)
 	}
 	c.b.Set(c.l.key(keyMeta), append(head, meta...))
-	if c.l.granted || c.gone > c.b.put {
-		c.b.put = 0 // nobody can do without it any more, or it makes room
-	}
-	c.l.granted = false
+	c.b.granted = c.b.granted || c.gone > c.b.put // what removes more makes room
 	if err := c.b.Commit(); err != nil {
 		return err
 	}
@@ -234,7 +234,8 @@ func (l *Lane) Load() (meta []byte, err error) {
 	return stored[metaHead:], nil
 }
 
-// Room implements sink.Local.
+// Room implements sink.Local. The change that is begun next is not refused for want of room: whoever asked has let go of what
+// it saves. It goes to what is left beside the ballast, or in its place.
 func (l *Lane) Room() error {
 	err := l.s.room(0)
 	l.granted = err == nil

@@ -25,7 +25,7 @@ func (s *Store) Stats() Stats {
 		Slow: s.events.slowWrites.Load(), Stalls: s.events.stalls.Load(),
 	}
 	s.space.mu.Lock()
-	st.Full, st.Fills = s.space.full, s.space.fills
+	st.Full, st.Fills = s.space.full || s.space.err != nil, s.space.fills
 	s.space.mu.Unlock()
 	if err := s.events.damaged.Load(); err != nil {
 		st.Damaged = *err

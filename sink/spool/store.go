@@ -327,6 +327,8 @@ type Batch struct {
 	bytes int64 // of all
 	put   int64 // of values that are set
 	err   error
+
+	granted bool // there was room when somebody asked, and that holds
 }
 
 // Batch begins a batch.
@@ -377,7 +379,7 @@ func (b *Batch) Commit() error {
 	if b.err != nil {
 		return fmt.Errorf("write the local store: %w", b.err)
 	}
-	if b.put > 0 { // what only deletes makes room
+	if b.put > 0 && !b.granted { // what only deletes makes room
 		if err := b.s.room(b.put); err != nil {
 			return err
 		}

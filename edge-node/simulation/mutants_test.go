@@ -89,6 +89,10 @@ func (c *splitChange) DropWindows(from, to int64) {
 	c.rest = append(c.rest, func(ch sink.LocalChange) { ch.DropWindows(from, to) })
 }
 
+func (c *splitChange) PutState(step string, state []byte) {
+	c.rest = append(c.rest, func(ch sink.LocalChange) { ch.PutState(step, state) })
+}
+
 func (c *splitChange) PutLetters(letters []sink.DeadLetter) {
 	c.rest = append(c.rest, func(ch sink.LocalChange) { ch.PutLetters(letters) })
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,6 +24,8 @@ type replaying struct {
 	most         int
 	json, dry    bool
 	resend       bool
+	recorded     bool
+	operators    []string
 	choice       replay.Choice
 }
 
@@ -41,7 +45,8 @@ from its beginning to where its account in weir_coverage ends. --partition and
 --segment choose; --from and --to, or --since by the records' timestamps, choose
 offsets. A range that begins in the middle of a segment leaves out the windows that
 began before it, and says how many. A segment of another revision is refused: its
-results may differ.
+results may differ, and it says in what. With --recorded it runs the revisions that
+ClickHouse has recorded, if their modules are found by their digests.
 
 It says the place of every difference, the first --differences of them for a
 segment. A difference is exit code 5; what could not be compared is 1; a Kafka or a
@@ -79,6 +84,8 @@ func (o *replaying) add(cmd *cobra.Command) {
 	f.Int32Var(&o.choice.Partition, "partition", -1, "this partition alone")
 	f.Int64Var(&o.choice.Segment, "segment", -1, "this segment alone")
 	f.IntVar(&o.most, "differences", 20, "most differences to list for a segment")
+	f.BoolVar(&o.recorded, "recorded", false, "segments of other revisions, too, each as it is recorded in weir_revisions")
+	f.StringArrayVar(&o.operators, "operators", nil, "folder with modules of recorded revisions, found by their digests")
 	f.BoolVar(&o.json, "json", false, "print what became of every segment as JSON")
 }
 
@@ -86,6 +93,9 @@ func (o *replaying) add(cmd *cobra.Command) {
 func (o *replaying) check(cmd *cobra.Command) error {
 	if o.timeout <= 0 {
 		return usagef(cmd, "--timeout must be more than 0")
+	}
+	if len(o.operators) > 0 && !o.recorded {
+		return usagef(cmd, "--operators is for --recorded")
 	}
 	if o.most < 0 {
 		return usagef(cmd, "--differences may not be negative")
@@ -121,18 +131,10 @@ func (a *app) replay(ctx context.Context, o *replaying, file string) error {
 		return err
 	}
 	progress := newReadProgress(a.stderr)
-	r, err := p.OpenReplay(ctx, pipeline.ReplayOptions{URL: o.url, Timeout: o.timeout, Most: o.most, Progress: progress.show, Log: log})
-	if err != nil {
-		return errors.Join(err, p.Close())
-	}
-	var report *replay.Report
-	if o.resend {
-		report, err = r.Resend(ctx, o.choice, o.dry)
-	} else {
-		report, err = r.Compare(ctx, o.choice)
-	}
+	opts := pipeline.ReplayOptions{URL: o.url, Timeout: o.timeout, Most: o.most, Progress: progress.show, Log: log}
+	report, err := o.run(ctx, p, opts)
 	progress.end()
-	if err = errors.Join(err, r.Close(), p.Close()); err != nil {
+	if err = errors.Join(err, p.Close()); err != nil {
 		return fmt.Errorf("%s: %w", p.Spec.File, err)
 	}
 	if len(report.Segments) == 0 && len(report.Others) == 0 {
@@ -144,6 +146,69 @@ func (a *app) replay(ctx context.Context, o *replaying, file string) error {
 		return errors.Join(a.printJSON(report), verdict)
 	}
 	return errors.Join(a.printReplay(o, report), verdict)
+}
+
+// run replays a pipeline, and the recorded revisions of it.
+func (o *replaying) run(ctx context.Context, p *pipeline.Plan, opts pipeline.ReplayOptions) (_ *replay.Report, err error) {
+	r, err := p.OpenReplay(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	report, err := o.once(ctx, r)
+	var other *replay.RevisionError
+	switch {
+	case !o.recorded:
+		return report, err
+	case errors.As(err, &other):
+		report = &replay.Report{Pipeline: p.Spec.Name, Revision: fmt.Sprintf("%016x", p.Revision), OK: true, Others: other.Others}
+	case err != nil:
+		return nil, err
+	}
+	file, err := os.ReadFile(p.Spec.File)
+	if err != nil {
+		return nil, fmt.Errorf("read the pipeline once more for --recorded: %w", err)
+	}
+	for len(report.Others) > 0 {
+		if err := o.runRecorded(ctx, r, report, file, opts); err != nil {
+			return nil, err
+		}
+	}
+	return report, nil
+}
+
+func (o *replaying) once(ctx context.Context, r *pipeline.Replayer) (*replay.Report, error) {
+	if o.resend {
+		return r.Resend(ctx, o.choice, o.dry)
+	}
+	return r.Compare(ctx, o.choice)
+}
+
+// runRecorded replays the revision of the first of the other segments, and moves what came out to the report.
+func (o *replaying) runRecorded(ctx context.Context, r *pipeline.Replayer, report *replay.Report, file []byte, opts pipeline.ReplayOptions) (err error) {
+	revision := report.Others[0].Revision
+	p, err := r.Recorded(ctx, revision, file, o.operators)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.Close()) }()
+	again, err := p.OpenReplay(ctx, opts)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, again.Close()) }()
+	more, err := o.once(ctx, again)
+	if err != nil {
+		return err
+	}
+	for _, s := range more.Segments {
+		if s.Revision == revision {
+			report.Segments = append(report.Segments, s)
+			report.OK = report.OK && !s.Differs() && s.Refused == "" && s.Gone == nil
+		}
+	}
+	report.Others = slices.DeleteFunc(report.Others, func(s replay.Other) bool { return s.Revision == revision })
+	return nil
 }
 
 // replayVerdict is the exit code: a difference tells more than what could not be compared.

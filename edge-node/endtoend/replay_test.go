@@ -87,7 +87,8 @@ func TestReplayAndResend(t *testing.T) {
 
 	whole := s.report(0, "replay")
 	rows, letters := tallies(whole)
-	if n := s.count(conn, "SELECT count() FROM line_temperature_partials FINAL"); !whole.OK || rows.Identical != n || n == 0 || rows.Missing+rows.Differing+rows.Surplus != 0 {
+	n := s.count(conn, "SELECT count() FROM line_temperature_partials FINAL")
+	if !whole.OK || rows.Identical != n || n == 0 || rows.Missing+rows.Differing+rows.Surplus != 0 {
 		t.Fatalf("replay compared %+v of %d rows", rows, n)
 	}
 	if n := s.count(conn, "SELECT count() FROM weir_dead_letters FINAL"); letters.Identical != n || n == 0 || letters.Missing+letters.Differing+letters.Surplus != 0 {
@@ -173,8 +174,13 @@ func TestReplayAndResend(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, out := s.weir("replay", "pipeline.yaml")
-	if code != 1 || !strings.Contains(out, "is of revision "+whole.Revision) {
+	if code != 1 || !strings.Contains(out, "is of revision "+whole.Revision) || !strings.Contains(out, `Steps[0].Expr: "status == \"ok\" && temp > -40" then`) {
 		t.Errorf("exit code %d:\n%s", code, out)
+	}
+	// But it is recorded.
+	recorded := s.report(0, "replay", "--recorded")
+	if rows, letters := tallies(recorded); rows.Identical != n || letters.Identical == 0 || len(recorded.Others) != 0 {
+		t.Errorf("recorded: %+v %+v, others %v", rows, letters, recorded.Others)
 	}
 }
 

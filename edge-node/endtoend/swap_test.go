@@ -142,6 +142,16 @@ func TestHotSwap(t *testing.T) {
 	}
 	s.finish()
 	s.check()
+	// All of them at once, as they are recorded, with the modules by their digests.
+	if err := os.Mkdir(filepath.Join(s.dir, "old"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for i := range swaps + 1 {
+		s.write(fmt.Sprintf("old/%d.wasm", i), s.version(i))
+	}
+	if r := s.report(0, "replay", "--recorded", "--operators", "old"); len(r.Segments) != 6*(swaps+1) || len(r.Others) != 0 {
+		t.Errorf("recorded: %d segments, %d others", len(r.Segments), len(r.Others))
+	}
 	// Every segment comes out of the log again under its own version, with the clock of the one before it.
 	for i := range swaps + 1 {
 		s.module(i)

@@ -216,9 +216,10 @@ func (p *pass) onTime(ctx context.Context, records []batch.Record) (n int, late 
 
 // anchor finds, from the first rows that were surely not late, where the windows begin that are wholly in the range.
 //
-// A row that was not late at clock M, in a window that ends at E, says that M < E + lateness + disorder. All records before it were
-// at or before M, so a window that starts there or later has no record before the range. And once the clock here has come so far,
-// it is the clock of the first time.
+// A row that was not late at clock M, in windows of which the last ends at E, says that M < E + lateness + disorder. All records
+// before it were at or before M, so a window that starts there or later has no record before the range. And once the clock here has
+// come so far, it is the clock of the first time. Where windows overlap, the earliest one that is open may be final by the clock that
+// is not known; the last one of its rows ends less than another size later.
 func (p *pass) anchor(next int64) {
 	cut := p.cut(next)
 	if len(cut.Open) == 0 {
@@ -230,7 +231,7 @@ func (p *pass) anchor(next int64) {
 	}
 	size := p.cfg.Table.Window.Milliseconds()
 	slack := p.cfg.MaxOutOfOrder + p.cfg.AllowedLateness
-	p.bound = earliest + size + ceilDiv(slack.Microseconds(), 1000)
+	p.bound = earliest + 2*size + ceilDiv(slack.Microseconds(), 1000)
 	p.anchored = true
 }
 

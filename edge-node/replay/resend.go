@@ -103,7 +103,7 @@ func (c *Config) resend(ctx context.Context, s *account, a ingest.Assignment, as
 // dryRun reads the segment from where it can be built, and compares alone. It begins as late as it may: where all windows begin
 // that took anything since.
 func (c *Config) dryRun(ctx context.Context, s *account, a ingest.Assignment, asked Choice, of stretch) (*Segment, stretch, error) {
-	slack := c.Table.Window + c.MaxOutOfOrder + c.AllowedLateness
+	slack := 2*c.Table.Window + c.MaxOutOfOrder + c.AllowedLateness
 	for back := 2*slack + time.Minute; ; back *= 8 {
 		of.from, of.strict = s.Start, false
 		if !asked.Since.IsZero() && back < 10*366*24*time.Hour {

@@ -60,7 +60,7 @@ func TestAudit(t *testing.T) {
 		t.Errorf("away: %s", errs)
 	}
 
-	// The statements say the same by hand: three of them, and no verdict in capitals.
+	// The statements say the same by hand: four of them, and no verdict in capitals.
 	statements, _ := weir(exitOK, "audit", "--sql", "p.yaml")
 	checkByHand(t, dsn, statements, false)
 
@@ -113,7 +113,7 @@ func checkByHand(t *testing.T, dsn, statements string, fault bool) {
 		}
 		found = found || regexp.MustCompile(`:"[A-Z ]{3,}"`).MatchString(out)
 	}
-	if n != 3 || found != fault {
+	if n != 4 || found != fault {
 		t.Errorf("%d statements, a fault is %v, want %v", n, found, fault)
 	}
 }

@@ -143,7 +143,8 @@ func (c *centre) storeRows(cut *sink.Cut) {
 				continue
 			}
 			c.rows[id] = versioned{
-				cov.Version, [2]int64{int64(batch.As[uint64](b.Cols[4].Values)[i]), batch.As[int64](b.Cols[5].Values)[i]},
+				cov.Version,
+				[2]int64{int64(batch.As[uint64](b.Cols[4].Values)[i]), batch.As[int64](b.Cols[5].Values)[i]},
 				batch.As[int64](b.Cols[1].Values)[i], hashes[i],
 			}
 		}

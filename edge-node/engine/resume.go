@@ -249,9 +249,9 @@ func (e *Engine) newSegment(ctx context.Context, a ingest.Assignment, revision u
 	}
 	r.start, r.position = r.read, r.read
 	if r.gap > 0 {
-		e.log.Warn("offsets are missing", "partition", a.Partition.String(), "before", r.read, "count", r.gap, "reason", r.why)
+		e.log.Warn("offsets are missing", "partition", a.Partition.String(), "from", r.read-r.gap, "to", r.read, "reason", r.why)
 		if e.cfg.OnGapStop {
-			return resumption{}, fmt.Errorf("%s: %d offsets before %d are missing (%s), and on_gap is stop", a.Partition, r.gap, r.read, r.why)
+			return resumption{}, fmt.Errorf("%s: offsets %d to %d are missing (%s), and on_gap is stop", a.Partition, r.read-r.gap, r.read-1, r.why)
 		}
 	}
 	return r, nil

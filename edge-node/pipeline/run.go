@@ -44,6 +44,7 @@ type Runner struct {
 	engine   *engine.Engine
 	meter    *metering.Meter // nil where usage is not shipped
 	resumes  bool            // the node has saved something of the pipeline
+	store    *Store          // of the node; nil where it keeps nothing
 
 	reloading sync.Mutex // held during Reload
 
@@ -63,7 +64,7 @@ func (p *Plan) Open(ctx context.Context, opts RunOptions) (*Runner, error) {
 	if err := p.needsStore(opts.Store); err != nil {
 		return nil, err
 	}
-	r := &Runner{plan: p, version: opts.Version, log: opts.Log.With("pipeline", p.Spec.Name)}
+	r := &Runner{plan: p, version: opts.Version, log: opts.Log.With("pipeline", p.Spec.Name), store: opts.Store}
 	source, err := p.source(r.log)
 	if err != nil {
 		return nil, fmt.Errorf("source: %w", err)
@@ -239,6 +240,9 @@ func (r *Runner) Problems() []string {
 			from = "kafka: "
 		}
 		problems = append(problems, from+st.Err.Error())
+	}
+	if what := r.store.slow(); what != "" {
+		problems = append(problems, "local store: the disk is slow: "+what)
 	}
 	st := r.engine.Status()
 	for _, p := range st.Problems {

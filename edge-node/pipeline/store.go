@@ -33,6 +33,14 @@ func OpenStore(node config.Node, log *slog.Logger) (*Store, error) {
 // Status is what it uses and has done.
 func (s *Store) Status() StoreStatus { return s.s.Stats() }
 
+// slow says which write to the disk is slow, or was a moment ago; empty if none.
+func (s *Store) slow() string {
+	if s == nil {
+		return ""
+	}
+	return s.s.Stats().SlowNow
+}
+
 // Close closes it. No pipeline runs any more. Closing nil is fine.
 func (s *Store) Close() error {
 	if s == nil {

@@ -121,7 +121,7 @@ func (s *Sink) auditOnce(ctx context.Context) (_ *AuditReport, settled bool, err
 	}
 	a.expires = expires(server[s.layout.partials().name])
 	a.lettersTTL = expires(server[deadLetterTable])
-	for i, read := range []func(driver.Rows) error{a.tiling, a.accounting, a.orphan} {
+	for i, read := range []func(driver.Rows) error{a.tiling, a.accounting, a.orphan, a.beyond} {
 		if err := s.query(ctx, "audit: "+queries[i].Name, queries[i].SQL, read); err != nil {
 			return nil, false, err
 		}
@@ -169,7 +169,11 @@ func (a *audit) tiling(rows driver.Rows) error {
 	case "OVERLAP":
 		p.fault(&g, "begins at %d and the one before ends at %d: what is between may be counted twice", g.Start, p.End)
 	case "gap":
-		p.note(&g, "%d offsets before %d are lost: %s", g.Gap, g.Start, g.GapReason)
+		p.note(&g, "offsets %d to %d are lost: %s", p.End, g.Start-1, g.GapReason)
+	case "first":
+		if g.Gap > 0 {
+			p.note(&g, "offsets %d to %d are lost: %s", g.Start-g.Gap, g.Start-1, g.GapReason)
+		}
 	case "overlap":
 		p.note(&g, "begins at %d and the one before ends at %d: %s", g.Start, p.End, g.GapReason)
 	}
@@ -275,6 +279,18 @@ func (a *audit) orphan(rows driver.Rows) error {
 		return err
 	}
 	a.partition(k).fault(&g, "%d rows are stored and there is no account of them", g.Rows)
+	return nil
+}
+
+// beyond reads a row of the fourth query: a segment whose rows reach into the next.
+func (a *audit) beyond(rows driver.Rows) error {
+	var k partitionKey
+	var g SegmentAudit
+	var next, end int64
+	if err := rows.Scan(&k.site, &k.topic, &k.topicID, &k.partition, &g.Revision, &g.Segment, &next, &end); err != nil {
+		return err
+	}
+	a.partition(k).fault(&g, "its rows reach to %d and the next segment begins at %d: offsets %d to %d may be counted twice, by a process that did not know that it had lost the partition", end, next, next, end-1)
 	return nil
 }
 

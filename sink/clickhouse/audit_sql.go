@@ -65,6 +65,11 @@ func (l *layout) auditQueries(pipeline string) []AuditQuery {
 			What:  "no rows are stored for a segment that has no account",
 			Fault: "every row is a fault", SQL: r.Replace(orphansSQL),
 		},
+		{
+			Name:  "beyond",
+			What:  "no rows of a segment reach behind the beginning of the next, where they would count twice",
+			Fault: "every row is a fault", SQL: r.Replace(beyondSQL),
+		},
 	}
 }
 
@@ -158,4 +163,28 @@ FROM
     GROUP BY _site, _topic, _topic_id, _partition, _rev, _segment
 ) AS p
 LEFT ANTI JOIN (SELECT {source} FROM {coverage} FINAL WHERE pipeline = {pipeline}) AS c USING ({source})
+ORDER BY site, topic, topic_uuid, partition, segment, rev`
+
+// A log that was cut back is no fault: there the account of the segment reaches as far as its rows.
+const beyondSQL = `SELECT
+    site, topic, toString(topic_id) AS topic_uuid, partition, rev, segment, next_start, toInt64(rows_version) AS rows_end
+FROM
+(
+    SELECT
+        {source}, version,
+        leadInFrame(start_offset) OVER w AS next_start,
+        leadInFrame(toUInt8(1)) OVER w AS has_next
+    FROM (SELECT * FROM {coverage} FINAL WHERE pipeline = {pipeline})
+    WINDOW w AS (PARTITION BY site, topic, topic_id, partition ORDER BY segment, start_offset ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
+) AS c
+INNER JOIN
+(
+    SELECT
+        _site AS site, _topic AS topic, _topic_id AS topic_id, _partition AS partition, _rev AS rev, _segment AS segment,
+        max(_version) AS rows_version
+    FROM {partials}
+    WHERE _pipeline = {pipeline}
+    GROUP BY _site, _topic, _topic_id, _partition, _rev, _segment
+) AS p USING ({source})
+WHERE has_next = 1 AND rows_version > version AND toInt64(rows_version) > next_start
 ORDER BY site, topic, topic_uuid, partition, segment, rev`

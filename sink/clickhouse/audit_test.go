@@ -58,7 +58,7 @@ func TestAuditOfATrueStory(t *testing.T) {
 	if p.Start != 0 || p.End != 100 || p.Gap != 20 || p.RecordsIn != 80 || len(p.Segments) != 3 {
 		t.Errorf("%+v", p)
 	}
-	if len(p.Notes) != 1 || !strings.Contains(p.Notes[0], "20 offsets before 50 are lost: retention") {
+	if len(p.Notes) != 1 || !strings.Contains(p.Notes[0], "offsets 30 to 49 are lost: retention") {
 		t.Errorf("notes %q", p.Notes)
 	}
 	for _, g := range p.Segments {
@@ -94,6 +94,12 @@ func TestAuditCatchesDamage(t *testing.T) {
 			"a count is changed in a row",
 			"ALTER TABLE temps_partials UPDATE _rows = 9 WHERE device = 'b' SETTINGS mutations_sync = 2",
 			"segment 0 of revision 0000000000000001: 7 rows were aggregated and 15 are stored",
+		},
+		{
+			"a process that lost the partition adds to its segment",
+			`INSERT INTO temps_partials (window_start, window_end, _rows, device, readings, _site, _pipeline, _rev, _topic, _topic_id, _partition, _segment, _version)
+			 SELECT window_start, window_end, _rows + 4, device, readings + 4, _site, _pipeline, _rev, _topic, _topic_id, _partition, _segment, 14 FROM temps_partials WHERE device = 'a' AND _segment = 0 AND _partition = 0`,
+			"segment 0 of revision 0000000000000001: its rows reach to 14 and the next segment begins at 10: offsets 10 to 13 may be counted twice, by a process that did not know that it had lost the partition",
 		},
 		{
 			"a segment is shifted",

@@ -2,8 +2,10 @@ package spool
 
 import (
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -16,9 +18,41 @@ type events struct {
 
 	slowWrites, stalls atomic.Int64
 	damaged            atomic.Pointer[error]
+
+	log    *slog.Logger
+	slowed atomic.Pointer[slowness] // the last slow write
+	told   atomic.Int64             // when one was logged last, in nanoseconds since 1970
 }
 
-func (e *events) slow(info vfs.DiskSlowInfo) { e.slowWrites.Add(1) }
+// slowness is a write that took long, or goes on.
+type slowness struct {
+	at   time.Time
+	what string
+}
+
+// How often slow writes are logged, and for how long the disk counts as slow after one. A write that goes on is reported every 2 s.
+const (
+	tellSlow = 30 * time.Second
+	slowFor  = 10 * time.Second
+)
+
+// slow is called by the file system below the database, which has no way to tell its event listener.
+func (e *events) slow(info vfs.DiskSlowInfo) {
+	e.slowWrites.Add(1)
+	now := time.Now()
+	e.slowed.Store(&slowness{now, fmt.Sprintf("%s of %s takes %s", info.OpType, info.Path, info.Duration.Round(time.Millisecond))})
+	if last := e.told.Load(); now.UnixNano()-last > int64(tellSlow) && e.told.CompareAndSwap(last, now.UnixNano()) {
+		e.log.Warn("the disk of the local store is slow", "operation", info.OpType.String(), "file", info.Path, "for", info.Duration)
+	}
+}
+
+// slowNow says which write is slow, or was a moment ago; empty if none.
+func (e *events) slowNow() string {
+	if s := e.slowed.Load(); s != nil && time.Since(s.at) < slowFor {
+		return s.what
+	}
+	return ""
+}
 
 func (e *events) listener(cfg *Config) *pebble.EventListener {
 	l := &pebble.EventListener{
@@ -30,10 +64,6 @@ func (e *events) listener(cfg *Config) *pebble.EventListener {
 		DataCorruption: func(info pebble.DataCorruptionInfo) {
 			err := fmt.Errorf("%w: %s: %w", ErrDamaged, info.Path, info.Details)
 			e.damaged.CompareAndSwap(nil, &err)
-		},
-		DiskSlow: func(info pebble.DiskSlowInfo) {
-			e.slowWrites.Add(1)
-			cfg.Log.Warn("the disk of the local store is slow", "operation", info.OpType.String(), "file", info.Path, "for", info.Duration)
 		},
 		WriteStallBegin: func(info pebble.WriteStallBeginInfo) { e.stalls.Add(1) },
 	}

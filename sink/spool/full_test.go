@@ -1,9 +1,12 @@
 package spool
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -22,10 +25,11 @@ type limitedFS struct {
 	others         *atomic.Int64
 	failed, synced *atomic.Int64
 	syncError      *atomic.Bool
+	syncTakes      *atomic.Int64 // nanoseconds
 }
 
 func newLimitedFS(size int64) *limitedFS {
-	return &limitedFS{FS: vfs.NewMem(), size: size, used: new(atomic.Int64), others: new(atomic.Int64), failed: new(atomic.Int64), synced: new(atomic.Int64), syncError: new(atomic.Bool)}
+	return &limitedFS{FS: vfs.NewMem(), size: size, used: new(atomic.Int64), others: new(atomic.Int64), failed: new(atomic.Int64), synced: new(atomic.Int64), syncError: new(atomic.Bool), syncTakes: new(atomic.Int64)}
 }
 
 func (l *limitedFS) GetDiskUsage(string) (vfs.DiskUsage, error) {
@@ -71,6 +75,7 @@ func (f *limitedFile) Write(p []byte) (int, error) {
 
 func (f *limitedFile) sync(err error) error {
 	f.fs.synced.Add(1)
+	time.Sleep(time.Duration(f.fs.syncTakes.Load()))
 	if f.fs.syncError.Load() {
 		return syscall.EIO
 	}
@@ -244,5 +249,47 @@ func TestFailedSyncIsFatal(t *testing.T) {
 	case err := <-returned:
 		t.Fatalf("the commit returned after the disk failed: %v", err)
 	case <-time.After(50 * time.Millisecond):
+	}
+}
+
+// TestSlowDisk has syncs take long: that is counted, logged, and told for a while.
+func TestSlowDisk(t *testing.T) {
+	disk := newLimitedFS(1 << 30)
+	cfg := small(t, disk)
+	var log strings.Builder
+	cfg.SlowDisk, cfg.Log = 50*time.Millisecond, slog.New(slog.NewTextHandler(&log, nil))
+	s := mustOpen(t, cfg)
+	set(t, s, "ga", "1")
+	if st := s.Stats(); st.Slow != 0 || st.SlowNow != "" {
+		t.Errorf("a disk that is not slow: %+v", st)
+	}
+	disk.syncTakes.Store(int64(2500 * time.Millisecond)) // Pebble looks every 2 s
+	set(t, s, "gb", "2")
+	disk.syncTakes.Store(0)
+	if st := s.Stats(); st.Slow == 0 || !strings.Contains(st.SlowNow, ".log takes") {
+		t.Errorf("a slow disk: %+v", st)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(log.String(), "is slow"); n != 1 {
+		t.Errorf("logged %d times:\n%s", n, log.String())
+	}
+}
+
+// TestNewerFormat gives a store of a later version to this one, which must leave it alone and say so.
+func TestNewerFormat(t *testing.T) {
+	disk := newLimitedFS(1 << 30)
+	cfg := small(t, disk)
+	s := mustOpen(t, cfg)
+	b := s.Batch()
+	b.Set([]byte{keyFormat}, binary.BigEndian.AppendUint32(nil, format+1))
+	if err := errors.Join(b.Commit(), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := Open(cfg); !errors.Is(err, ErrNewer) || !strings.Contains(err.Error(), "format 2, and this weir knows 1") {
+			t.Fatalf("opened: %v", err)
+		}
 	}
 }

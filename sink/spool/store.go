@@ -136,6 +136,7 @@ func Open(cfg Config) (*Store, error) {
 
 func open(cfg Config) (*Store, error) {
 	s := &Store{cfg: cfg}
+	s.events.log = cfg.Log
 	s.life, s.end = context.WithCancel(context.Background())
 	if err := cfg.FS.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the directory of the local store: %w", err)

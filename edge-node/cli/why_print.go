@@ -159,7 +159,7 @@ func storedBy(src *clickhouse.Source) string {
 func (b *branch) revision(r *clickhouse.SourceRevision) {
 	g := b.add("revision %s of site %s", r.Revision, r.Site)
 	if len(r.Nodes) == 0 {
-		g.add("nothing is known of it: it is from before there was the table weir_revisions")
+		g.add("nothing is known of it: rows of it were stored before there was the table weir_revisions")
 		return
 	}
 	g.add("spec SHA-256 %s (--json has the spec)", r.SpecDigest)

@@ -1,0 +1,411 @@
+//go:build linux
+
+package endtoend
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/weir-stream/weir/bench/workload"
+	"github.com/weir-stream/weir/edge-node/embedded/embeddedtest"
+	"github.com/weir-stream/weir/edge-node/torture"
+	"github.com/weir-stream/weir/sink/spool"
+)
+
+// The tests of this file measure. They run one after the other, and mean something on a machine that does nothing else: each
+// says how busy it was.
+
+// measuring skips a test that only measures, unless that is wanted.
+func measuring(t *testing.T) {
+	t.Helper()
+	if !big() {
+		t.Skip("it measures: make torture")
+	}
+	t.Logf("load before: %s", load(t))
+	t.Cleanup(func() { t.Logf("load after: %s", load(t)) })
+}
+
+func load(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(strings.Fields(string(text))[:3], " ")
+}
+
+// rounds is how often something is measured: WEIR_TORTURE_ROUNDS, or so often.
+func rounds(t *testing.T, usual int) int {
+	t.Helper()
+	text := os.Getenv("WEIR_TORTURE_ROUNDS")
+	if text == "" {
+		return usual
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		t.Fatalf("WEIR_TORTURE_ROUNDS is %q", text)
+	}
+	return n
+}
+
+func median(v []float64) float64 {
+	v = slices.Sorted(slices.Values(v))
+	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
+}
+
+// percentile is the smallest value that so many of a hundred are not above.
+func percentile(v []float64, p float64) float64 {
+	v = slices.Sorted(slices.Values(v))
+	return v[min(len(v)-1, max(0, int(math.Ceil(p/100*float64(len(v))))-1))]
+}
+
+// series reads a metric by partition; nothing where the node does not answer.
+func (p *process) series(t *testing.T, addr, name string) map[int]float64 {
+	t.Helper()
+	code, body := get(t, addr+"/metrics")
+	if code != 200 {
+		return nil
+	}
+	got := map[int]float64{}
+	for lines := bufio.NewScanner(strings.NewReader(body)); lines.Scan(); {
+		line := lines.Text()
+		if !strings.HasPrefix(line, name+"{") {
+			continue
+		}
+		_, rest, _ := strings.Cut(line, `partition="`)
+		text, _, _ := strings.Cut(rest, `"`)
+		part, err := strconv.Atoi(text)
+		if err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		if got[part], err = strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:], 64); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+	}
+	return got
+}
+
+// io reads a line of /proc/PID/io.
+func (p *process) io(t *testing.T, name string) float64 {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", p.cmd.Process.Pid))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, p.stderr.String())
+	}
+	for line := range bytes.Lines(text) {
+		if rest, ok := bytes.CutPrefix(line, []byte(name+": ")); ok {
+			n, err := strconv.ParseFloat(string(bytes.TrimSpace(rest)), 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+	}
+	t.Fatalf("/proc/PID/io has no %s:\n%s", name, text)
+	return 0
+}
+
+// TestCrashToFirstRecord kills a node that has 100 MiB of open windows in its local store, and measures the time from the start
+// of the next process to the first record it has not had before.
+func TestCrashToFirstRecord(t *testing.T) {
+	measuring(t)
+	brokers, prefix := embeddedtest.Kafka(t)
+	s := newStream(t, brokers, prefix+"sensors", embeddedtest.ClickHouse(t), "    instance_id: box-1")
+	s.binary = weirBinary(t)
+	s.edit("tumbling: 10s", "tumbling: 1h")
+	s.edit("flush_every: 200ms", "flush_every: 1s")
+	conn := openClickHouse(t, s.clickhouse)
+	state := filepath.Join(t.TempDir(), "state")
+	args := []string{"--state-dir", state}
+	// Every device has its row in the one window, which stays open: about 400 bytes.
+	const devices = 300_000
+	var more []string
+	for i := range 15 {
+		more = append(more, fmt.Sprintf("    low_%d: min(temp)\n    high_%[1]d: max(temp_f)\n", i))
+	}
+	s.edit("    readings: count()\n", "    readings: count()\n"+strings.Join(more, ""))
+	cfg := workload.SensorsConfig{Seed: 61, Events: 2 * devices, Devices: devices, NumPartitions: 6, Span: 20 * time.Minute}
+	s.send(t.Context(), cfg, 0)
+	s.waitProduced()
+	node := s.start(args...)
+	eventually(t, 2*patience, func() (bool, string) {
+		n := s.stored(conn)
+		return n == cfg.Events, fmt.Sprintf("%d of %d records stored\n%s", n, cfg.Events, node.stderr.String())
+	})
+	// What arrives from now on is new to the next process.
+	cfg.Seed, cfg.Events, cfg.Span = 62, 20_000, 10*time.Second
+	s.send(t.Context(), cfg, 500)
+	time.Sleep(3 * time.Second)
+	var took []float64
+	var bytes int64
+	for round := range rounds(t, 5) {
+		node.kill()
+		if round == 0 {
+			bytes = savedBytes(t, state)
+		}
+		time.Sleep(time.Second) // so that something is there
+		began := time.Now()
+		node = s.start(args...)
+		addr := node.address(t)
+		for node.sumOr(t, addr, "weir_source_records_total") == 0 {
+			if time.Since(began) > patience {
+				t.Fatalf("no record in %v:\n%s", patience, node.stderr.String())
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		took = append(took, time.Since(began).Seconds())
+		if n := node.said("going on with what was saved"); n == 0 {
+			t.Errorf("it did not go on from the disk:\n%s", node.stderr.String())
+		}
+		before := s.stored(conn)
+		eventually(t, patience, func() (bool, string) { return s.stored(conn) > before, node.stderr.String() })
+	}
+	t.Logf("%d MiB of rows; seconds: %.2f", bytes>>20, took)
+	if bytes < 100<<20 {
+		t.Errorf("the store has %d bytes of rows, and the figure is about 100 MiB", bytes)
+	}
+	node.kill()
+	close(s.enough)
+	<-s.produced
+	torture.Record(t, "crash to first record, 100 MiB of state", median(took), "s", 1)
+}
+
+// sumOr is sum for a node that may not answer yet.
+func (p *process) sumOr(t *testing.T, addr, name string) (total float64) {
+	t.Helper()
+	for _, v := range p.series(t, addr, name) {
+		total += v
+	}
+	return total
+}
+
+// savedBytes is how many bytes of rows a store has, keys and values. Nobody may use it.
+func savedBytes(t *testing.T, dir string) (n int64) {
+	t.Helper()
+	store, err := spool.Open(spool.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Scan([]byte("g"), nil, func(key, value []byte) bool { n += int64(len(key) + len(value)); return true }); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// TestStoreThroughput reads the same records with a local store and without, in turns.
+func TestStoreThroughput(t *testing.T) {
+	measuring(t)
+	brokers, prefix := embeddedtest.Kafka(t)
+	topic := prefix + "sensors"
+	const events = 2_000_000
+	gen, err := workload.Sensors(workload.SensorsConfig{Seed: 71, Events: events, NumPartitions: 6, Span: 10 * time.Minute}.DefaultMix())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := workload.Produce(t.Context(), brokers, topic, gen, workload.ProduceOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	binary := weirBinary(t)
+	cpu := map[bool][]float64{}
+	run := func(i int, store bool) float64 {
+		t.Helper()
+		s := newStream(t, brokers, topic, embeddedtest.ClickHouse(t), "")
+		s.binary = binary
+		s.edit("flush_every: 200ms", "flush_every: 2s")
+		s.edit("group: "+topic, fmt.Sprintf("group: %s-%d-%v", topic, i, store))
+		args := []string{"--stop-at-end"}
+		if store {
+			args = append(args, "--state-dir", filepath.Join(s.dir, "state"))
+		}
+		p := s.start(args...)
+		eventually(t, patience, func() (bool, string) { return p.said("partition assigned") > 0, p.stderr.String() })
+		began := time.Now()
+		if code := p.wait(t, 2*patience); code != 0 {
+			t.Fatalf("exit code %d:\n%s", code, p.stderr.String())
+		}
+		took := time.Since(began).Seconds()
+		state := p.cmd.ProcessState
+		cpu[store] = append(cpu[store], (state.UserTime()+state.SystemTime()).Seconds()/events*1e6)
+		if n := s.stored(openClickHouse(t, s.clickhouse)); n != events {
+			t.Errorf("%d of %d records stored", n, events)
+		}
+		return events / took
+	}
+	run(-1, false) // to warm up
+	var off, on, ratios []float64
+	for i := range rounds(t, 7) {
+		var a, b float64
+		if i%2 == 0 {
+			a, b = run(i, false), run(i, true)
+		} else {
+			b, a = run(i, true), run(i, false)
+		}
+		off, on, ratios = append(off, a), append(on, b), append(ratios, b/a)
+	}
+	t.Logf("records a second without a store %.0f, with one %.0f; ratios %.2f", off, on, ratios)
+	t.Logf("processor seconds for a million records without a store %.2f, with one %.2f", cpu[false], cpu[true])
+	torture.AtLeast(t, "throughput with the local store", median(ratios), "of without", 0.8)
+}
+
+// TestStoreWear measures what reaches the disk for what is saved, at a steady rate.
+func TestStoreWear(t *testing.T) {
+	measuring(t)
+	brokers, prefix := embeddedtest.Kafka(t)
+	s := newStream(t, brokers, prefix+"sensors", embeddedtest.ClickHouse(t), "    instance_id: box-1")
+	s.binary = weirBinary(t)
+	s.edit("flush_every: 200ms", "flush_every: 1s")
+	s.edit("tumbling: 10s", "tumbling: 1m")
+	const rate = 5000
+	cfg := workload.SensorsConfig{Seed: 81, Events: rate * 100, Devices: 1000, NumPartitions: 4, Span: 100 * time.Second}.DefaultMix()
+	s.send(t.Context(), cfg, rate)
+	node := s.start("--state-dir", filepath.Join(t.TempDir(), "state"))
+	conn := openClickHouse(t, s.clickhouse)
+	eventually(t, patience, func() (bool, string) { return s.stored(conn) > rate, node.stderr.String() })
+	time.Sleep(10 * time.Second)
+	began, written, saved := time.Now(), node.io(t, "write_bytes"), node.sum(t, "weir_store_saved_bytes_total")
+	own := node.sum(t, "weir_store_written_bytes_total")
+	time.Sleep(75 * time.Second)
+	took := time.Since(began)
+	written, saved, own = node.io(t, "write_bytes")-written, node.sum(t, "weir_store_saved_bytes_total")-saved, node.sum(t, "weir_store_written_bytes_total")-own
+	node.kill()
+	close(s.enough)
+	<-s.produced
+	if saved < 1<<20 {
+		t.Fatalf("%.0f bytes were saved: nothing to measure", saved)
+	}
+	perDay := written / took.Seconds() * 86400 / 1e9
+	t.Logf("saved %.1f MB, written by the process %.1f MB, of these by the store's account %.1f MB; %.1f GB a day at %d records a second",
+		saved/1e6, written/1e6, own/1e6, perDay, rate)
+	torture.Record(t, "write amplification of the local store", written/saved, "bytes written for each saved", 3)
+}
+
+// TestHandOver moves partitions between two nodes: one is stopped as a service manager stops it, and one joins. It measures how
+// long nobody processes a partition that moves: from the last record of the old owner to the first new one of the next.
+func TestHandOver(t *testing.T) {
+	measuring(t)
+	brokers, prefix := embeddedtest.Kafka(t)
+	s := newStream(t, brokers, prefix+"sensors", embeddedtest.ClickHouse(t), "    protocol: classic\n    session_timeout: 6s")
+	s.binary = weirBinary(t)
+	const rate = 3000
+	cfg := workload.SensorsConfig{Seed: 91, Events: rate * 60, Devices: 200, NumPartitions: 6, Span: 60 * time.Second, HugeSize: 1<<20 + 1<<10}.DefaultMix()
+	cfg.LateRate, cfg.BrokenRate = 0.02, 0.005
+	s.send(t.Context(), cfg, rate)
+	args := func(node string) []string {
+		return []string{"--node", node, "--state-dir", filepath.Join(s.dir, "state-"+node)}
+	}
+	a := s.start(args("a")...)
+	b := s.start(args("b")...)
+	conn := openClickHouse(t, s.clickhouse)
+	settle := func(nodes ...*process) {
+		t.Helper()
+		s.progressAll(conn, "settling", nodes...)
+		time.Sleep(4 * time.Second) // windows of a usual size are open
+	}
+	b.waitSaid(t, "partition assigned", 3)
+	settle(a, b)
+	var stops, joins []float64
+	for range rounds(t, 8) {
+		// b is stopped, and a goes on with what b had.
+		w := watch(t, a, b)
+		b.signal(t, syscall.SIGTERM)
+		if code := b.wait(t, patience); code != 0 {
+			t.Fatalf("exit code %d:\n%s", code, b.stderr.String())
+		}
+		stops = append(stops, w.pauses(t, 3)...)
+		settle(a)
+		// It comes back, and a gives it some.
+		b = s.start(args("b")...)
+		b.address(t)
+		w = watch(t, b, a)
+		joins = append(joins, w.pauses(t, 3)...)
+		settle(a, b)
+	}
+	s.waitProduced()
+	for _, p := range []*process{b, a} {
+		p.signal(t, os.Interrupt)
+		if code := p.wait(t, patience); code != 0 {
+			t.Errorf("exit code %d:\n%s", code, p.stderr.String())
+		}
+	}
+	s.finish()
+	s.check()
+	t.Logf("pauses on a stop: %.2f; on a join: %.2f", stops, joins)
+	torture.Record(t, "hand-over, a node stops: pause of a partition, p99", percentile(stops, 99), "s", 1)
+	torture.Record(t, "hand-over, a node joins: pause of a partition, p99", percentile(joins, 99), "s", 1)
+}
+
+// watcher follows which records two nodes process.
+type watcher struct {
+	stop chan struct{}
+	done chan struct{}
+	seen map[int]move // by partition; read after done
+}
+
+// move is the last time the old owner was seen to process a partition, and the first time the new one was.
+type move struct{ last, first time.Time }
+
+// watch begins to follow partitions that go from one node to another.
+func watch(t *testing.T, to, from *process) *watcher {
+	t.Helper()
+	w := &watcher{stop: make(chan struct{}), done: make(chan struct{}), seen: map[int]move{}}
+	addrTo, addrFrom := to.address(t), from.address(t)
+	const name = "weir_source_records_total"
+	had := to.series(t, addrTo, name)
+	before := from.series(t, addrFrom, name)
+	go func() {
+		defer close(w.done)
+		for {
+			select {
+			case <-w.stop:
+				return
+			case <-time.After(5 * time.Millisecond):
+			}
+			for p, n := range from.series(t, addrFrom, name) {
+				if n > before[p] {
+					m := w.seen[p]
+					m.last = time.Now()
+					w.seen[p], before[p] = m, n
+				}
+			}
+			for p, n := range to.series(t, addrTo, name) {
+				if m := w.seen[p]; n > had[p] && m.first.IsZero() {
+					m.first = time.Now()
+					w.seen[p] = m
+				}
+			}
+		}
+	}()
+	return w
+}
+
+// pauses waits until so many partitions have moved, and gives how long each stood still. Partitions that both nodes were not
+// seen with have not moved.
+func (w *watcher) pauses(t *testing.T, n int) []float64 {
+	t.Helper()
+	time.Sleep(6 * time.Second)
+	close(w.stop)
+	<-w.done
+	var all []float64
+	for _, m := range w.seen {
+		if !m.first.IsZero() && !m.last.IsZero() && m.first.After(m.last) {
+			all = append(all, m.first.Sub(m.last).Seconds())
+		}
+	}
+	if len(all) < n {
+		t.Errorf("%d partitions were seen to move, want %d: %+v", len(all), n, w.seen)
+	}
+	return all
+}

@@ -1,0 +1,57 @@
+package spool
+
+import (
+	"fmt"
+	"path/filepath"
+	"testing"
+)
+
+// BenchmarkLoad reads what a restart reads: a lane of 20,000 rows of about 400 bytes.
+func BenchmarkLoad(b *testing.B) {
+	cfg := Config{Dir: filepath.Join(b.TempDir(), "store"), Reserve: 1 << 20}
+	s, err := Open(cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	lane := s.Lane(ID{Pipeline: "line-temperature"}, &table)
+	const rows, cut = 20_000, 1000
+	last := make([]byte, 320)
+	for at := 0; at < rows; at += cut {
+		groups := make([]group, cut)
+		for i := range groups {
+			groups[i] = group{start: 10_000, end: 20_000, rows: 1, device: fmt.Sprintf("device-%d", at+i), n: uint64(i), low: 1.5, any: true, last: last}
+		}
+		ch := lane.change()
+		ch.Put(rowsOf(groups))
+		if err := ch.Commit([]byte("meta")); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		l := s.Lane(ID{Pipeline: "line-temperature"}, &table)
+		if _, err := l.Load(); err != nil {
+			b.Fatal(err)
+		}
+		view, err := l.View()
+		if err != nil {
+			b.Fatal(err)
+		}
+		n := 0
+		for {
+			rows, err := view.Rows(50_000)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if rows == nil {
+				break
+			}
+			n += rows.Rows
+		}
+		if err := view.Close(); err != nil || n != rows {
+			b.Fatal(n, err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/rows, "ns/row")
+}

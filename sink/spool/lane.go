@@ -1,10 +1,12 @@
 package spool
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/weir-stream/weir/ingest/batch"
 	"github.com/weir-stream/weir/sink"
@@ -55,7 +57,6 @@ type Change struct {
 	n   uint64
 	old uint64 // oldest letter
 	new uint64 // next letter
-	buf []byte
 	err error
 
 	gone     int64  // bytes of entries that are dropped
@@ -92,19 +93,59 @@ func (c *Change) set(key, value []byte) {
 
 // Put implements sink.LocalChange.
 func (c *Change) Put(rows *batch.Batch) {
+	if rows.Rows == 0 {
+		return
+	}
 	l := c.l
-	starts := batch.As[int64](rows.Cols[colStart].Values)
-	prefix := l.key(keyGroup)
+	keys := l.keysOf(rows)
+	// In the order of keys, so that what is replaced is found in one pass: a lookup for each row costs more than all the rest.
+	before, err := l.s.replaced(l.key(keyGroup))
+	if err != nil {
+		c.err = errors.Join(c.err, err)
+		return
+	}
 	fields := l.schema.Fields
 	var value []byte
-	for i := range rows.Rows {
-		c.buf = binary.BigEndian.AppendUint64(append(c.buf[:0], prefix...), signed(starts[i]))
-		c.buf = appendRow(c.buf, fields[colKeys:colKeys+l.keys], rows.Cols[colKeys:], i)
-		value = appendRow(value[:0], fields[colStart+1:colKeys], rows.Cols[colStart+1:], i)
-		value = appendRow(value, fields[colKeys+l.keys:], rows.Cols[colKeys+l.keys:], i)
-		c.remove(c.buf)
-		c.set(c.buf, value)
+	for _, k := range keys {
+		value = appendRow(value[:0], fields[colStart+1:colKeys], rows.Cols[colStart+1:], k.row)
+		value = appendRow(value, fields[colKeys+l.keys:], rows.Cols[colKeys+l.keys:], k.row)
+		old, err := before.find(k.key)
+		if err != nil {
+			c.err = errors.Join(c.err, err)
+			break
+		}
+		if old != nil {
+			c.sum -= entry(k.key, old)
+			c.n--
+		}
+		c.set(k.key, value)
 	}
+	c.err = errors.Join(c.err, before.close())
+}
+
+// rowKey is the key of a row of a batch.
+type rowKey struct {
+	key []byte
+	row int
+}
+
+// keysOf makes the keys of rows, and sorts them.
+func (l *Lane) keysOf(rows *batch.Batch) []rowKey {
+	starts := batch.As[int64](rows.Cols[colStart].Values)
+	prefix, fields := l.key(keyGroup), l.schema.Fields[colKeys:colKeys+l.keys]
+	keys := make([]rowKey, rows.Rows)
+	var buf []byte
+	for i := range keys {
+		if cap(buf)-len(buf) < 1<<10 {
+			buf = make([]byte, 0, 64<<10) // the keys in the one before stay where they are
+		}
+		from := len(buf)
+		buf = binary.BigEndian.AppendUint64(append(buf, prefix...), signed(starts[i]))
+		buf = appendRow(buf, fields, rows.Cols[colKeys:], i)
+		keys[i] = rowKey{buf[from:len(buf):len(buf)], i}
+	}
+	slices.SortFunc(keys, func(a, b rowKey) int { return bytes.Compare(a.key, b.key) })
+	return keys
 }
 
 // DropWindow implements sink.LocalChange.

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -46,6 +47,9 @@ type Config struct {
 	// FS is the file system, for tests that cut the power or fill the disk. Default: the operating system's.
 	FS vfs.FS
 }
+
+// maxMemTables is how many memtables there are at a time.
+const maxMemTables = 2
 
 // exitIO is EX_IOERR of sysexits.h.
 const exitIO = 74
@@ -151,10 +155,11 @@ func open(cfg Config) (*Store, error) {
 	}
 	var fs vfs.FS
 	fs, s.health = vfs.WithDiskHealthChecks(vfs.OnDiskFull(cfg.FS, s.space.release), cfg.SlowDisk, nil, s.events.slow)
-	cache := pebble.NewCache(cfg.CacheSize)
+	// Pebble takes the memtables out of the cache's size: without room for them nothing would be cached.
+	cache := pebble.NewCache(cfg.CacheSize + maxMemTables*cfg.MemTableSize)
 	defer cache.Unref()
 	opts := &pebble.Options{
-		FS: fs, Lock: lock, Cache: cache, MemTableSize: uint64(cfg.MemTableSize), MemTableStopWritesThreshold: 2,
+		FS: fs, Lock: lock, Cache: cache, MemTableSize: uint64(cfg.MemTableSize), MemTableStopWritesThreshold: maxMemTables,
 		FormatMajorVersion: pebbleFormat, MaxOpenFiles: 256, FlushDelayDeleteRange: time.Second,
 		Logger:        &logger{cfg: &s.cfg},
 		EventListener: s.events.listener(&s.cfg),
@@ -299,6 +304,46 @@ func (s *Store) Scan(prefix, from []byte, each func(key, value []byte) bool) (er
 	}
 	return readError(it.Error())
 }
+
+// finder finds values of keys that are asked for in order.
+type finder struct {
+	it    *pebble.Iterator
+	at    bool // it is at a key
+	asked bool
+}
+
+// replaced begins to find values under a prefix.
+func (s *Store) replaced(prefix []byte) (*finder, error) {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
+	if err != nil {
+		return nil, readError(err)
+	}
+	return &finder{it: it}, nil
+}
+
+// find returns the value of a key, borrowed until the next call, or nil. Keys come in ascending order.
+func (f *finder) find(key []byte) ([]byte, error) {
+	// The next key is most often the one: rows of a window that change are many of its rows, or all.
+	for tries := 0; f.at && bytes.Compare(f.it.Key(), key) < 0 && tries < 2; tries++ {
+		f.at = f.it.Next()
+	}
+	if !f.asked || f.at && bytes.Compare(f.it.Key(), key) < 0 {
+		f.at, f.asked = f.it.SeekGE(key), true
+	}
+	if !f.at {
+		return nil, readError(f.it.Error())
+	}
+	if !bytes.Equal(f.it.Key(), key) {
+		return nil, nil
+	}
+	stored, err := f.it.ValueAndErr()
+	if err != nil {
+		return nil, readError(err)
+	}
+	return unseal(key, stored)
+}
+
+func (f *finder) close() error { return readError(f.it.Close()) }
 
 func readError(err error) error {
 	if err == nil {

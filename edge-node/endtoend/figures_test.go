@@ -301,7 +301,6 @@ func TestHandOver(t *testing.T) {
 	s.binary = weirBinary(t)
 	const rate = 3000
 	cfg := workload.SensorsConfig{Seed: 91, Events: rate * 60, Devices: 200, NumPartitions: 6, Span: 60 * time.Second, HugeSize: 1<<20 + 1<<10}.DefaultMix()
-	cfg.LateRate, cfg.BrokenRate = 0.02, 0.005
 	s.send(t.Context(), cfg, rate)
 	args := func(node string) []string {
 		return []string{"--node", node, "--state-dir", filepath.Join(s.dir, "state-"+node)}
@@ -324,13 +323,13 @@ func TestHandOver(t *testing.T) {
 		if code := b.wait(t, patience); code != 0 {
 			t.Fatalf("exit code %d:\n%s", code, b.stderr.String())
 		}
-		stops = append(stops, w.pauses(t, 3)...)
+		stops = append(stops, w.pauses(t, 2)...)
 		settle(a)
 		// It comes back, and a gives it some.
 		b = s.start(args("b")...)
 		b.address(t)
 		w = watch(t, b, a)
-		joins = append(joins, w.pauses(t, 3)...)
+		joins = append(joins, w.pauses(t, 2)...)
 		settle(a, b)
 	}
 	s.waitProduced()
@@ -341,7 +340,8 @@ func TestHandOver(t *testing.T) {
 		}
 	}
 	s.finish()
-	s.check()
+	s.checkRows(t.Context(), conn)
+	wantAudit(t.Context(), t, s.plan())
 	t.Logf("pauses on a stop: %.2f; on a join: %.2f", stops, joins)
 	torture.Record(t, "hand-over, a node stops: pause of a partition, p99", percentile(stops, 99), "s", 1)
 	torture.Record(t, "hand-over, a node joins: pause of a partition, p99", percentile(joins, 99), "s", 1)

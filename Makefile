@@ -116,7 +116,7 @@ torture: need-go ## Try harder to break the local store: power cuts, turned bits
 
 .PHONY: torture-processes
 torture-processes: libchdb ## Kill and starve real processes of weir at every moment that matters.
-	WEIR_TORTURE=1 $(GO) test -count=1 -v -timeout 60m -run '^Test(Points|Zombies|FaultyNetwork|BlackHole|StorePowerCuts|StateDiskFull)$$' ./edge-node/endtoend
+	WEIR_TORTURE=1 $(GO) test -count=1 -v -timeout 60m -run '^Test(Points|Zombies|FaultyNetwork|BlackHole|StorePowerCuts|StateDiskFull|CrashToFirstRecord|StoreThroughput|StoreWear|HandOver)$$' ./edge-node/endtoend
 
 .PHONY: torture-kafka
 torture-kafka: libchdb ## Run everything there is against Apache Kafka: one and three brokers (about 15 minutes).

@@ -186,11 +186,15 @@ func ReadCommit(offset int64, metadata string) (*Committed, error) {
 	if err != nil || idErr != nil || len(id) != 16 || m.Position < offset || m.Start > m.Position {
 		return nil, fmt.Errorf("the commit is damaged: %s", metadata)
 	}
+	spans, err := sink.FlatSpans(m.Spans)
+	if err != nil {
+		return nil, fmt.Errorf("the commit: %w", err)
+	}
 	return &Committed{
 		Revision: rev, TopicID: [16]byte(id), Offset: offset, At: arrayClock(m.At), State: m.State, Reached: arrayClock(m.Reached), Node: m.Node,
 		Coverage: sink.Coverage{
 			Revision: rev, Segment: m.Segment, Start: m.Start, Version: m.Position,
-			Counters: arrayCounters(m.Counters), Content: m.Content.sink(), Gap: m.Gap, GapReason: m.Why,
+			Counters: arrayCounters(m.Counters), Content: m.Content.sink(), Spans: spans, Gap: m.Gap, GapReason: m.Why,
 		},
 	}, nil
 }

@@ -363,7 +363,7 @@ func (c *Config) checkAccount(s *account, p *pass, out *Segment) bool {
 			got, want int64
 		}{
 			{"records read", got.RecordsIn, want.RecordsIn},
-			{"rows aggregated", got.Aggregated, want.Aggregated},
+			{"rows aggregated", got.Aggregated, want.Aggregated + want.Dropped},
 			{"late", got.Late, want.Late},
 			{"filtered", got.Filtered, want.Filtered},
 			{"rejected", got.Rejected, want.Rejected},
@@ -373,7 +373,7 @@ func (c *Config) checkAccount(s *account, p *pass, out *Segment) bool {
 				fault("%s: the log gives %d, and the account says %d", n.what, n.got, n.want)
 			}
 		}
-		if s.Content.Known && p.content != s.Content {
+		if s.Content.Known && len(s.Spans) == 0 && p.content != s.Content {
 			fault("the rows that the log gives do not have the hash of the account")
 		}
 	}

@@ -96,6 +96,7 @@ const (
 	skipBehind  = "they go on behind the range"
 	skipAhead   = "a node has stored them beyond the account"
 	skipExpired = "the table drops windows so old"
+	skipSpan    = "a node that was cut off dropped or merged their windows, and the account says which"
 )
 
 // compareRows compares the rows that were built of windows that start in [lo, hi) with those stored. Windows that start before
@@ -108,8 +109,11 @@ func (p *pass) compareRows(ctx context.Context, rows *batch.Batch, lo, hi, final
 		var key []byte
 		before := []int64{}
 		for i, start := range starts(rows) {
+			_, dropped := p.of.Spans.Find(start)
 			switch {
 			case start < lo || start >= hi:
+			case dropped:
+				p.out.skip("rows", skipSpan, 1, start)
 			case start < p.bound:
 				before = append(before, start)
 			default:
@@ -127,6 +131,9 @@ func (p *pass) compareRows(ctx context.Context, rows *batch.Batch, lo, hi, final
 	var key []byte
 	err := p.cfg.Stored.Rows(ctx, p.of, lo, hi, func(stored *batch.Batch, versions []int64) error {
 		for j, start := range starts(stored) {
+			if _, dropped := p.of.Spans.Find(start); dropped {
+				continue // the account decides what counts there
+			}
 			key = rowKey(key[:0], stored, keys, j)
 			i, built := local[string(key)]
 			if built {

@@ -52,11 +52,12 @@ var imports = map[string][]string{
 	"sink":            {"ingest/batch"},
 	"sink/spool":      {"ingest/batch", "sink"},
 	"sink/delivery":   {"ingest/batch", "sink"},
+	"sink/uplink":     {},
 	"sink/clickhouse": {"edge-node/failpoint", "ingest/batch", "sink"},
 
 	// main: a call of the cli, or of the embedded server that this process is to be.
 	"edge-node":          {"edge-node/cli", "edge-node/embedded"},
-	"edge-node/config":   {"ingest/batch", "ingest/schema", "operators/aggregate"},
+	"edge-node/config":   {"ingest/batch", "ingest/schema", "operators/aggregate", "sink/uplink"},
 	"edge-node/engine":   append([]string{"edge-node/failpoint"}, contracts...),
 	"edge-node/metering": {"edge-node/engine", "sink"},
 	"edge-node/replay":   append([]string{"edge-node/engine"}, contracts...),

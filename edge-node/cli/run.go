@@ -67,6 +67,7 @@ way, and after a crash, the next run goes on with exact totals.`,
 			if opts.Store, err = pipeline.OpenStore(n, opts.Log); err != nil {
 				return errors.Join(err, modules.Close())
 			}
+			opts.Uplink = pipeline.NewUplink(n)
 			planning := pipeline.Options{Modules: modules, Log: opts.Log}
 			plans, err := a.planFiles(cmd.Context(), files, n, withServers, planning)
 			if err == nil {

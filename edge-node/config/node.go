@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/weir-stream/weir/sink/uplink"
 )
 
 // Node is what belongs to the box and not to a pipeline: node.yaml, with environment variables over it.
@@ -33,6 +35,8 @@ type Node struct {
 	// StateDir is the folder of the local store, where open windows and what waits for ClickHouse are kept. Empty means
 	// that a restart reads open windows again from Kafka.
 	StateDir string
+	// Uplink is the budget of the link to ClickHouse.
+	Uplink Uplink
 	// Limits bound what the node uses.
 	Limits NodeLimits
 }
@@ -43,6 +47,66 @@ type Log struct {
 	Level LogLevel
 	// Format is text, json, or auto: text on a terminal, json elsewhere. Default auto.
 	Format LogFormat
+}
+
+// Uplink is the budget of the link to ClickHouse, for all pipelines of the node together.
+type Uplink struct {
+	// Rate is how many bytes a second go over the wire on average, both ways. 0 is no bound, the default.
+	Rate int64
+	// Hours are when something is shipped. None means always. Outside of them cuts are only kept in StateDir.
+	Hours []uplink.Hours
+	// Zone is the time zone of Hours.
+	Zone *time.Location
+}
+
+func uplinkTable() object[Uplink] {
+	return object[Uplink]{
+		what: "uplink",
+		fields: []field[Uplink]{
+			at("rate", sizeKind(1<<10, 1<<40), func(u *Uplink) *int64 { return &u.Rate },
+				"Bytes a second over the wire to ClickHouse, both ways, on average. Default: no bound."),
+			at("hours", listOf("a list of hours", hoursKind()), func(u *Uplink) *[]uplink.Hours { return &u.Hours },
+				"When something is shipped, such as 22:00-06:00; otherwise it is kept in state_dir. Default: always."),
+			at("timezone", zoneKind(), func(u *Uplink) **time.Location { return &u.Zone }, "Time zone of the hours, such as Europe/Berlin or UTC."),
+		},
+		check: func(r *reader, v value, u *Uplink) {
+			if (len(u.Hours) > 0) != (u.Zone != nil) {
+				_ = r.failf(v, "hours and timezone go together").WithHint("write timezone: UTC, or the zone of the people who pay for the link")
+			}
+		},
+	}
+}
+
+func hoursKind() kind[uplink.Hours] {
+	return kind[uplink.Hours]{typed("string"), func(r *reader, v value, to *uplink.Hours) bool {
+		t, ok := r.text(v, "hours such as 22:00-06:00")
+		if !ok {
+			return false
+		}
+		h, err := uplink.ParseHours(t.Value)
+		if err != nil {
+			r.failf(v, "%v", err)
+			return false
+		}
+		*to = h
+		return true
+	}}
+}
+
+func zoneKind() kind[*time.Location] {
+	return kind[*time.Location]{typed("string"), func(r *reader, v value, to **time.Location) bool {
+		t, ok := r.text(v, "a time zone such as Europe/Berlin")
+		if !ok {
+			return false
+		}
+		zone, err := time.LoadLocation(t.Value)
+		if err != nil || t.Value == "" || t.Value == "Local" {
+			_ = r.failf(v, "%s is not a time zone of this machine", quote(t.Value)).WithHint("write it like Europe/Berlin or UTC; names come from the system's tzdata")
+			return false
+		}
+		*to = zone
+		return true
+	}}
 }
 
 // LogLevel is a level of logs.
@@ -171,6 +235,8 @@ func nodeTable() object[Node] {
 			at("state_dir", fileKind("a folder"), func(n *Node) *string { return &n.StateDir },
 				"Folder that keeps open windows and what waits for ClickHouse, so that a restart goes on at once and an outage takes disk instead of memory. "+
 					"One process uses it. Default: none; then Kafka is read again. WEIR_STATE_DIR."),
+			at("uplink", uplinkTable().kind(), func(n *Node) *Uplink { return &n.Uplink },
+				"Budget of the link to ClickHouse, for all pipelines of the node together."),
 			at("limits", object[NodeLimits]{what: "limits", fields: []field[NodeLimits]{
 				at("state", nodeLimitKind(), func(l *NodeLimits) *int64 { return &l.State },
 					"Most window state of a pipeline, over all its partitions. One that needs more stops. Default 256MiB. WEIR_STATE."),

@@ -117,6 +117,37 @@ func (l *lane) beginRun() error {
 	return nil
 }
 
+// tellBacklog is how often a lane that ships a long backlog says how it gets on.
+const tellBacklog = 30 * time.Second
+
+// countBacklog notes how much waits on the disk, and says now and then how long that will take.
+func (l *lane) countBacklog() {
+	d := &l.local
+	rows, oldest := int64(0), int64(0)
+	if d.disk != nil && !l.settled() {
+		rows = int64(d.disk.Entries())
+		if c := l.oldestClosed(); c != nil {
+			oldest = c.start
+		}
+	}
+	l.stats.backlog.Store(rows)
+	l.stats.oldest.Store(oldest)
+	now := time.Now()
+	switch took := now.Sub(d.toldAt); {
+	case !d.long:
+		d.toldAt = time.Time{}
+	case d.toldAt.IsZero():
+		d.toldAt, d.told = now, rows
+	case took >= tellBacklog:
+		attrs := []any{"partition", l.partition.String(), "rows", rows, "oldest_window", time.UnixMilli(oldest).UTC()}
+		if less := d.told - rows; less > 0 {
+			attrs = append(attrs, "done_in", time.Duration(float64(took)*float64(rows)/float64(less)).Round(time.Second))
+		}
+		l.e.log.Info("catching up", attrs...)
+		d.toldAt, d.told = now, rows
+	}
+}
+
 // oldestClosed is the first closed window that is not acknowledged, or nil.
 func (l *lane) oldestClosed() *closed {
 	for i := range l.local.closed {

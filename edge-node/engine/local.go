@@ -34,6 +34,8 @@ type local struct {
 	run    *resend // what is being submitted from the disk
 	long   bool    // that is a long backlog
 	fresh  []*sink.Cut
+	told   int64 // rows of the backlog when it was told last
+	toldAt time.Time
 	sent   *saved // what is submitted, from memory or as the last of a run; nil when it was acknowledged
 	pass   int64  // windows of the run that start before are on their way as a whole; noPass: none are
 	closed []closed

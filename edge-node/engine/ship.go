@@ -128,6 +128,7 @@ func (l *lane) ship() bool {
 	}
 	l.reap()
 	l.letGo()
+	defer l.countBacklog()
 	if l.settled() && !l.inFlight.Load() {
 		l.recall()
 	}

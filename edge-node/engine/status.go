@@ -38,6 +38,7 @@ type laneStats struct {
 	replayed, pauses, gaps                atomic.Int64
 	cuts, rows, letters, ackNanos, saves  atomic.Int64
 	dropped                               atomic.Int64 // rows of windows that were dropped
+	backlog, oldest                       atomic.Int64 // rows that wait on the disk, and the start of their first window
 	full                                  atomic.Bool  // the local store had no room
 	rejects                               [maxReasons]atomic.Int64
 	position, segment, watermark, windows atomic.Int64
@@ -92,6 +93,8 @@ type LaneStatus struct {
 	Pauses, Gaps                 int64
 	Cuts, Rows, DeadLetters      int64
 	Dropped                      int64         // rows of windows that were dropped for want of room
+	Backlog                      int64         // rows and dead letters on the disk that are not acknowledged, about
+	Oldest                       time.Time     // start of the oldest closed window among them; zero where there is none
 	Saves                        int64         // changes of the local store
 	Busy, Ack                    time.Duration // time spent processing; time cuts took until acknowledged
 
@@ -141,10 +144,13 @@ func (l *lane) status() LaneStatus {
 		Partition: l.partition, Records: s.records.Load(), Bytes: s.bytes.Load(), Batches: s.batches.Load(),
 		Aggregated: s.aggregated.Load(), Late: s.late.Load(), Filtered: s.filtered.Load(), Expanded: s.expanded.Load(),
 		Replayed: s.replayed.Load(), Rejected: map[batch.Reason]int64{}, Pauses: s.pauses.Load(), Gaps: s.gaps.Load(),
-		Cuts: s.cuts.Load(), Rows: s.rows.Load(), DeadLetters: s.letters.Load(), Saves: s.saves.Load(), Dropped: s.dropped.Load(),
+		Cuts: s.cuts.Load(), Rows: s.rows.Load(), DeadLetters: s.letters.Load(), Saves: s.saves.Load(), Dropped: s.dropped.Load(), Backlog: s.backlog.Load(),
 		Busy: time.Duration(s.busyNanos.Load()), Ack: time.Duration(s.ackNanos.Load()),
 		Owned: true, Position: s.position.Load(), Lag: max(0, s.logEnd.Load()-s.position.Load()), Segment: s.segment.Load(), Watermark: microTime(s.watermark.Load()),
 		Windows: s.windows.Load(), Groups: s.groups.Load(), StateBytes: s.stateBytes.Load(), InFlight: l.inFlight.Load(),
+	}
+	if ms := s.oldest.Load(); ms != 0 {
+		st.Oldest = time.UnixMilli(ms).UTC()
 	}
 	for i, r := range batch.Reasons() {
 		st.Rejected[r] = s.rejects[i].Load()

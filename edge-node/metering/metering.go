@@ -26,6 +26,8 @@ type Config struct {
 	// Used reads the counters: what each revision has used since the pipeline was opened. They only grow.
 	Used  func() []engine.Used
 	Store sink.UsageStore
+	// Hold tells whether nothing may be stored now; then it is later. Nil never does.
+	Hold func() bool
 	Log   *slog.Logger
 }
 
@@ -155,6 +157,9 @@ func (m *Meter) keys() []rowKey {
 
 // ship sends the rows that changed. Those of hours that are over are forgotten once they are stored.
 func (m *Meter) ship(ctx context.Context) {
+	if m.cfg.Hold != nil && m.cfg.Hold() {
+		return
+	}
 	var keys []rowKey
 	var rows []sink.Usage
 	for _, key := range m.keys() {

@@ -33,6 +33,8 @@ type RunOptions struct {
 	Version string
 	// Store keeps what is not stored in ClickHouse yet on the node's disk; nil keeps nothing.
 	Store *Store
+	// Uplink is the link of the node, which all its pipelines share; nil has no budget.
+	Uplink *Uplink
 }
 
 // Runner is a pipeline that runs. It is made by Plan.Open.
@@ -71,11 +73,14 @@ func (p *Plan) Open(ctx context.Context, opts RunOptions) (*Runner, error) {
 	}
 	to := p.clickhouse
 	to.Lease = source
+	if opts.Uplink != nil {
+		to.Conn = opts.Uplink.Conn
+	}
 	if r.sink, err = clickhouse.New(to, p.Table, r.log); err != nil {
 		return nil, fmt.Errorf("sink: %w", err)
 	}
 	r.sink.Describe(p.Describe(r.version))
-	if r.delivery, err = delivery.New(delivery.Config{Lease: source}, r.sink, r.log); err != nil {
+	if r.delivery, err = delivery.New(delivery.Config{Lease: source, Link: opts.Uplink.Wait}, r.sink, r.log); err != nil {
 		return nil, errors.Join(fmt.Errorf("delivery: %w", err), r.Close())
 	}
 	if r.resumes, err = opts.Store.has(p.Spec.Name); err != nil {
@@ -100,7 +105,10 @@ func (p *Plan) Open(ctx context.Context, opts RunOptions) (*Runner, error) {
 		for _, t := range p.Spec.Tags {
 			tags[t.Key] = t.Value
 		}
-		r.meter = metering.New(metering.Config{Every: p.Node.UsageEvery, Tags: tags, Used: r.engine.Used, Store: r.sink, Log: r.log})
+		r.meter = metering.New(metering.Config{Every: p.Node.UsageEvery, Tags: tags, Used: r.engine.Used, Store: r.sink, Log: r.log, Hold: func() bool {
+			_, until := opts.Uplink.Wait(time.Now())
+			return !until.IsZero()
+		}})
 	}
 	return r, nil
 }

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -10,7 +11,17 @@ import (
 	"github.com/weir-stream/weir/ingest/batch"
 	"github.com/weir-stream/weir/sink"
 	"github.com/weir-stream/weir/sink/spool"
+	"github.com/weir-stream/weir/sink/uplink"
 )
+
+// Uplink is the link of a node to ClickHouse; nil where it has no budget.
+type Uplink = uplink.Link
+
+// NewUplink makes the link that all pipelines of a node share.
+func NewUplink(node config.Node) *Uplink {
+	u := node.Uplink
+	return uplink.New(uplink.Config{Rate: u.Rate, Hours: u.Hours, Zone: u.Zone})
+}
 
 // Store is what the pipelines of a process keep on the node's own disk.
 type Store struct{ s *spool.Store }
@@ -65,6 +76,9 @@ var whenFull = map[config.WhenFull]engine.WhenFull{config.WhenFullBlock: engine.
 
 // needsStore refuses what makes no sense on a node without a local store.
 func (p *Plan) needsStore(s *Store) error {
+	if s == nil && len(p.Node.Uplink.Hours) > 0 {
+		return errors.New("uplink.hours in node.yaml says when to ship, and the node has no place for what waits: set state_dir in node.yaml, WEIR_STATE_DIR or --state-dir")
+	}
 	policy := p.Spec.Sink.Spool.WhenFull
 	if s != nil || policy == config.WhenFullBlock {
 		return nil

@@ -71,8 +71,11 @@ var laneMetrics = []metric[engine.LaneStatus]{
 	{desc("groups_open", "Keys in open windows.", byPartition...), gauge, func(s engine.LaneStatus) float64 { return float64(s.Groups) }},
 	{desc("saves_total", "Times the partition was saved to the local store.", byPartition...), counter, func(s engine.LaneStatus) float64 { return float64(s.Saves) }},
 	{desc("rows_dropped_total", "Rows of windows that were dropped because the local store was full.", byPartition...), counter, func(s engine.LaneStatus) float64 { return float64(s.Dropped) }},
+	{desc("backlog_rows", "Rows and dead letters that wait in the local store for ClickHouse, about.", byPartition...), gauge, func(s engine.LaneStatus) float64 { return float64(s.Backlog) }},
 	{desc("cuts_total", "Cuts handed to delivery.", byPartition...), counter, func(s engine.LaneStatus) float64 { return float64(s.Cuts) }},
 }
+
+var oldest = desc("backlog_oldest_window_timestamp_seconds", "Start of the oldest closed window that waits in the local store.", byPartition...)
 
 var watermark = desc("watermark_timestamp_seconds", "Event time up to which the partition is complete but for late rows.", byPartition...)
 
@@ -93,6 +96,8 @@ var pipelineMetrics = []metric[pipeline.Status]{
 	{desc("sink_attempts_total", "Attempts to store.", byPipeline...), counter, func(s pipeline.Status) float64 { return float64(s.Delivery.Attempts) }},
 	{desc("sink_pending_cuts", "Cuts that are not acknowledged.", byPipeline...), gauge, func(s pipeline.Status) float64 { return float64(s.DeliveryStatus.Pending) }},
 }
+
+var heldUntil = desc("sink_held_until_timestamp_seconds", "When the shipping hours begin that a pipeline waits for; absent when it does not.", byPipeline...)
 
 var lastAck = desc("sink_last_ack_timestamp_seconds", "When something was last acknowledged.", byPipeline...)
 
@@ -216,6 +221,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		}
 		send(shipped, counter, float64(s.Delivery.Rows-s.Delivery.Backlog), name, "live")
 		send(shipped, counter, float64(s.Delivery.Backlog), name, "backlog")
+		if held := s.DeliveryStatus.Held; !held.IsZero() {
+			send(heldUntil, gauge, float64(held.Unix()), name)
+		}
 		if !s.Delivery.LastAck.IsZero() {
 			send(lastAck, gauge, float64(s.Delivery.LastAck.UnixMilli())/1e3, name)
 		}
@@ -238,6 +246,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 			id := strconv.Itoa(int(lane.Partition.ID))
 			for _, m := range laneMetrics {
 				send(m.desc, m.kind, m.value(lane), name, lane.Partition.Topic, id)
+			}
+			if !lane.Oldest.IsZero() {
+				send(oldest, gauge, float64(lane.Oldest.UnixMilli())/1e3, name, lane.Partition.Topic, id)
 			}
 			if !lane.Watermark.IsZero() {
 				send(watermark, gauge, float64(lane.Watermark.UnixMilli())/1e3, name, lane.Partition.Topic, id)

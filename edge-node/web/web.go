@@ -96,4 +96,9 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	fmt.Fprintln(w, "ready")
+	for _, p := range s.pipelines {
+		if st := p.Status(); !st.DeliveryStatus.Held.IsZero() {
+			fmt.Fprintf(w, "%s: waiting for shipping hours until %s; what comes is kept on the disk\n", st.Pipeline, st.DeliveryStatus.Held.Format(time.RFC3339))
+		}
+	}
 }

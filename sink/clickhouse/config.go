@@ -1,9 +1,12 @@
 package clickhouse
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"regexp"
 	"strings"
@@ -32,6 +35,8 @@ type Config struct {
 	InsertTag string
 	// NoUsage leaves the table of usage out: nothing calls WriteUsage.
 	NoUsage bool
+	// Conn is given every connection, before TLS, and returns what is used instead; nil uses it as it is.
+	Conn func(net.Conn) net.Conn
 	// DialTimeout is how long a connection may take. Default 5s.
 	DialTimeout time.Duration
 	// QueryTimeout is how long a statement that is not an insert may take. Default 30s.
@@ -130,6 +135,9 @@ func (c Config) options() (Config, *clickhouse.Options, error) {
 	}
 
 	opt.DialTimeout = c.DialTimeout
+	if c.Conn != nil {
+		opt.DialContext = c.dial(opt)
+	}
 	opt.ReadTimeout = max(c.InsertTimeout, c.QueryTimeout)
 	if opt.Compression == nil {
 		opt.Compression = &clickhouse.Compression{Method: clickhouse.CompressionLZ4}
@@ -140,6 +148,36 @@ func (c Config) options() (Config, *clickhouse.Options, error) {
 	opt.ConnMaxLifetime = 10 * time.Minute // so that a new address of the server is found
 	opt.ClientInfo.Products = append(opt.ClientInfo.Products, struct{ Name, Version string }{"weir", "1"})
 	return c, opt, nil
+}
+
+// dial makes connections that are given to Conn.
+func (c Config) dial(opt *clickhouse.Options) func(context.Context, string) (net.Conn, error) {
+	native := opt.Protocol == clickhouse.Native
+	return func(ctx context.Context, addr string) (net.Conn, error) {
+		raw, err := (&net.Dialer{Timeout: c.DialTimeout}).DialContext(ctx, "tcp", addr)
+		if err != nil {
+			return nil, err
+		}
+		conn := c.Conn(raw)
+		if opt.TLS == nil || !native {
+			return conn, nil // over HTTP, TLS comes on top of what is returned
+		}
+		cfg := opt.TLS.Clone()
+		if cfg.ServerName == "" {
+			if cfg.ServerName, _, err = net.SplitHostPort(addr); err != nil {
+				_ = raw.Close()
+				return nil, err
+			}
+		}
+		secure := tls.Client(conn, cfg)
+		ctx, cancel := context.WithTimeout(ctx, c.DialTimeout)
+		defer cancel()
+		if err := secure.HandshakeContext(ctx); err != nil {
+			_ = raw.Close()
+			return nil, err
+		}
+		return secure, nil
+	}
 }
 
 // withoutURL is the error without the text of the URL, which the client sometimes quotes and which may hold a password.

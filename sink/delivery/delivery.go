@@ -49,6 +49,9 @@ type Config struct {
 	LogEvery time.Duration
 	// Lease is renewed before cuts are stored; nil is a lease that never runs out.
 	Lease sink.Lease
+	// Link says how long nothing should be stored, for the sake of the link to the sink, and until when if that is known; nil
+	// is a link without a budget. It is asked before every write, and again when the time is over.
+	Link func(now time.Time) (wait time.Duration, until time.Time)
 }
 
 // Validate fills in defaults and refuses what cannot be.
@@ -97,6 +100,7 @@ type Delivery struct {
 	writing map[*item]bool // of the write under way; nil when there is none
 	abort   func()         // ends it
 	pace    pace
+	held    time.Time // until when Link says to wait; zero when it does not
 }
 
 // item is a submitted cut.
@@ -239,7 +243,8 @@ func (d *Delivery) Run(ctx context.Context) error {
 				break
 			}
 			if len(items) == 0 {
-				// What is submitted meanwhile may be stored before.
+				// What is submitted meanwhile may be stored before, and what was withdrawn need not wait.
+				d.sortOut()
 				if !pause(ctx, wait, d.work) {
 					return nil
 				}
@@ -260,7 +265,25 @@ func (d *Delivery) Run(ctx context.Context) error {
 func (d *Delivery) choose() ([]*item, time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.pace.choose(d.pending, time.Now())
+	now := time.Now()
+	if d.cfg.Link != nil && len(d.pending) > 0 {
+		wait, until := d.cfg.Link(now)
+		if !until.Equal(d.held) && !until.IsZero() {
+			d.log.Info("waiting for shipping hours", "until", until)
+		}
+		if d.held = until; wait > 0 {
+			return nil, wait
+		}
+	}
+	return d.pace.choose(d.pending, now)
+}
+
+// sortOut ends what was withdrawn of all that is pending.
+func (d *Delivery) sortOut() {
+	d.mu.Lock()
+	items := slices.Clone(d.pending)
+	d.mu.Unlock()
+	d.dropWithdrawn(items)
 }
 
 // PartRows is about how many rows a cut of a backlog should have now.

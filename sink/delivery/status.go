@@ -15,6 +15,7 @@ type Status struct {
 	Err           error      // what is wrong now, or nil
 	Since         time.Time  // of the first failure in a row; zero when Err is nil
 	Pending       int        // cuts that are not acknowledged
+	Held          time.Time  // when the shipping hours begin that are waited for; zero when none are
 	OldestPending time.Time  // when the oldest of them was submitted; zero when there is none
 }
 
@@ -24,7 +25,7 @@ func (d *Delivery) Status() Status {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	f := &d.failure
-	s := Status{Ready: true, Class: f.class, Err: f.err, Since: f.since, Pending: len(d.pending)}
+	s := Status{Ready: true, Class: f.class, Err: f.err, Since: f.since, Pending: len(d.pending), Held: d.held}
 	if len(d.pending) > 0 {
 		s.OldestPending = d.pending[0].at
 	}

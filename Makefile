@@ -113,14 +113,14 @@ torture: need-go ## Try harder to break the local store: power cuts, turned bits
 	WEIR_TORTURE=1 $(GO) test -count=1 -v -timeout 20m -run 'PowerCuts|BitFlips|TestLane' ./sink/spool
 	WEIR_TORTURE=1 $(GO) test -count=1 -v -timeout 20m -run 'LocalKilled' ./edge-node/engine
 	$(MAKE) torture-processes
+	$(MAKE) torture-kafka
 
 .PHONY: torture-processes
 torture-processes: libchdb ## Kill and starve real processes of weir at every moment that matters.
 	WEIR_TORTURE=1 $(GO) test -count=1 -v -timeout 60m -run '^Test(Points|Zombies|FaultyNetwork|BlackHole|StorePowerCuts|StateDiskFull|CrashToFirstRecord|StoreThroughput|StoreWear|HandOver)$$' ./edge-node/endtoend
 
 .PHONY: torture-kafka
-torture-kafka: libchdb ## Run everything there is against Apache Kafka: one and three brokers (about 15 minutes).
-	@$(MAKE) need-kafka CI=1
+torture-kafka: libchdb need-kafka ## Run everything there is against Apache Kafka: one and three brokers (about 15 minutes).
 	WEIR_TORTURE=1 $(GO) test -count=1 -v -timeout 40m -run 'Apache' ./edge-node/endtoend
 
 .PHONY: bench-smoke

@@ -50,23 +50,20 @@ func TestApacheCluster(t *testing.T) {
 	}
 	c.goOn(ctx, "at first")
 
-	for id := 1; id <= 3; id++ {
+	for id := 1; id <= 3; id++ { // each leads partitions, and one or the other coordinates a group
+		was := ""
+		for _, g := range c.groups {
+			if c.coordinator(ctx, g.topic) == id {
+				was += ", the coordinator of " + g.topic
+			}
+		}
 		c.Kill(t, id)
-		c.goOn(ctx, fmt.Sprintf("broker %d was killed", id))
+		c.goOn(ctx, fmt.Sprintf("broker %d was killed%s", id, was))
 		c.Restart(t, id)
 		c.inSync(ctx)
 	}
-	for _, g := range c.groups {
-		id := c.coordinator(ctx, g.topic)
-		c.Kill(t, id)
-		c.goOn(ctx, fmt.Sprintf("broker %d was killed, the coordinator of %s", id, g.topic))
-		c.Restart(t, id)
-		c.inSync(ctx)
-	}
-	for shift := range 3 {
-		c.moveLeaders(ctx, shift)
-		c.goOn(ctx, "leaders have moved")
-	}
+	c.moveLeaders(ctx, 1)
+	c.goOn(ctx, "leaders have moved")
 	for id := 1; id <= 3; id++ {
 		c.Stop(t, id)
 		time.Sleep(time.Second)

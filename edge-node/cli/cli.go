@@ -92,7 +92,7 @@ func (a *app) commands() []*cobra.Command {
 		a.demoCommand(), completeFiles(a.runCommand()), completeFiles(a.validateCommand()), completeFiles(a.explainCommand()), a.schemaCommand(),
 		a.produceCommand(),
 		a.queryCommand(), completeFiles(a.auditCommand()), completeFiles(a.whyCommand()), completeFiles(a.replayCommand()), completeFiles(a.resendCommand()), completeFiles(a.finishCommand()),
-		a.dlqCommand(),
+		a.dlqCommand(), a.spoolCommand(),
 		a.opCommand(), a.embeddedCommand(), a.versionCommand(),
 	}
 }

@@ -34,7 +34,8 @@ const exitCodesLong = `The exit code of every command says what kind of thing ha
   2    wrong usage: an unknown command or flag, a missing argument
   3    a pipeline file or node.yaml is invalid, or its types do not fit;
        every error is a line file:line:col: message
-  4    Kafka or ClickHouse cannot be reached, or refuses the login
+  4    Kafka or ClickHouse cannot be reached, or refuses the login; for 'weir spool',
+       also the node
   5    a result differs: 'weir demo' against its truth, 'weir audit' its proof,
        'weir replay' the log
   130  interrupted before it was done

@@ -75,6 +75,8 @@ type Config struct {
 	OnGapStop bool
 	// StopAtEnd ends the run when every partition has been read to where it ended when it was assigned.
 	StopAtEnd bool
+	// ShipSaved reads no records: it ships what the node's disk has of each partition that it is assigned, and ends.
+	ShipSaved bool
 
 	Log *slog.Logger
 }
@@ -143,6 +145,7 @@ func keyOf(p batch.Partition) laneKey { return laneKey{p.Topic, p.ID} }
 // New makes the chains of operators. Close frees them.
 func New(ctx context.Context, cfg Config) (*Engine, error) {
 	cfg.setDefaults()
+	cfg.StopAtEnd = cfg.StopAtEnd || cfg.ShipSaved
 	e := &Engine{
 		cfg: cfg, log: cfg.Log,
 		lanes:   map[laneKey]*lane{},

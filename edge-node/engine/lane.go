@@ -103,9 +103,15 @@ func newLane(e *Engine, gen *generation, a ingest.Assignment, at resumption) *la
 	if at.counters != (sink.Counters{}) || at.read < at.position || at.saved != nil {
 		l.opened = true
 	}
+	if e.cfg.ShipSaved {
+		l.shipSavedOnly()
+	}
 	l.window.Restore(at.at, at.reached)
 	l.local.gone = l.keptFrom()
 	l.stats.init(l)
+	if at.saved == nil {
+		l.stats.acknowledged.Store(at.position)
+	}
 	return l
 }
 
@@ -255,6 +261,9 @@ func (l *lane) discard() {
 
 // take processes one chunk of the queue.
 func (l *lane) take(c chunk) error {
+	if l.e.cfg.ShipSaved {
+		return nil
+	}
 	if c.gap != nil {
 		return l.takeGap(c.gap)
 	}

@@ -71,6 +71,7 @@ type localMeta struct {
 	// Of the coverage.
 	Watermark int64 `json:"watermark"`
 	Final     int64 `json:"final"`
+	localNote
 }
 
 const localFormat = 1
@@ -160,7 +161,7 @@ func (l *lane) commitLocal(ch sink.LocalChange, at *saved, gone int64) error {
 	d := &l.local
 	ch.DropLetters(d.acked - d.dropped)
 	m := localMeta{
-		Format: localFormat, Offset: at.commit.Offset, Commit: json.RawMessage(at.commit.Metadata), Open: at.open,
+		localNote: l.note(), Format: localFormat, Offset: at.commit.Offset, Commit: json.RawMessage(at.commit.Metadata), Open: at.open,
 		Letters: at.letters - d.acked, Gone: &gone, Watermark: at.coverage.Watermark, Final: at.coverage.Final,
 	}
 	text, err := json.Marshal(&m)
@@ -414,5 +415,8 @@ func (e *Engine) finishSaved(ctx context.Context, a ingest.Assignment, revision 
 	if err := e.deliver(ctx, a, r, revision); err != nil {
 		return fmt.Errorf("ship what was saved under revision %s: %w", revisionText(revision), err)
 	}
+	e.stats.mu.Lock()
+	e.stats.shipped = append(e.stats.shipped, ShippedBefore{a.Partition, revision})
+	e.stats.mu.Unlock()
 	return nil
 }

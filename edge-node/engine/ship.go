@@ -207,6 +207,9 @@ func (l *lane) submit(cut *sink.Cut, commit *ingest.Commit) {
 				l.e.commits.add(*commit)
 			}
 			l.stats.acked(cut, time.Since(began))
+			if !cut.Partial {
+				l.stats.acknowledged.Store(cut.Coverage.Version)
+			}
 		}
 		l.inFlight.Store(false)
 		l.poke()

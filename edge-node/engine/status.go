@@ -17,6 +17,7 @@ type stats struct {
 
 	mu      sync.Mutex
 	retired map[laneKey]LaneStatus // guarded by mu: counts of lanes that are gone
+	shipped []ShippedBefore        // guarded by mu
 	used    []Used                 // guarded by Engine.mu: of generations that are gone
 }
 
@@ -43,6 +44,7 @@ type laneStats struct {
 	rejects                               [maxReasons]atomic.Int64
 	position, segment, watermark, windows atomic.Int64
 	logEnd, groups, stateBytes            atomic.Int64
+	acknowledged                          atomic.Int64 // position of the last cut that was
 }
 
 const maxReasons = 16
@@ -52,6 +54,7 @@ func (s *laneStats) init(l *lane) {
 	s.segment.Store(int64(l.segment))
 	s.watermark.Store(l.window.Watermark())
 	s.logEnd.Store(l.endAt)
+	s.acknowledged.Store(-1)
 }
 
 func (s *laneStats) reject(r batch.Reason) {
@@ -100,6 +103,7 @@ type LaneStatus struct {
 
 	Owned            bool
 	Position         int64
+	Acknowledged     int64 // of Position, how much the destination has; -1 before it is known
 	Lag              int64 // records not yet processed, as far as the broker has told
 	Segment          int64
 	Watermark        time.Time // zero before the first row
@@ -126,6 +130,7 @@ func (s *LaneStatus) add(o LaneStatus) {
 	s.DeadLetters += o.DeadLetters
 	s.Saves += o.Saves
 	s.Dropped += o.Dropped
+	s.Acknowledged = max(s.Acknowledged, o.Acknowledged)
 	s.Busy += o.Busy
 	s.Ack += o.Ack
 	if s.Rejected == nil {
@@ -146,7 +151,7 @@ func (l *lane) status() LaneStatus {
 		Replayed: s.replayed.Load(), Rejected: map[batch.Reason]int64{}, Pauses: s.pauses.Load(), Gaps: s.gaps.Load(),
 		Cuts: s.cuts.Load(), Rows: s.rows.Load(), DeadLetters: s.letters.Load(), Saves: s.saves.Load(), Dropped: s.dropped.Load(), Backlog: s.backlog.Load(),
 		Busy: time.Duration(s.busyNanos.Load()), Ack: time.Duration(s.ackNanos.Load()),
-		Owned: true, Position: s.position.Load(), Lag: max(0, s.logEnd.Load()-s.position.Load()), Segment: s.segment.Load(), Watermark: microTime(s.watermark.Load()),
+		Owned: true, Position: s.position.Load(), Acknowledged: s.acknowledged.Load(), Lag: max(0, s.logEnd.Load()-s.position.Load()), Segment: s.segment.Load(), Watermark: microTime(s.watermark.Load()),
 		Windows: s.windows.Load(), Groups: s.groups.Load(), StateBytes: s.stateBytes.Load(), InFlight: l.inFlight.Load(),
 	}
 	if ms := s.oldest.Load(); ms != 0 {
@@ -164,6 +169,12 @@ func (l *lane) status() LaneStatus {
 	return st
 }
 
+// ShippedBefore is a partition of which something was saved under another revision, and shipped.
+type ShippedBefore struct {
+	Partition batch.Partition
+	Revision  uint64
+}
+
 // Status is what an engine is doing.
 type Status struct {
 	Revision                            uint64       // of what runs
@@ -171,6 +182,8 @@ type Status struct {
 	Steps                               []StepStatus // decode, the steps, and the window
 	Commits, CommitErrors, SourceErrors int64
 	QueuedBytes, StateBytes             int64
+	// ShippedBefore lists what was saved under other revisions and shipped.
+	ShippedBefore []ShippedBefore
 	// Problems is why the pipeline is not doing its work, a line each; empty when it is.
 	Problems []string
 	// Moving counts partitions that are not in the newest generation yet.
@@ -195,6 +208,7 @@ func (e *Engine) Status() Status {
 		sum := old
 		sum.add(now)
 		if now.Owned {
+			sum.Acknowledged = now.Acknowledged
 			sum.Owned, sum.Position, sum.Segment, sum.Watermark, sum.Lag = true, now.Position, now.Segment, now.Watermark, now.Lag
 			sum.Windows, sum.Groups, sum.StateBytes = now.Windows, now.Groups, now.StateBytes
 			sum.Queued, sum.Paused, sum.InFlight = now.Queued, now.Paused, now.InFlight
@@ -203,6 +217,7 @@ func (e *Engine) Status() Status {
 		}
 		live[key] = sum
 	}
+	st.ShippedBefore = slices.Clone(e.stats.shipped)
 	e.stats.mu.Unlock()
 	for _, s := range live {
 		st.Lanes = append(st.Lanes, s)

@@ -27,6 +27,8 @@ type RunOptions struct {
 	Log *slog.Logger
 	// StopAtEnd ends the run when every partition has been read to where it ended at the start.
 	StopAtEnd bool
+	// ShipSaved reads nothing: it ships what Store has of the pipeline, and ends.
+	ShipSaved bool
 	// Chains bounds the cores used; 0 is all.
 	Chains int
 	// Version is that of weir, for whoever asks what made a row.
@@ -95,7 +97,7 @@ func (p *Plan) Open(ctx context.Context, opts RunOptions) (*Runner, error) {
 		FlushEvery: p.Spec.Sink.ClickHouse.FlushEvery,
 		PlainPool:  p.plainPool, Chains: opts.Chains, OnGapStop: p.Spec.Source.Kafka.OnGap == config.GapStop,
 		MaxState: p.Node.Limits.State, MaxQueued: p.Node.Limits.Queue, IdleAfter: p.Node.IdleAfter,
-		StopAtEnd: opts.StopAtEnd, Log: r.log,
+		StopAtEnd: opts.StopAtEnd, ShipSaved: opts.ShipSaved, Log: r.log,
 	})
 	if err != nil {
 		return nil, errors.Join(err, r.Close())

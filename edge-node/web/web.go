@@ -1,10 +1,12 @@
 // Package web serves what a node tells the outside: metrics for Prometheus, and whether it is alive and ready.
 //
-//	/metrics   Prometheus text format
-//	/healthz   200 while the process runs
-//	/readyz    200 when every pipeline does its work; 503 and the reasons, a line each, otherwise
+//	/metrics      Prometheus text format
+//	/healthz      200 while the process runs
+//	/readyz       200 when every pipeline does its work; 503 and the reasons, a line each, otherwise
+//	/spool        what the local store has, as JSON; 404 on a node without one
+//	/spool/drain  POST, from loopback alone: ships what there is, and answers when it is acknowledged
 //
-// It listens on loopback unless told otherwise, knows no payload and no key, and takes nothing in.
+// It listens on loopback unless told otherwise, knows no payload and no key, and takes nothing in but that request.
 package web
 
 import (
@@ -28,6 +30,7 @@ import (
 type Pipeline interface {
 	Status() pipeline.Status
 	Problems() []string
+	Drain(ctx context.Context) error
 }
 
 // Server answers on one address.
@@ -35,8 +38,12 @@ type Server struct {
 	listener  net.Listener
 	server    *http.Server
 	pipelines []Pipeline
+	store     *pipeline.Store // or nil
 	log       *slog.Logger
 }
+
+// noDeadline takes the deadline off an answer.
+var noDeadline time.Time
 
 // New opens the address. version is for weir_build_info; modules and store may be nil.
 func New(listen, version string, pipelines []Pipeline, modules *pipeline.Modules, store *pipeline.Store, log *slog.Logger) (*Server, error) {
@@ -44,7 +51,7 @@ func New(listen, version string, pipelines []Pipeline, modules *pipeline.Modules
 	if err != nil {
 		return nil, fmt.Errorf("listen for metrics and health on %s: %w; set listen in node.yaml, WEIR_LISTEN or --listen to another address", listen, err)
 	}
-	s := &Server{listener: l, pipelines: pipelines, log: log}
+	s := &Server{listener: l, pipelines: pipelines, store: store, log: log}
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&collector{pipelines: pipelines, modules: modules, store: store, version: version})
@@ -52,8 +59,10 @@ func New(listen, version string, pipelines []Pipeline, modules *pipeline.Modules
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", s.ready)
+	mux.HandleFunc("GET /spool", s.spool)
+	mux.HandleFunc("POST /spool/drain", s.drain)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintln(w, "weir: see /metrics, /healthz, /readyz")
+		fmt.Fprintln(w, "weir: see /metrics, /healthz, /readyz, /spool")
 	})
 	s.server = &http.Server{
 		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,

@@ -9,6 +9,7 @@
 // Numbers are big endian, so that keys sort as they count.
 //
 //	"f"                                  the format of this store: 1
+//	"c" lane                             the columns of its groups, as text
 //	"m" lane                             what the engine says of a partition, as the engine wrote it
 //	"g" lane | window start ^ sign | key a group: its aggregates so far
 //	"l" lane | number                    a dead letter

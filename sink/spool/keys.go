@@ -7,11 +7,12 @@ import (
 
 // The first byte of a key says what it is of.
 const (
-	keyFormat = 'f'
-	keyMeta   = 'm'
-	keyGroup  = 'g'
-	keyLetter = 'l'
-	keyState  = 's'
+	keyColumns = 'c'
+	keyFormat  = 'f'
+	keyMeta    = 'm'
+	keyGroup   = 'g'
+	keyLetter  = 'l'
+	keyState   = 's'
 )
 
 // ID names a lane: a partition under a revision of a pipeline.

@@ -35,6 +35,7 @@ type Lane struct {
 	entries uint64
 	letters uint64 // number of the next dead letter
 	oldest  uint64 // number of the first that is there
+	named   bool   // what columns it has is stored
 
 	granted bool // Room has promised that the next change finds room
 }
@@ -230,6 +231,9 @@ func (c *Change) Commit(meta []byte) error {
 		head = binary.BigEndian.AppendUint64(head, v)
 	}
 	c.b.Set(c.l.key(keyMeta), append(head, meta...))
+	if !c.l.named {
+		c.b.Set(c.l.key(keyColumns), []byte(c.l.schema.String()))
+	}
 	c.b.granted = c.b.granted || c.gone > c.b.put // what removes more makes room
 	if err := c.b.Commit(); err != nil {
 		return err
@@ -237,7 +241,7 @@ func (c *Change) Commit(meta []byte) error {
 	if c.to != nil {
 		c.l.s.reclaim(c.from, c.to)
 	}
-	c.l.sum, c.l.entries, c.l.oldest, c.l.letters = c.sum, c.n, c.old, c.new
+	c.l.sum, c.l.entries, c.l.oldest, c.l.letters, c.l.named = c.sum, c.n, c.old, c.new, true
 	return nil
 }
 
@@ -252,6 +256,15 @@ func (l *Lane) Load() (meta []byte, err error) {
 	}
 	if len(stored) < metaHead {
 		return nil, fmt.Errorf("%w: partition %d of pipeline %s: its account is cut short", ErrDamaged, l.id.Partition, l.id.Pipeline)
+	}
+	columns, err := l.s.Get(l.key(keyColumns))
+	if err != nil {
+		return nil, err
+	}
+	// A revision of other columns would take them for its own, where they are of the same types.
+	if have := l.schema.String(); columns != nil && string(columns) != have {
+		return nil, fmt.Errorf("partition %d of pipeline %s: revision %016x was saved with the columns (%s), and they are (%s) now",
+			l.id.Partition, l.id.Pipeline, l.id.Revision, columns, have)
 	}
 	var head [4]uint64
 	for i := range head {
@@ -271,7 +284,7 @@ func (l *Lane) Load() (meta []byte, err error) {
 	if sum != head[0] || n != head[1] {
 		return nil, fmt.Errorf("%w: partition %d of pipeline %s: %d entries are there, and %d were written, or others", ErrDamaged, l.id.Partition, l.id.Pipeline, n, head[1])
 	}
-	l.sum, l.entries, l.oldest, l.letters = head[0], head[1], head[2], head[3]
+	l.sum, l.entries, l.oldest, l.letters, l.named = head[0], head[1], head[2], head[3], columns != nil
 	return stored[metaHead:], nil
 }
 
@@ -292,10 +305,10 @@ func (l *Lane) Entries() int { return int(l.entries) }
 // Clear implements sink.Local.
 func (l *Lane) Clear() error {
 	b := l.s.Batch()
-	for _, kind := range []byte{keyMeta, keyGroup, keyLetter, keyState} {
+	for _, kind := range []byte{keyColumns, keyMeta, keyGroup, keyLetter, keyState} {
 		b.DeleteAll(l.key(kind))
 	}
-	l.sum, l.entries, l.oldest, l.letters = 0, 0, 0, 0
+	l.sum, l.entries, l.oldest, l.letters, l.named = 0, 0, 0, 0, false
 	return b.Commit()
 }
 

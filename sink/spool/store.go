@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -135,6 +136,41 @@ func Open(cfg Config) (*Store, error) {
 		return nil, err
 	}
 	s.events.setAside, s.events.damage = aside, damage
+	return s, nil
+}
+
+// OpenReadOnly opens a store to look at it: nothing is written, nothing set aside. Only the methods that read may be called. It
+// excludes other processes as Open does. Errors are as of Open; one that is not there wraps fs.ErrNotExist.
+func OpenReadOnly(cfg Config) (*Store, error) {
+	cfg = cfg.withDefaults()
+	s := &Store{cfg: cfg, health: io.NopCloser(nil)}
+	s.life, s.end = context.WithCancel(context.Background())
+	if _, err := cfg.FS.Stat(cfg.Dir); err != nil {
+		return nil, fmt.Errorf("look for the local store: %w", err)
+	}
+	lock, err := pebble.LockDirectory(cfg.Dir, cfg.FS)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrLocked, cfg.Dir, err)
+	}
+	cache := pebble.NewCache(cfg.CacheSize)
+	defer cache.Unref()
+	opts := &pebble.Options{FS: cfg.FS, Lock: lock, Cache: cache, FormatMajorVersion: pebbleFormat, MaxOpenFiles: 256, ReadOnly: true, Logger: &logger{cfg: &s.cfg}}
+	if s.db, err = openPebble(cfg.Dir, opts); err != nil {
+		if errors.Is(err, pebble.ErrDBDoesNotExist) {
+			err = fmt.Errorf("look for the local store in %s: %w", cfg.Dir, fs.ErrNotExist)
+		}
+		return nil, errors.Join(err, lock.Close())
+	}
+	s.lock = lock
+	if v, err := s.Get([]byte{keyFormat}); err != nil || v == nil {
+		if err == nil {
+			err = fmt.Errorf("look for the local store in %s: it was never used: %w", cfg.Dir, fs.ErrNotExist)
+		}
+		return nil, errors.Join(err, s.Close())
+	}
+	if err := s.checkFormat(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	return s, nil
 }
 

@@ -206,6 +206,15 @@ func TestDLQPurge(t *testing.T) {
 		t.Errorf("%s", out)
 	}
 	b.weir(exitFailed, "dlq", "show", "p.yaml")
+
+	// To the log they are there as well, and what stores again what was lost does not bring them back.
+	out, _ = b.weir(exitOK, "replay", "p.yaml")
+	if !strings.Contains(out, "dead_letters") {
+		t.Errorf("%s", out)
+	}
+	b.weir(exitOK, "resend", "--since", "2023-01-01T00:00:00Z", "p.yaml")
+	b.weir(exitFailed, "dlq", "show", "p.yaml")
+	b.proven()
 }
 
 // TestDLQReplayDied leaves what a replay leaves that is killed at each of its steps. The next one sends each record once, as

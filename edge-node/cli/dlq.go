@@ -26,7 +26,7 @@ came too late. They are in ClickHouse, with reason, place and payload, of every 
 		Args: unknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(completeFiles(a.dlqList()), completeFiles(a.dlqShow()), completeFiles(a.dlqReplay()), completeFiles(a.dlqPurge()))
+	cmd.AddCommand(oneFile(a.dlqList()), oneFile(a.dlqShow()), oneFile(a.dlqReplay()), oneFile(a.dlqPurge()))
 	return cmd
 }
 
@@ -165,4 +165,16 @@ func (d *dlq) open(a *app, file string) (*config.Pipeline, config.Node, *clickho
 	}
 	letters, err := clickhouse.OpenLetters(cfg, p.Name, a.logger(n.Log))
 	return p, n, letters, err
+}
+
+// oneFile makes the shell offer a pipeline file as the first argument, and nothing behind it.
+func oneFile(cmd *cobra.Command) *cobra.Command {
+	files := completeFiles(cmd).ValidArgsFunction
+	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return files(cmd, args, begun)
+	}
+	return cmd
 }

@@ -20,6 +20,7 @@ type nodeFlags struct {
 func (f *nodeFlags) add(cmd *cobra.Command, names ...string) {
 	fs := cmd.Flags()
 	fs.StringVarP(&f.file, "config", "c", "", "node.yaml of this box (or WEIR_CONFIG)")
+	completeFlagFiles(cmd, "config", "yaml", "yml")
 	for _, name := range names {
 		switch name {
 		case "site":
@@ -34,8 +35,10 @@ func (f *nodeFlags) add(cmd *cobra.Command, names ...string) {
 			fs.StringVar(&f.clickhouse, "clickhouse", "", "ClickHouse URL of pipelines that name none (or WEIR_CLICKHOUSE)")
 		case "wasm-cache":
 			fs.StringVar(&f.wasmCache, "wasm-cache", "", "folder that keeps compiled operators from one start to the next (or WEIR_WASM_CACHE)")
+			completeFolders(cmd, name)
 		case "state-dir":
 			fs.StringVar(&f.stateDir, "state-dir", "", "folder that keeps open windows and what waits for ClickHouse (or WEIR_STATE_DIR)")
+			completeFolders(cmd, name)
 		default:
 			panic("cli: no node flag " + name)
 		}
@@ -90,6 +93,20 @@ func completeFiles(cmd *cobra.Command) *cobra.Command {
 // completeWords makes the shell offer words as values of a flag.
 func completeWords(cmd *cobra.Command, flag string, words ...string) {
 	if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic("cli: " + err.Error()) // there is no such flag
+	}
+}
+
+// completeFlagFiles makes the shell offer files of some kinds as the value of a flag.
+func completeFlagFiles(cmd *cobra.Command, flag string, extensions ...string) {
+	if err := cmd.MarkFlagFilename(flag, extensions...); err != nil {
+		panic("cli: " + err.Error()) // there is no such flag
+	}
+}
+
+// completeFolders makes the shell offer folders as the value of a flag.
+func completeFolders(cmd *cobra.Command, flag string) {
+	if err := cmd.MarkFlagDirname(flag); err != nil {
 		panic("cli: " + err.Error()) // there is no such flag
 	}
 }

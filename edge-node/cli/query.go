@@ -53,6 +53,7 @@ In JSON, times are RFC 3339 and 64-bit integers are plain numbers.`,
 	q.node.add(cmd)
 	cmd.Flags().StringVar(&q.url, "url", "", "ClickHouse URL")
 	cmd.Flags().StringVarP(&q.pipeline, "pipeline", "p", "", "pipeline file whose sink is asked")
+	completeFlagFiles(cmd, "pipeline", "yaml", "yml")
 	cmd.Flags().BoolVar(&q.json, "json", false, "print a JSON array of objects")
 	cmd.Flags().BoolVar(&q.jsonl, "jsonl", false, "print one JSON object per line")
 	cmd.Flags().BoolVar(&q.csv, "csv", false, "print CSV with a header")

@@ -28,6 +28,8 @@ type row struct {
 	version int64
 	rows    uint64
 	total   total
+	end     int64  // of the window, in milliseconds since 1970
+	hash    uint64 // of what was sent
 }
 
 type rowID struct {
@@ -157,6 +159,7 @@ func (c *centre) take(in *insert) bool {
 		case insertOpening:
 			cov := cut.Coverage
 			cov.Version, cov.Counters = cov.Start, sink.Counters{}
+			cov.Final, cov.Content = sink.MinWatermark, sink.Content{Known: cov.Content.Known}
 			c.storeCoverage(&cov)
 		case insertRows:
 			c.storeRows(cut)
@@ -175,9 +178,11 @@ func (c *centre) storeRows(cut *sink.Cut) {
 	s := segmentOf(cov)
 	starts, ends := batch.As[int64](b.Cols[0].Values), batch.As[int64](b.Cols[1].Values)
 	rows, n, sum := batch.As[uint64](b.Cols[2].Values), batch.As[uint64](b.Cols[4].Values), batch.As[int64](b.Cols[5].Values)
+	hashes := make([]uint64, b.Rows)
+	batch.HashRows(hashes, b, nil)
 	for i := range b.Rows {
 		g := group{starts[i], string(b.Cols[3].Bytes(i))}
-		r := row{cov.Version, rows[i], total{int64(n[i]), sum[i]}}
+		r := row{cov.Version, rows[i], total{int64(n[i]), sum[i]}, ends[i], hashes[i]}
 		if ends[i] != starts[i]+windowMS || int64(r.rows) != r.total.n {
 			c.w.wrong("%s, %s: window to %d, %d rows, count %d", s, g, ends[i], r.rows, r.total.n)
 		}

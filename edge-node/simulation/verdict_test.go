@@ -17,6 +17,7 @@ func (w *world) verdict() {
 	for s, cov := range c.coverage {
 		if s.place.topic == w.topicID { // nobody owes anything about a topic that is gone
 			w.checkSegment(s, &cov)
+			w.checkContent(s, &cov)
 		}
 	}
 	for id := range c.rows {
@@ -26,6 +27,27 @@ func (w *world) verdict() {
 	}
 	for _, p := range w.places() {
 		w.checkTiling(p)
+	}
+}
+
+// checkContent holds the hashes of an account against the rows that are stored, as the audit does: of rows that are final always, of
+// all where none is beyond the account.
+func (w *world) checkContent(s segment, cov *sink.Coverage) {
+	got, ahead := sink.Content{Known: true}, false
+	for id, r := range w.centre.rows {
+		if id.segment != s {
+			continue
+		}
+		ahead = ahead || r.version > cov.Version
+		if got.All += r.hash; r.end*1000 <= cov.Final {
+			got.Final += r.hash
+		}
+	}
+	if ahead {
+		got.All = cov.Content.All
+	}
+	if got != cov.Content {
+		w.wrong("%s, offsets %d to %d: the rows have the hashes %+v, and the account says %+v", s, cov.Start, cov.Version, got, cov.Content)
 	}
 }
 

@@ -53,7 +53,9 @@ func TestZombieOfAnotherRevision(t *testing.T) {
 		old.signal(t, syscall.SIGCONT)
 		if leave == old {
 			zombies++
-			old.waitSaid(t, "partition lost", 6)
+			eventually(t, patience, func() (bool, string) {
+				return old.said("partition lost")+old.said("partition given up") > 0, "it does not notice:\n" + old.stderr.String()
+			})
 			progress("the zombie is back", next)
 		}
 		leave.signal(t, os.Interrupt)

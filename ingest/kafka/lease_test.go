@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -195,5 +196,40 @@ func TestTakenForDead(t *testing.T) {
 		if err := s.Commit(t.Context(), []ingest.Commit{{Partition: p, Offset: 3}}); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestTwoOfOneName starts a second process under the instance_id of one that lives. The first loses its partitions, stores and
+// commits nothing more, and says why.
+func TestTwoOfOneName(t *testing.T) {
+	c, cl := cluster(t, kfake.SeedTopics(2, "a"))
+	produce(t, cl, "a", 0, "a0")
+	cfg := Config{Brokers: c.ListenAddrs(), Topics: []string{"a"}, Group: "g", Protocol: "classic", InstanceID: "box-1", SessionTimeout: 10 * time.Second}
+	first, second := newRecorder(), newRecorder()
+	s, _ := leased(t, cfg, first)
+	eventually(t, "1 record", func() bool { return first.count() == 1 })
+	if err := s.Renew(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	leased(t, cfg, second)
+	eventually(t, "the second has the partitions", func() bool { return second.count() == 1 })
+	eventually(t, "the first is told that it lost them", func() bool {
+		first.mu.Lock()
+		defer first.mu.Unlock()
+		return len(first.lost) == 2
+	})
+	if s.Held() {
+		t.Error("the first still holds the lease")
+	}
+	if err := s.Commit(t.Context(), []ingest.Commit{{Partition: first.assigned[0].Partition, Offset: 1}}); err == nil {
+		t.Error("the first could commit")
+	}
+	time.Sleep(2 * time.Second)
+	first.mu.Lock()
+	defer first.mu.Unlock()
+	second.mu.Lock()
+	defer second.mu.Unlock()
+	if said := strings.Join(first.failures, " "); !strings.Contains(said, "FENCED_INSTANCE_ID") || len(first.assigned) != 2 || len(second.lost) != 0 {
+		t.Errorf("the first was assigned %d partitions and said %q; the second lost %d", len(first.assigned), said, len(second.lost))
 	}
 }

@@ -112,13 +112,17 @@ func (s *Source) adjust(ctx context.Context, offsets map[string]map[int32]kgo.Of
 			s.mu.Lock()
 			m, known := s.metadata[key]
 			delete(s.metadata, key)
-			held := s.owned[key]
+			held, granted := s.owned[key], s.granted[key]
 			var next int64
 			if held != nil {
 				next = held.next
 			}
 			s.mu.Unlock()
 			switch {
+			case !granted:
+				// The client was asking for the offset when its topic was forgotten, and goes on asking: the partition may be
+				// somebody else's by now.
+				continue
 			case held != nil && held.partition.TopicID == details[topic].ID:
 				// A session that ended early is repeated, without a revocation: the handler has the partition already.
 				out[topic][id] = kgo.NewOffset().At(next).WithEpoch(-1)
@@ -223,14 +227,28 @@ func (s *Source) reclaim() {
 }
 
 // assigned comes before the offsets of what is added are fetched.
-func (s *Source) assigned(_ context.Context, _ *kgo.Client, _ map[string][]int32) {
+func (s *Source) assigned(_ context.Context, _ *kgo.Client, added map[string][]int32) {
 	<-s.ready
 	s.reclaim()
 	s.mu.Lock()
+	s.grant(added, true)
 	if len(s.again) > 0 && s.interrupt != nil {
 		s.interrupt()
 	}
 	s.mu.Unlock()
+}
+
+// grant notes what the group gives and takes. mu is held.
+func (s *Source) grant(partitions map[string][]int32, given bool) {
+	for topic, ids := range partitions {
+		for _, id := range ids {
+			if given {
+				s.granted[tp{topic, id}] = true
+			} else {
+				delete(s.granted, tp{topic, id})
+			}
+		}
+	}
 }
 
 // startOver has topics assigned anew: of partitions that the member keeps the client would not ask where to begin.
@@ -249,6 +267,9 @@ func (s *Source) startOver() {
 
 func (s *Source) revoked(ctx context.Context, _ *kgo.Client, lost map[string][]int32) {
 	<-s.ready
+	s.mu.Lock()
+	s.grant(lost, false)
+	s.mu.Unlock()
 	s.reclaim() // what is revoked from a member that was taken for dead was lost before
 	if ps := s.take(lost, false); len(ps) > 0 {
 		s.handler.Revoked(ctx, ps)
@@ -258,6 +279,9 @@ func (s *Source) revoked(ctx context.Context, _ *kgo.Client, lost map[string][]i
 
 func (s *Source) lost(_ context.Context, _ *kgo.Client, lost map[string][]int32) {
 	<-s.ready
+	s.mu.Lock()
+	s.grant(lost, false)
+	s.mu.Unlock()
 	s.lease.end()
 	if ps := s.take(lost, true); len(ps) > 0 {
 		s.handler.Lost(ps)

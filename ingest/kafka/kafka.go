@@ -95,6 +95,7 @@ type Source struct {
 	owned     map[tp]*position   // guarded by mu: partitions handed to the handler
 	member    string             // guarded by mu: the group's name for the member that was given them
 	again     map[string]bool    // guarded by mu: topics to be assigned anew
+	granted   map[tp]bool        // guarded by mu: what the group says is this member's
 	interrupt context.CancelFunc // guarded by mu: ends the poll under way
 	blind     bool               // guarded by mu: it was told that settings of topics may not be read
 }
@@ -120,7 +121,7 @@ type position struct {
 
 // New checks the configuration. It opens no connection.
 func New(cfg Config, log *slog.Logger) (*Source, error) {
-	s := &Source{cfg: cfg, log: log, ready: make(chan struct{}), metadata: map[tp]commitMeta{}, owned: map[tp]*position{}, again: map[string]bool{}}
+	s := &Source{cfg: cfg, log: log, ready: make(chan struct{}), metadata: map[tp]commitMeta{}, owned: map[tp]*position{}, again: map[string]bool{}, granted: map[tp]bool{}}
 	s.lease.init(cfg.SessionTimeout, cfg.Clock)
 	if len(cfg.Brokers) == 0 {
 		return nil, errors.New("no brokers: name at least one as host:port")

@@ -108,12 +108,28 @@ arch: need-go ## Check folders, imports and package comments.
 operators: need-go ## Rebuild the committed operators and compare (needs clang-19 and lld-19).
 	examples/operators/build.sh --check
 
+# Where torture keeps its figures.
+RESULTS ?= $(CURDIR)/dist/torture.jsonl
+# What the simulation plays: make torture SEEDS=1000 SEED=42
+SEEDS ?= 10000
+SEED ?= 1
+
 .PHONY: torture
-torture: need-go ## Try harder to break the local store: power cuts, turned bits, kills (about 5 minutes).
-	WEIR_TORTURE=1 $(GO) test -count=1 -v -timeout 20m -run 'PowerCuts|BitFlips|TestLane' ./sink/spool
-	WEIR_TORTURE=1 $(GO) test -count=1 -v -timeout 20m -run 'LocalKilled' ./edge-node/engine
-	$(MAKE) torture-processes
-	$(MAKE) torture-kafka
+torture: need-go ## Try hard to break weir: 10,000 simulated schedules, power cuts, turned bits, kills (about an hour).
+	@mkdir -p "$(dir $(RESULTS))" && rm -f "$(RESULTS)"
+	WEIR_TORTURE_RESULTS="$(RESULTS)" $(GO) test -count=1 -v -timeout 90m -run '^TestSchedules$$' ./edge-node/simulation -args -seed=$(SEED) -seeds=$(SEEDS) >"$(RESULTS).log" || { tail -n 100 "$(RESULTS).log"; exit 1; }
+	WEIR_TORTURE=1 WEIR_TORTURE_RESULTS="$(RESULTS)" $(GO) test -count=1 -v -timeout 20m -run '^Test(Controls|Found|Soak)$$' ./edge-node/simulation
+	WEIR_TORTURE=1 WEIR_TORTURE_RESULTS="$(RESULTS)" $(GO) test -count=1 -v -timeout 20m -run 'PowerCuts|BitFlips|TestLane' ./sink/spool
+	WEIR_TORTURE=1 WEIR_TORTURE_RESULTS="$(RESULTS)" $(GO) test -count=1 -v -timeout 20m -run 'LocalKilled' ./edge-node/engine
+	WEIR_TORTURE_RESULTS="$(RESULTS)" $(MAKE) torture-processes
+	WEIR_TORTURE_RESULTS="$(RESULTS)" $(MAKE) torture-kafka
+	@$(GO) run ./edge-node/torture/table "$(RESULTS)"
+
+.PHONY: torture-short
+torture-short: need-go ## The simulation with 1,000 schedules and the mutants, in under 5 minutes.
+	@mkdir -p "$(dir $(RESULTS))" && rm -f "$(RESULTS)"
+	WEIR_TORTURE_RESULTS="$(RESULTS)" $(GO) test -count=1 -timeout 15m ./edge-node/simulation -args -seeds=1000
+	@$(GO) run ./edge-node/torture/table "$(RESULTS)"
 
 .PHONY: torture-processes
 torture-processes: libchdb ## Kill and starve real processes of weir at every moment that matters.

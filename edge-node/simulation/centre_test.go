@@ -266,6 +266,7 @@ func (c *centre) storeCoverage(cov *sink.Coverage) {
 	s := segmentOf(cov)
 	n := cov.Counters
 	if n.RecordsIn+n.Expanded != n.Aggregated+n.Late+n.Filtered+n.Rejected || n.RecordsIn != cov.Version-cov.Start {
+		c.w.count(&c.w.tally.unbalanced)
 		c.w.wrong("%s does not add up: offsets %d to %d, %+v", s, cov.Start, cov.Version, n)
 	}
 	c.open(s, cov.Start)

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -15,11 +16,14 @@ import (
 
 // disk is what a node writes to, from one death of its processes to the next. It knows what was acknowledged to be on it.
 type disk struct {
-	mem *vfs.MemFS
+	w       *world
+	mem     *vfs.MemFS
+	refused atomic.Int64 // writes that there was no room for
 
 	mu      sync.Mutex
 	ledger  map[spool.ID]*kept // guarded by mu
 	damaged bool               // guarded by mu: somebody turned bits on it
+	size    int64              // guarded by mu: bytes the store may take; 0: no limit
 	power   bool               // guarded by mu: the process before ended with the power
 }
 
@@ -29,7 +33,9 @@ type kept struct {
 	trying [][]byte
 }
 
-func newDisk() *disk { return &disk{mem: vfs.NewCrashableMem(), ledger: map[spool.ID]*kept{}} }
+func newDisk(w *world) *disk {
+	return &disk{w: w, mem: vfs.NewCrashableMem(), ledger: map[spool.ID]*kept{}}
+}
 
 // after is the disk as the next process finds it.
 func (d *disk) after(power bool, w *world) *disk {
@@ -40,7 +46,7 @@ func (d *disk) after(power bool, w *world) *disk {
 	rng := rand.New(rand.NewPCG(uint64(w.rand(1<<30)), 3))
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	next := &disk{ledger: map[spool.ID]*kept{}, damaged: d.damaged, power: power}
+	next := &disk{w: w, ledger: map[spool.ID]*kept{}, damaged: d.damaged, size: d.size, power: power}
 	for id, k := range d.ledger {
 		next.ledger[id] = &kept{k.acked, slices.Clone(k.trying)}
 	}
@@ -50,11 +56,15 @@ func (d *disk) after(power bool, w *world) *disk {
 
 func (d *disk) open(p *process, log *slog.Logger) (*spool.Store, error) {
 	var fs vfs.FS = d.mem
+	reserve := int64(16 << 10)
+	if p.w.plan.mayFill {
+		fs, reserve = limited{fs, d}, ballast
+	}
 	if p.w.plan.mutant == mutantNoSync {
 		fs = noSync{fs}
 	}
 	return spool.Open(spool.Config{
-		Dir: "store", Reserve: 16 << 10, MemTableSize: 64 << 10, CacheSize: 256 << 10, FS: fs, Log: log,
+		Dir: storeDir, Reserve: reserve, MemTableSize: 64 << 10, CacheSize: 256 << 10, FS: fs, Log: log,
 		Fatal: func(err error) {
 			panic(fmt.Sprintf("seed %d: the local store of %s gave up: %v", p.w.plan.seed, p.n.name, err))
 		},

@@ -25,6 +25,13 @@
 //	disk_test.go      its disk
 //	janitor_test.go   what kfake does not do
 //	world_test.go     broker, centre, nodes; the end of a schedule
-//	schedule_test.go  which faults there are, how they are drawn and what they do
+//	schedule_test.go  how schedules are drawn and played
+//	faults_test.go    which faults there are, and which of them never meet, and why; what they do is there and in
+//	                  revisions_test.go, topics_test.go, trouble_test.go and damage_test.go
 //	verdict_test.go   what must be true at the end
+//	mutants_test.go   what is broken on purpose, to see that it is noticed
+//	tally_test.go     what happened, counted
+//
+// What is missing: logs that are cut back, brokers that restart, steps with state. Disks are filled with -fill only: the
+// database tries a flush again at once where there is no room for it, and then virtual time stands still.
 package simulation

@@ -330,6 +330,11 @@ func (w *world) supervise(n *node) {
 		p, err := w.launch(n)
 		n.now = p
 		w.mu.Unlock()
+		if errors.Is(err, sink.ErrFull) {
+			w.note("%s does not start, and is started again: %v", n.name, err)
+			_ = sleep(w.life, 5*time.Second)
+			continue
+		}
 		if err != nil {
 			w.wrong("%s does not start: %v", n.name, err)
 			return

@@ -28,6 +28,7 @@ type plan struct {
 
 	mutant mutant
 
+	mayFill bool           // disks may be full
 	quietly bool           // no faults are drawn
 	forced  []fault        // kinds that are drawn in any case
 	kinds   map[fault]bool // drawn faults
@@ -66,6 +67,9 @@ func newPlanOf(seed uint64, change func(p *plan)) *plan {
 		length: time.Duration(60+rng.IntN(240)) * time.Second, rest: time.Hour, kinds: map[fault]bool{},
 	}
 	p.static = p.protocol == "classic" && rng.IntN(3) == 0
+	if rng.IntN(100) == 0 {
+		p.long(rng)
+	}
 	p.begin = 1 + rng.IntN(p.nodes)
 	p.revisions = []revision{{number: 1, modulo: 7}}
 	if change != nil {
@@ -76,10 +80,22 @@ func newPlanOf(seed uint64, change func(p *plan)) *plan {
 	return p
 }
 
+// long makes it one of hours, for most of which the centre is away. Timers are slower, or they would take all the time.
+func (p *plan) long(rng *rand.Rand) {
+	p.length = time.Duration(2+rng.IntN(9)) * time.Hour
+	p.session, p.flush, p.rest = 5*time.Minute, time.Minute, 12*time.Hour
+	at, d := time.Duration(rng.Int64N(int64(p.length/4))), p.length/2+time.Duration(rng.Int64N(int64(p.length/4)))
+	p.add(at, fmt.Sprintf("the centre is away for %s", d), func(w *world) {
+		w.hit(faultLongOutage)
+		w.road.away.Store(true)
+		w.after(d, func() { w.road.away.Store(false) })
+	})
+}
+
 // draw fills a plan with records and faults.
 func (p *plan) draw(rng *rand.Rand) {
 	for at := time.Duration(0); at < p.length; {
-		over := time.Duration(1+rng.IntN(8)) * time.Second
+		over := time.Duration(1+rng.IntN(8)) * max(time.Second, p.length/400)
 		at += over
 		n := 1 + rng.IntN(30)
 		p.add(at, "", func(w *world) { w.produce(n, over) })

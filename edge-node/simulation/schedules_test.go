@@ -12,6 +12,7 @@ import (
 var (
 	seeds   = flag.Int("seeds", 100, "schedules to play")
 	seed    = flag.Uint64("seed", 0, "the first of them; given alone, the only one")
+	fill    = flag.Bool("fill", false, "fill disks, too: a store that tries again and again where there is no room keeps time from passing, and is then reported")
 	verbose = flag.Bool("logs", false, "print what the nodes log")
 )
 
@@ -58,6 +59,9 @@ func run(t *testing.T, pl *plan) outcome {
 	out := outcome{plan: pl}
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, pl)
+		if *verbose {
+			fmt.Println(pl)
+		}
 		w.play()
 		w.calmDown()
 		if w.rest() {

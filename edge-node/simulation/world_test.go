@@ -148,7 +148,7 @@ func (w *world) logOfNode(n *node) *slog.Logger {
 	if !*verbose {
 		return slog.New(slog.DiscardHandler)
 	}
-	return slog.New(slog.NewTextHandler(w.logTo(), &slog.HandlerOptions{Level: slog.LevelInfo})).With("node", n.name)
+	return slog.New(slog.NewTextHandler(w.logTo(), &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", n.name)
 }
 
 func (w *world) logTo() io.Writer { return os.Stderr }
@@ -194,7 +194,7 @@ func newWorld(t testing.TB, pl *plan) *world {
 			n.instance = n.name
 		}
 		if pl.store {
-			n.disk = newDisk()
+			n.disk = newDisk(w)
 		}
 		w.nodes = append(w.nodes, n)
 	}

@@ -60,7 +60,7 @@ type draft struct {
 
 func always(*plan) bool      { return true }
 func withStore(p *plan) bool { return p.store }
-func withFull(p *plan) bool  { return p.store && *fill }
+func withFull(p *plan) bool  { return p.store && *spin }
 func withNodes(p *plan) bool { return p.nodes > 1 }
 
 var drafts = []draft{

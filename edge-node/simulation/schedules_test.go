@@ -12,7 +12,7 @@ import (
 var (
 	seeds   = flag.Int("seeds", 100, "schedules to play")
 	seed    = flag.Uint64("seed", 1, "the first of them; given alone, the only one")
-	fill    = flag.Bool("fill", false, "fill disks, too: a store that tries again and again where there is no room keeps time from passing, and is then reported")
+	spin    = flag.Bool("spin", false, "fill disks, and turn bits in tables, too: the database repeats background work that fails without a pause, and keeps time from passing")
 	verbose = flag.Bool("logs", false, "print what the nodes log")
 )
 

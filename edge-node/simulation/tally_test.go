@@ -89,7 +89,7 @@ func (t *tally) record(tt *testing.T) {
 		return
 	}
 	for f := range faults {
-		if f == faultFull && !*fill {
+		if f == faultFull && !*spin {
 			continue
 		}
 		torture.AtLeast(tt, "fault struck: "+f.String(), float64(t.hits[f]), "times", 1)

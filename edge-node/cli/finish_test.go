@@ -64,7 +64,7 @@ func TestFinish(t *testing.T) {
 		}
 		return stdout, stderr
 	}
-	if _, errs := weir(exitFailed, "schema", "apply", "wrong.yaml"); !strings.Contains(errs, "aggregate wrong: the server cannot read a state of its module as one of uniqExact") {
+	if _, errs := weir(exitFailed, "schema", "apply", "wrong.yaml"); !strings.Contains(errs, "aggregate wrong: the server cannot read a state of it as one of uniqExact") {
 		t.Errorf("a state that ClickHouse cannot read: %s", errs)
 	}
 	weir(exitOK, "schema", "apply", "p.yaml")

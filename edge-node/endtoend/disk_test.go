@@ -34,6 +34,11 @@ func TestDiskFull(t *testing.T) {
 	node := s.start()
 	eventually(t, patience, func() (bool, string) { return s.stored(conn) > 0, node.stderr.String() })
 
+	// A merge that meets the full disk can leave a part without its marks behind, which no query can read again: that is the
+	// engine's to mend, and not what is tested here.
+	if err := conn.Exec(ctx, "SYSTEM STOP MERGES"); err != nil {
+		t.Fatal(err)
+	}
 	ballast := filepath.Join(disk, "ballast")
 	f, err := os.Create(ballast)
 	if err != nil {

@@ -179,8 +179,9 @@ func (m *mortal) count() {
 // needsStore are the points that only a node with a local store comes to.
 var needsStore = []failpoint.Point{failpoint.ResumeLoad, failpoint.SaveBefore, failpoint.SaveAfter, failpoint.Resend}
 
-// needsNew are the points that only a partition nobody has read comes to, so they must be first.
-var needsNew = []failpoint.Point{failpoint.ResumeCoverage, failpoint.ResumeBegin}
+// needsNew are the points that only a partition nobody has read comes to for sure, so they must be first. A node that asked
+// what is stored of its partitions opens no segment that it was told of.
+var needsNew = []failpoint.Point{failpoint.ResumeCoverage, failpoint.ResumeBegin, failpoint.InsertOpen}
 
 // ordinary are the points that any node comes to that reads the sensors.
 func ordinary(store bool) []failpoint.Point {

@@ -38,7 +38,7 @@ func TestGapAfterGap(t *testing.T) {
 		{`{"v":1,"rev":"0000000000000001","tid":"01000000000000000000000000000000","seg":0,"start":0,"b":40,"at":[0,0,0],"reached":[0,0,0],"n":[40,40,0,0,0,0]}`, 60, 100, 75},
 	} {
 		source := script(func(ctx context.Context, h ingest.Handler) {
-			a := ingest.Assignment{Partition: p, LogStart: step.start, LogEnd: step.end, Committed: -1}
+			a := ingest.Assignment{Partition: p, LogStart: step.start, LogEnd: step.end, Committed: -1, SameUpTo: -1}
 			if step.commit != "" {
 				a.Committed, a.Metadata = 0, step.commit
 			}

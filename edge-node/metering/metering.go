@@ -28,7 +28,7 @@ type Config struct {
 	Store sink.UsageStore
 	// Hold tells whether nothing may be stored now; then it is later. Nil never does.
 	Hold func() bool
-	Log   *slog.Logger
+	Log  *slog.Logger
 }
 
 const (

@@ -3,10 +3,10 @@ module github.com/weir-stream/weir
 go 1.26.0
 
 require (
-	github.com/andybalholm/brotli v1.2.6
-	github.com/apache/arrow/go/v17 v17.0.0
 	github.com/ClickHouse/ch-go v0.74.0
 	github.com/ClickHouse/clickhouse-go/v2 v2.50.0
+	github.com/andybalholm/brotli v1.2.6
+	github.com/apache/arrow/go/v17 v17.0.0
 	github.com/cespare/xxhash/v2 v2.3.0
 	github.com/cockroachdb/pebble/v2 v2.1.7
 	github.com/ebitengine/purego v0.11.3

@@ -173,7 +173,11 @@ func (p *Pipeline) canonical(digests []string, functions map[string]string, show
 			spec.Aggregates = append(spec.Aggregates, [2]string{a.Name, "wasm"})
 			continue
 		}
-		spec.Aggregates = append(spec.Aggregates, [2]string{a.Name, a.Canonical()})
+		answer := a.Canonical()
+		if shown && a.Expr.raw != "" {
+			answer = text(&a.Expr)
+		}
+		spec.Aggregates = append(spec.Aggregates, [2]string{a.Name, answer})
 	}
 	b, err := json.Marshal(spec)
 	if err != nil {

@@ -43,6 +43,7 @@ func TestShown(t *testing.T) {
 	p := parse(
 		"offset: 0.4", `salted: x, a: ["${HMAC}", {b: "pre-${HMAC}-post"}], c: "${N}", d: "${file:/k}", API_Key: s3cr3t-literal, db: {password: {deep: s3cr3t-deep}}, plain: kept`,
 		"temp > -40", "temp > ${T} AND site != '${HMAC}'",
+		"avg(temp)", `"avg(temp) filter (where site != '${file:/aggregate}')"`,
 	)
 	whole, shown := string(p.Canonical(digests, nil)), string(p.Shown(digests, nil))
 	for _, secret := range []string{"s3cr3t", "424242", "-40"} {
@@ -55,7 +56,7 @@ func TestShown(t *testing.T) {
 	}
 	for _, kept := range []string{
 		`"a":["${HMAC}",{"b":"pre-${HMAC}-post"}]`, `"c":"${N}"`, `"d":"${file:/k}"`, `"API_Key":"***"`, `"db":{"password":"***"}`,
-		`"plain":"kept"`, `${T} AND site`,
+		`"plain":"kept"`, `${T} AND site`, `'${file:/aggregate}'`,
 	} {
 		if !strings.Contains(shown, kept) && !strings.Contains(shown, strings.ReplaceAll(kept, "$", `\u0024`)) {
 			t.Errorf("%s is not in\n%s", kept, shown)

@@ -52,11 +52,11 @@ func windowTable() object[Window] {
 	return object[Window]{
 		what: "window",
 		fields: []field[Window]{
-			at("tumbling", windowLength(), func(w *Window) *time.Duration { return &w.Size },
+			at("tumbling", windowLength(time.Millisecond), func(w *Window) *time.Duration { return &w.Size },
 				"Length of windows that follow one another; they begin at multiples of it since 1970 in UTC."),
 			at("hopping", hoppingTable().pointer(func() Hopping { return Hopping{} }), func(w *Window) **Hopping { return &w.hopping },
 				"Windows that overlap: their size, and how far apart they begin."),
-			at("offset", windowOffset(), func(w *Window) *time.Duration { return &w.Offset },
+			at("offset", windowLength(0), func(w *Window) *time.Duration { return &w.Offset },
 				"How long after those multiples windows begin. Default 0."),
 			at("group_by", groupByKind(), func(w *Window) *[]Ident { return &w.GroupBy }, "Columns that make the key."),
 			at("aggregates", named("a mapping of names to aggregates", answerKind(), func(name string, pos Pos, a Aggregate) Aggregate {
@@ -71,25 +71,9 @@ func windowTable() object[Window] {
 	}
 }
 
-func windowLength() kind[time.Duration] {
-	k := durationKind(time.Millisecond, 366*24*time.Hour)
-	return kind[time.Duration]{k.schema, func(r *reader, v value, to *time.Duration) bool {
-		var d time.Duration
-		if !k.read(r, v, &d) {
-			return false
-		}
-		if d%time.Millisecond != 0 {
-			r.failf(v, "%s is not whole milliseconds", d)
-			return false
-		}
-		*to = d
-		return true
-	}}
-}
-
-// windowOffset is a length that may be nothing.
-func windowOffset() kind[time.Duration] {
-	k := durationKind(0, 366*24*time.Hour)
+// windowLength is whole milliseconds, at least so many.
+func windowLength(least time.Duration) kind[time.Duration] {
+	k := durationKind(least, 366*24*time.Hour)
 	return kind[time.Duration]{k.schema, func(r *reader, v value, to *time.Duration) bool {
 		var d time.Duration
 		if !k.read(r, v, &d) {
@@ -128,8 +112,8 @@ func hoppingTable() object[Hopping] {
 	return object[Hopping]{
 		what: "hopping",
 		fields: []field[Hopping]{
-			at("size", windowLength(), func(h *Hopping) *time.Duration { return &h.Size }, "Length of a window.").must(),
-			at("every", windowLength(), func(h *Hopping) *time.Duration { return &h.Every }, "How far apart windows begin: at multiples of it since 1970 in UTC.").must(),
+			at("size", windowLength(time.Millisecond), func(h *Hopping) *time.Duration { return &h.Size }, "Length of a window.").must(),
+			at("every", windowLength(time.Millisecond), func(h *Hopping) *time.Duration { return &h.Every }, "How far apart windows begin: at multiples of it since 1970 in UTC.").must(),
 		},
 	}
 }

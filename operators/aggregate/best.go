@@ -26,8 +26,7 @@ func newBest(s Spec, function string, least bool) *Aggregate {
 }
 
 type bests struct {
-	of        []best
-	extra     int64
+	states[best, *best]
 	value, by cells
 	byType    batch.Type
 	order     orders
@@ -40,15 +39,10 @@ type best struct {
 	order     uint64
 }
 
-func (a *bests) Grow(n int) { a.of = grow(a.of, n) }
+func (b *best) seen() bool  { return b.by.kind != noCell }
+func (b *best) size() int64 { return b.value.size() }
 
-func (a *bests) Reset(g uint32) {
-	a.extra -= a.of[g].value.size()
-	a.of[g] = best{}
-}
-
-// MemorySize implements Sized.
-func (a *bests) MemorySize() int64 { return a.extra + 96*int64(cap(a.of)) }
+func (b *best) append(dst []byte, _ cells) []byte { return b.by.append(b.value.append(dst)) }
 
 func (a *bests) Add(groups []uint32, args []*batch.Column) {
 	value, by := args[0], args[1]
@@ -59,7 +53,7 @@ func (a *bests) Add(groups []uint32, args []*batch.Column) {
 		}
 		b := &a.of[g]
 		switch {
-		case b.by.kind == noCell:
+		case !b.seen():
 		case a.least && order < b.order, !a.least && order > b.order:
 		case a.last && order == b.order:
 		default:
@@ -72,40 +66,21 @@ func (a *bests) Add(groups []uint32, args []*batch.Column) {
 }
 
 func (a *bests) Take(from Accumulator, src, dst uint32) {
-	f := from.(*bests)
-	a.of[dst] = f.of[src]
-	a.extra += a.of[dst].value.size()
-	f.Reset(src)
-}
-
-func (a *bests) Emit(groups []uint32, out []batch.Column) {
-	offsets, data := make([]int32, len(groups)+1), make([]byte, 0, 24*len(groups))
-	for i, g := range groups {
-		if b := &a.of[g]; b.by.kind != noCell {
-			data = b.by.append(b.value.append(data))
-		}
-		offsets[i+1] = int32(len(data))
-	}
-	out[0] = batch.Column{Offsets: batch.Bytes(offsets), Values: data}
+	a.move(&from.(*bests).states, src, dst)
 }
 
 func (a *bests) Load(groups []uint32, in []batch.Column) error {
-	for i, g := range groups {
-		src := in[0].Bytes(i)
-		if g == Skip || len(src) == 0 {
-			continue
-		}
-		r, b := reader{src: src}, &a.of[g]
+	return a.loadEach(groups, in, func(b *best, src []byte) error {
+		r := reader{src: src}
 		b.value.load(a.value, &r)
 		b.by.load(a.by, &r)
 		if err := r.end(); err != nil {
 			return err
 		}
-		a.extra += b.value.size()
 		// A column of one value, in memory that is aligned for it.
 		word := []uint64{0}
 		copy(batch.Bytes(word), b.by.fixed[:b.by.width])
 		b.order = a.order.read(&batch.Column{Values: batch.Bytes(word)}, 1)[0]
-	}
-	return nil
+		return nil
+	})
 }

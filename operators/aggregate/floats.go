@@ -92,6 +92,10 @@ func (a *ofFloat[S, P]) Add(groups []uint32, args []*batch.Column) {
 	}
 }
 
+func (a *ofFloat[S, P]) Load(groups []uint32, in []batch.Column) error {
+	return loadStates(&a.states, groups, in)
+}
+
 func (a *ofFloat[S, P]) Take(from Accumulator, src, dst uint32) {
 	a.move(&from.(*ofFloat[S, P]).states, src, dst)
 }
@@ -126,6 +130,10 @@ func (a *ofPair[S, P]) Add(groups []uint32, args []*batch.Column) {
 			P(&a.of[g]).add(x[i], y[i])
 		}
 	}
+}
+
+func (a *ofPair[S, P]) Load(groups []uint32, in []batch.Column) error {
+	return loadStates(&a.states, groups, in)
 }
 
 func (a *ofPair[S, P]) Take(from Accumulator, src, dst uint32) {

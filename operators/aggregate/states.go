@@ -7,24 +7,29 @@ import (
 	"github.com/weir-stream/weir/ingest/batch"
 )
 
-// state is the state of one group, whose bytes are those of a function of ClickHouse. The zero value has seen nothing.
-type state[S any] interface {
+// written is the state of one group, whose bytes are those of a function of ClickHouse. The zero value has seen nothing.
+type written[S any] interface {
 	*S
 	// seen tells whether there is anything in it.
 	seen() bool
 	// append writes the bytes of a state that has seen something. Where they are of values, k is what these are.
 	append(dst []byte, k cells) []byte
-	// load reads them into a state that has seen nothing.
-	load(src []byte, k cells) error
 	// size is the memory it has beside itself.
 	size() int64
+}
+
+// state is one that is read again without more than its bytes.
+type state[S any] interface {
+	written[S]
+	// load reads the bytes into a state that has seen nothing.
+	load(src []byte, k cells) error
 }
 
 // errState is about bytes that are no state.
 var errState = errors.New("these are not the bytes of a state")
 
 // states is what the accumulators of such states have in common.
-type states[S any, P state[S]] struct {
+type states[S any, P written[S]] struct {
 	of    []S
 	extra int64 // memory of the states beside of
 	cells cells
@@ -62,19 +67,25 @@ func (a *states[S, P]) Emit(groups []uint32, out []batch.Column) {
 	out[0] = batch.Column{Offsets: batch.Bytes(offsets), Values: data}
 }
 
-func (a *states[S, P]) Load(groups []uint32, in []batch.Column) error {
+// loadEach gives groups the states that were written of them.
+func (a *states[S, P]) loadEach(groups []uint32, in []batch.Column, load func(s P, src []byte) error) error {
 	for i, g := range groups {
 		if g == Skip {
 			continue
 		}
 		if src := in[0].Bytes(i); len(src) > 0 {
-			if err := P(&a.of[g]).load(src, a.cells); err != nil {
+			if err := load(&a.of[g], src); err != nil {
 				return err
 			}
 			a.extra += P(&a.of[g]).size()
 		}
 	}
 	return nil
+}
+
+// loadStates is loadEach for states that need no more than their bytes.
+func loadStates[S any, P state[S]](a *states[S, P], groups []uint32, in []batch.Column) error {
+	return a.loadEach(groups, in, func(s P, src []byte) error { return s.load(src, a.cells) })
 }
 
 // ofState plans an aggregate whose state is bytes. A nullable answer is null where no value was seen.

@@ -38,6 +38,10 @@ func (a *ofValue[S, P]) Add(groups []uint32, args []*batch.Column) {
 	}
 }
 
+func (a *ofValue[S, P]) Load(groups []uint32, in []batch.Column) error {
+	return loadStates(&a.states, groups, in)
+}
+
 func (a *ofValue[S, P]) Take(from Accumulator, src, dst uint32) {
 	a.move(&from.(*ofValue[S, P]).states, src, dst)
 }

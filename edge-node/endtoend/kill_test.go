@@ -111,15 +111,11 @@ func TestServersKilled(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
 	defer cancel()
-	chCfg := clickhouse.Config{Dir: t.TempDir(), HTTPAddr: "-"}
+	chCfg := clickhouse.Config{Dir: t.TempDir()}
 	kafkaCfg := kafka.Config{Dir: t.TempDir(), SyncWrites: true}
 	startCH := func() *embedded.ClickHouse {
 		t.Helper()
-		ch, err := embedded.StartClickHouse(ctx, embedded.Options{}, chCfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(ch.Kill)
+		ch := startClickHouse(ctx, t, chCfg)
 		chCfg.NativeAddr = ch.Native
 		return ch
 	}

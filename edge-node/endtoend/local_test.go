@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/weir-stream/weir/edge-node/embedded"
 	"github.com/weir-stream/weir/edge-node/embedded/clickhouse"
 	"github.com/weir-stream/weir/edge-node/embedded/embeddedtest"
 )
@@ -92,18 +91,9 @@ func TestOutage(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
-	cfg := clickhouse.Config{Dir: t.TempDir(), HTTPAddr: "-"}
-	startCH := func() *embedded.ClickHouse {
-		t.Helper()
-		ch, err := embedded.StartClickHouse(ctx, embedded.Options{}, cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(ch.Kill)
-		cfg.NativeAddr = ch.Native
-		return ch
-	}
-	ch := startCH()
+	cfg := clickhouse.Config{Dir: t.TempDir()}
+	ch := startClickHouse(ctx, t, cfg)
+	cfg.NativeAddr = ch.Native // where it comes back
 	brokers, prefix := embeddedtest.Kafka(t)
 	s := newStream(t, brokers, prefix+"sensors", ch.DSN("default"), "    instance_id: box-1")
 	state := filepath.Join(t.TempDir(), "state")
@@ -132,7 +122,7 @@ func TestOutage(t *testing.T) {
 	if away != 0 {
 		t.Errorf("%v rows were stored without a ClickHouse", away)
 	}
-	startCH()
+	startClickHouse(ctx, t, cfg)
 	s.waitProduced()
 	node.signal(t, os.Interrupt)
 	if code := node.wait(t, 30*time.Second); code != 0 {

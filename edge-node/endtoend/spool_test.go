@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/weir-stream/weir/edge-node/embedded"
 	"github.com/weir-stream/weir/edge-node/embedded/clickhouse"
 	"github.com/weir-stream/weir/edge-node/embedded/embeddedtest"
 )
@@ -69,18 +68,9 @@ func TestSpoolDrained(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	defer cancel()
-	cfg := clickhouse.Config{Dir: t.TempDir(), HTTPAddr: "-"}
-	startCH := func() *embedded.ClickHouse {
-		t.Helper()
-		ch, err := embedded.StartClickHouse(ctx, embedded.Options{}, cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(ch.Kill)
-		cfg.NativeAddr = ch.Native
-		return ch
-	}
-	ch := startCH()
+	cfg := clickhouse.Config{Dir: t.TempDir()}
+	ch := startClickHouse(ctx, t, cfg)
+	cfg.NativeAddr = ch.Native // where it comes back
 	brokers, prefix := embeddedtest.Kafka(t)
 	s := newStream(t, brokers, prefix+"sensors", ch.DSN("default"), "    instance_id: box-1")
 	state := filepath.Join(t.TempDir(), "state")
@@ -146,7 +136,7 @@ func TestSpoolDrained(t *testing.T) {
 	if saved.Running || len(saved.Lanes) != 6 || saved.Lanes[0].State != "current" || saved.Lanes[0].Unsent != nil {
 		t.Errorf("%s", out)
 	}
-	startCH()
+	startClickHouse(ctx, t, cfg)
 	runWeir(t, 2, "spool", "drain", "--state-dir", state)
 	out, _ = runWeir(t, 0, "spool", "drain", "--state-dir", state, s.file())
 	if strings.Count(out, ": shipped to offset ") != 6 {

@@ -1,12 +1,10 @@
 package engine_test
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -55,40 +53,14 @@ func fillAndKill(t *testing.T, seed uint64, full engine.WhenFull) {
 		if until > 0 && rng.IntN(4) > 0 {
 			s.gate = make(chan struct{})
 		}
-		e, l := start(t, s)
-		ctx, stop := context.WithCancel(t.Context())
-		defer stop()
-		if until > 0 {
-			ended := make(chan error, 1)
-			go func() { ended <- e.Run(ctx) }()
-			time.Sleep(until)
-			if s.gate != nil && rng.IntN(3) == 0 {
-				close(s.gate) // it comes back
-				time.Sleep(time.Duration(rng.IntN(200)) * time.Millisecond)
-				s.gate = nil
-			}
-			if rng.IntN(3) > 0 {
-				l.dead.Store(true)
-			}
-			stop()
-			err = <-ended
-		} else {
-			toEnd(t, e, l)
-		}
-		for _, lane := range e.Status().Lanes {
+		lanes, died := liveAndDie(t, &s, rng, until, 3, func() { time.Sleep(until) })
+		for _, lane := range lanes {
 			dropped += lane.Dropped
 		}
-		if s.gate != nil {
-			l.dead.Store(true) // what waits at the gate never arrives
-			close(s.gate)
-		}
-		if err != nil && (!l.dead.Load() || !strings.Contains(err.Error(), "dead")) {
-			t.Fatal(err)
-		}
-		if l.dead.Load() {
+		if died {
 			deaths++
 		}
-		return !l.dead.Load()
+		return !died
 	}
 	for range 12 {
 		produce(t, cl, rng, tr, 1500)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weir-stream/weir/edge-node/engine"
 	"github.com/weir-stream/weir/sink/spool"
 )
 
@@ -20,6 +21,43 @@ func openDisk(t *testing.T, dir string) *spool.Store {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// liveAndDie has a node with a store live for a while, or to the end of the topic where until is 0. What happens meanwhile takes
+// the time. In one of comesBack lives the destination comes back before the end, which mostly comes without notice. It gives the
+// lanes as they were, and whether nothing that the node did at last arrived.
+func liveAndDie(t *testing.T, s *setup, rng *rand.Rand, until time.Duration, comesBack int, meanwhile func()) (lanes []engine.LaneStatus, died bool) {
+	t.Helper()
+	e, l := start(t, *s)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var err error
+	if until > 0 {
+		ended := make(chan error, 1)
+		go func() { ended <- e.Run(ctx) }()
+		meanwhile()
+		if s.gate != nil && rng.IntN(comesBack) == 0 {
+			close(s.gate)
+			time.Sleep(time.Duration(rng.IntN(200)) * time.Millisecond)
+			s.gate = nil
+		}
+		if rng.IntN(3) > 0 {
+			l.dead.Store(true)
+		}
+		stop()
+		err = <-ended
+	} else {
+		toEnd(t, e, l)
+	}
+	lanes = e.Status().Lanes
+	if s.gate != nil {
+		l.dead.Store(true) // what waits at the gate never arrives
+		close(s.gate)
+	}
+	if err != nil && (!l.dead.Load() || !strings.Contains(err.Error(), "dead")) {
+		t.Fatal(err)
+	}
+	return lanes, l.dead.Load()
 }
 
 // TestLocalKilled is TestKilled with a local store: lives end at random moments, also before and after they save; the
@@ -46,7 +84,7 @@ func localKilled(t *testing.T, stateful bool) {
 			}
 			dirs := []string{filepath.Join(t.TempDir(), "a"), filepath.Join(t.TempDir(), "b")}
 			deaths, away, saves := 0, 0, int64(0)
-			life := func(ctx context.Context, until time.Duration) bool {
+			life := func(until time.Duration) bool {
 				disk := openDisk(t, dirs[min(1, rng.IntN(4))]) // mostly that of node b
 				defer func() {
 					if err := disk.Close(); err != nil {
@@ -61,54 +99,27 @@ func localKilled(t *testing.T, stateful bool) {
 					s.gate = make(chan struct{})
 					away++
 				}
-				e, l := start(t, s)
-				ctx, stop := context.WithCancel(ctx)
-				defer stop()
-				ended := make(chan error, 1)
-				var err error
-				if until > 0 {
-					go func() { ended <- e.Run(ctx) }()
+				lanes, died := liveAndDie(t, &s, rng, until, 2, func() {
 					for range 3 {
 						time.Sleep(until / 3)
 						produce(t, cl, rng, tr, 50)
 					}
-					if s.gate != nil && rng.IntN(2) == 0 {
-						close(s.gate) // it comes back
-						time.Sleep(time.Duration(rng.IntN(200)) * time.Millisecond)
-						s.gate = nil
-					}
-					if rng.IntN(3) > 0 {
-						l.dead.Store(true)
-					}
-					stop()
-				}
-				if until > 0 {
-					err = <-ended
-				} else {
-					toEnd(t, e, l)
-				}
-				for _, lane := range e.Status().Lanes {
+				})
+				for _, lane := range lanes {
 					saves += lane.Saves
 				}
-				if s.gate != nil {
-					l.dead.Store(true) // what waits at the gate never arrives
-					close(s.gate)
-				}
-				if err != nil && (!l.dead.Load() || !strings.Contains(err.Error(), "dead")) {
-					t.Fatal(err)
-				}
-				if l.dead.Load() {
+				if died {
 					deaths++
 				}
-				return !l.dead.Load()
+				return !died
 			}
 			for range 14 {
 				produce(t, cl, rng, tr, 300)
-				life(t.Context(), time.Duration(20+rng.IntN(400))*time.Millisecond)
+				life(time.Duration(20+rng.IntN(400)) * time.Millisecond)
 			}
 			s.atEnd = true
 			for range 60 {
-				if life(t.Context(), 0) {
+				if life(0) {
 					break
 				}
 			}

@@ -97,6 +97,9 @@ type Content struct {
 	All   uint64 // of all rows, as they are at Version
 }
 
+// RevisionText is a revision as people and commits have it: 16 hexadecimal digits.
+func RevisionText(revision uint64) string { return fmt.Sprintf("%016x", revision) }
+
 // MinWatermark is the watermark of a partition that has had no row.
 const MinWatermark = -1 << 63
 

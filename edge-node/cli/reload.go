@@ -13,6 +13,7 @@ import (
 
 	"github.com/weir-stream/weir/edge-node/config"
 	"github.com/weir-stream/weir/edge-node/pipeline"
+	"github.com/weir-stream/weir/sink"
 )
 
 // watchEvery is how often --watch looks at files. What changed is taken when it stayed the same from one look to the next.
@@ -182,4 +183,4 @@ func (l *reloader) reload(ctx context.Context, w *running, why string) {
 	})
 }
 
-func revision(p *pipeline.Plan) string { return fmt.Sprintf("%016x", p.Revision) }
+func revision(p *pipeline.Plan) string { return sink.RevisionText(p.Revision) }

@@ -13,6 +13,7 @@ import (
 	"github.com/weir-stream/weir/edge-node/config"
 	"github.com/weir-stream/weir/edge-node/pipeline"
 	"github.com/weir-stream/weir/edge-node/replay"
+	"github.com/weir-stream/weir/sink"
 )
 
 // replaying is one call of replay or resend.
@@ -161,7 +162,7 @@ func (o *replaying) run(ctx context.Context, p *pipeline.Plan, opts pipeline.Rep
 	case !o.recorded:
 		return report, err
 	case errors.As(err, &other):
-		report = &replay.Report{Pipeline: p.Spec.Name, Revision: fmt.Sprintf("%016x", p.Revision), OK: true, Others: other.Others}
+		report = &replay.Report{Pipeline: p.Spec.Name, Revision: sink.RevisionText(p.Revision), OK: true, Others: other.Others}
 	case err != nil:
 		return nil, err
 	}

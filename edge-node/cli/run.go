@@ -17,6 +17,7 @@ import (
 	"github.com/weir-stream/weir/edge-node/pipeline"
 	"github.com/weir-stream/weir/edge-node/web"
 	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/sink"
 )
 
 func (a *app) runCommand() *cobra.Command {
@@ -134,7 +135,7 @@ func runPlans(ctx context.Context, plans []*pipeline.Plan, opts pipeline.RunOpti
 // runOne runs one pipeline and says how it ended.
 func runOne(ctx context.Context, p *pipeline.Plan, r *pipeline.Runner, log *slog.Logger) error {
 	log = log.With("pipeline", p.Spec.Name)
-	log.Info("starting", "file", p.Spec.File, "revision", fmt.Sprintf("%016x", p.Revision),
+	log.Info("starting", "file", p.Spec.File, "revision", sink.RevisionText(p.Revision),
 		"brokers", p.Spec.Source.Kafka.Brokers, "group", p.Spec.Source.Kafka.Group, "clickhouse", p.Spec.Sink.ClickHouse.URL.URL())
 	err := r.Run(ctx)
 	if err != nil && ctx.Err() == nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/weir-stream/weir/edge-node/config"
 	"github.com/weir-stream/weir/edge-node/pipeline"
+	"github.com/weir-stream/weir/sink"
 )
 
 // validated is the answer about one file.
@@ -139,7 +140,7 @@ func (a *app) validateFile(ctx context.Context, file string, node config.Node) (
 	if err != nil {
 		return v, err
 	}
-	v.OK, v.Pipeline, v.Revision, v.Modules = true, p.Spec.Name, fmt.Sprintf("%016x", p.Revision), p.Modules
+	v.OK, v.Pipeline, v.Revision, v.Modules = true, p.Spec.Name, sink.RevisionText(p.Revision), p.Modules
 	for _, s := range p.Stages {
 		out := stage{Name: s.Name, Stateful: s.StateTable != "", StateTable: s.StateTable}
 		for _, f := range s.Schema.Fields {

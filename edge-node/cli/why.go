@@ -16,6 +16,7 @@ import (
 	"github.com/weir-stream/weir/edge-node/config"
 	"github.com/weir-stream/weir/edge-node/pipeline"
 	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/sink"
 	"github.com/weir-stream/weir/sink/clickhouse"
 )
 
@@ -273,7 +274,7 @@ func replayLine(src *clickhouse.Source, p *pipeline.Plan) string {
 	if src.Site != p.Table.Site {
 		line += " --site " + shellWord(src.Site)
 	}
-	if src.Revision != fmt.Sprintf("%016x", p.Revision) {
+	if src.Revision != sink.RevisionText(p.Revision) {
 		return line + " FILE-OF-REVISION-" + src.Revision
 	}
 	return line + " " + shellWord(p.Spec.File)

@@ -411,9 +411,9 @@ func (e *Engine) finishSaved(ctx context.Context, a ingest.Assignment, revision 
 	if !r.fits(m, &a) {
 		return disk.Clear()
 	}
-	e.log.Info("shipping what was saved under the revision before", "partition", a.Partition.String(), "revision", revisionText(revision), "position", r.at.Position)
+	e.log.Info("shipping what was saved under the revision before", "partition", a.Partition.String(), "revision", sink.RevisionText(revision), "position", r.at.Position)
 	if err := e.deliver(ctx, a, r, revision); err != nil {
-		return fmt.Errorf("ship what was saved under revision %s: %w", revisionText(revision), err)
+		return fmt.Errorf("ship what was saved under revision %s: %w", sink.RevisionText(revision), err)
 	}
 	e.stats.mu.Lock()
 	e.stats.shipped = append(e.stats.shipped, ShippedBefore{a.Partition, revision})

@@ -232,7 +232,7 @@ func (l *lane) release() []sink.StepState {
 		return nil
 	}
 	var in commitMetadata
-	if err := json.Unmarshal([]byte(c.Metadata), &in); err != nil || in.Segment != l.segment || in.Revision != revisionText(l.gen.Revision) {
+	if err := json.Unmarshal([]byte(c.Metadata), &in); err != nil || in.Segment != l.segment || in.Revision != sink.RevisionText(l.gen.Revision) {
 		return nil // of the segment before
 	}
 	var out []sink.StepState

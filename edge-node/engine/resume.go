@@ -91,8 +91,6 @@ func arrayCounters(a [7]int64) sink.Counters {
 	return sink.Counters{RecordsIn: a[0], Aggregated: a[1], Late: a[2], Filtered: a[3], Rejected: a[4], Expanded: a[5], Dropped: a[6]}
 }
 
-func revisionText(r uint64) string { return fmt.Sprintf("%016x", r) }
-
 // resume decides where a partition goes on. The commit knows; without one that fits, the destination is asked, because
 // rows it already has must neither be counted twice nor be overwritten by less.
 func (e *Engine) resume(ctx context.Context, a ingest.Assignment, g *generation) (resumption, error) {
@@ -224,7 +222,7 @@ func (e *Engine) newSegment(ctx context.Context, a ingest.Assignment, revision u
 				return e.unaccounted(a, last)
 			}
 			return resumption{}, fmt.Errorf("%s: revision %s stored rows up to offset %d but accounted for %d only; run that revision once more so that it can finish",
-				a.Partition, revisionText(last.Revision), last.RowsVersion, last.Version)
+				a.Partition, sink.RevisionText(last.Revision), last.RowsVersion, last.Version)
 		}
 		r.segment = max(number, last.Segment+1)
 		r.read = max(begin, last.Version)

@@ -227,7 +227,7 @@ func (l *lane) submit(cut *sink.Cut, commit *ingest.Commit) {
 // commitOf is what to commit once a cut is acknowledged.
 func (l *lane) commitOf(w operators.Cut, stored int64) ingest.Commit {
 	return l.commit(w.ReplayFrom, commitMetadata{
-		Revision: revisionText(l.gen.Revision), Segment: l.segment, Start: l.start, Position: l.position,
+		Revision: sink.RevisionText(l.gen.Revision), Segment: l.segment, Start: l.start, Position: l.position,
 		At: clockArray(w.Replay), Reached: clockArray(l.window.Clock()),
 		Counters: countersArray(l.counters), Content: contentOf(l.content), Spans: l.spans.Flat(), Gap: l.gap, Why: l.why, State: stored,
 	})

@@ -190,7 +190,7 @@ func (l *lane) move() error {
 	clock := l.window.Clock()
 	failpoint.Hit(failpoint.SwapBefore)
 	err := l.begin(commitMetadata{
-		Revision: revisionText(to.Revision), Segment: l.segment + 1, Start: l.position, Position: l.position,
+		Revision: sink.RevisionText(to.Revision), Segment: l.segment + 1, Start: l.position, Position: l.position,
 		At: clockArray(clock), Reached: clockArray(clock), Content: &content{},
 	})
 	if err != nil {
@@ -240,7 +240,7 @@ func (l *lane) beginFirst() error {
 	failpoint.Hit(failpoint.ResumeBegin)
 	clock := clockArray(l.window.Clock())
 	err := l.begin(commitMetadata{
-		Revision: revisionText(l.gen.Revision), Segment: l.segment, Start: l.start, Position: l.position,
+		Revision: sink.RevisionText(l.gen.Revision), Segment: l.segment, Start: l.start, Position: l.position,
 		At: clock, Reached: clock, Content: &content{}, Gap: l.gap, Why: l.why,
 	})
 	l.begins = err != nil

@@ -9,6 +9,7 @@ import (
 	"github.com/weir-stream/weir/edge-node/engine"
 	"github.com/weir-stream/weir/ingest/batch"
 	"github.com/weir-stream/weir/operators"
+	"github.com/weir-stream/weir/sink"
 )
 
 // Explanation is a plan in the terms people ask about: what comes in, what each stage does and gives, what runs it, what
@@ -105,7 +106,7 @@ func (p *Plan) Explain(chains int) (*Explanation, error) {
 	}
 	spec := p.Spec
 	e := &Explanation{
-		Pipeline: spec.Name, File: spec.File, Revision: fmt.Sprintf("%016x", p.Revision), Tags: map[string]string{},
+		Pipeline: spec.Name, File: spec.File, Revision: sink.RevisionText(p.Revision), Tags: map[string]string{},
 		Source: ExplainedSource{
 			Brokers: spec.Source.Kafka.Brokers, Group: spec.Source.Kafka.Group,
 			Start: string(spec.Source.Kafka.Start.At), OnGap: string(spec.Source.Kafka.OnGap),

@@ -52,7 +52,7 @@ func (r *Replayer) Recorded(ctx context.Context, revision string, file []byte, f
 	if err != nil {
 		return nil, fail(err)
 	}
-	if got := fmt.Sprintf("%016x", p.Revision); got != revision {
+	if got := sink.RevisionText(p.Revision); got != revision {
 		err := fmt.Errorf("what is recorded makes revision %s here: a setting of it is a secret that is not recorded, or refers to an environment that is another one", got)
 		return nil, errors.Join(fail(err), p.Close())
 	}

@@ -110,7 +110,7 @@ func (r *Replayer) recorded(ctx context.Context, revision string) (*sink.Revisio
 		return nil, err
 	}
 	for i := range all {
-		if fmt.Sprintf("%016x", all[i].Revision.Revision) == revision {
+		if sink.RevisionText(all[i].Revision.Revision) == revision {
 			return &all[i].Revision, nil
 		}
 	}

@@ -135,5 +135,5 @@ func (c *Config) follow(before, s *account) {
 
 // otherRevision says why a segment cannot be built by the pipeline's file.
 func (c *Config) otherRevision(s *account) string {
-	return fmt.Sprintf("it is of revision %s, and the file is revision %s", revisionText(s.Revision), revisionText(c.Revision))
+	return fmt.Sprintf("it is of revision %s, and the file is revision %s", sink.RevisionText(s.Revision), sink.RevisionText(c.Revision))
 }

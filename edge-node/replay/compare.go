@@ -74,7 +74,7 @@ func (c *Config) each(ctx context.Context, choice Choice, do func(*account, inge
 	if err != nil {
 		return nil, err
 	}
-	report := &Report{Pipeline: c.Table.Pipeline, Revision: revisionText(c.Revision), OK: true, Segments: []*Segment{}}
+	report := &Report{Pipeline: c.Table.Pipeline, Revision: sink.RevisionText(c.Revision), OK: true, Segments: []*Segment{}}
 	found := false
 	for _, a := range partitions {
 		if !choice.takes(a.Partition) {
@@ -98,7 +98,7 @@ func (c *Config) each(ctx context.Context, choice Choice, do func(*account, inge
 			}
 			if s.Revision != c.Revision {
 				report.Others = append(report.Others, Other{
-					Topic: a.Partition.Topic, Partition: a.Partition.ID, Segment: s.Segment, Revision: revisionText(s.Revision),
+					Topic: a.Partition.Topic, Partition: a.Partition.ID, Segment: s.Segment, Revision: sink.RevisionText(s.Revision),
 					Start: s.Start, Version: s.Version,
 				})
 				continue

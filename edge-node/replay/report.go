@@ -97,12 +97,10 @@ func (t *Tally) open() int64 { return t.Differing + t.Missing + t.Surplus - t.Se
 func newSegment(c *sink.Coverage, most int) *Segment {
 	s := &Segment{
 		Topic: c.Partition.Topic, TopicID: fmt.Sprintf("%x", c.Partition.TopicID), Partition: c.Partition.ID,
-		Revision: revisionText(c.Revision), Segment: c.Segment, Start: c.Start, Version: c.Version, most: most,
+		Revision: sink.RevisionText(c.Revision), Segment: c.Segment, Start: c.Start, Version: c.Version, most: most,
 	}
 	return s
 }
-
-func revisionText(r uint64) string { return fmt.Sprintf("%016x", r) }
 
 // maxSkippedWindows bounds how many windows are told apart while they are counted.
 const maxSkippedWindows = 1 << 16

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/weir-stream/weir/sink"
 )
 
 // RevisionError says that what was meant is of another revision than the file.
@@ -22,7 +24,7 @@ type RevisionError struct {
 func (e *RevisionError) Error() string {
 	o := e.Others[0]
 	text := fmt.Sprintf("segment %d of %s/%d is of revision %s, and the file is revision %s: its results may differ",
-		o.Segment, o.Topic, o.Partition, o.Revision, revisionText(e.File))
+		o.Segment, o.Topic, o.Partition, o.Revision, sink.RevisionText(e.File))
 	if n := len(e.Others) - 1; n > 0 {
 		text += fmt.Sprintf("; so are %d more segments of others than the file's", n)
 	}

@@ -2,7 +2,6 @@ package web
 
 import (
 	"encoding/hex"
-	"fmt"
 	"runtime"
 	"strconv"
 	"strings"
@@ -209,7 +208,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	for _, p := range c.pipelines {
 		s := p.Status()
 		name := s.Pipeline
-		send(pipelineInfo, gauge, 1, name, fmt.Sprintf("%016x", s.Revision))
+		send(pipelineInfo, gauge, 1, name, sink.RevisionText(s.Revision))
 		for _, t := range s.Tags {
 			send(pipelineTag, gauge, 1, name, strings.ToValidUTF8(t.Key, "\uFFFD"), strings.ToValidUTF8(t.Value, "\uFFFD"))
 		}

@@ -469,7 +469,7 @@ func (s *Sink) revisionsOf(ctx context.Context, l *Lineage) error {
 		}
 		for i := range stored {
 			r := &stored[i]
-			at, wanted := index[of(pipeline, r.Site, fmt.Sprintf("%016x", r.Revision.Revision))]
+			at, wanted := index[of(pipeline, r.Site, sink.RevisionText(r.Revision.Revision))]
 			if !wanted {
 				continue
 			}

@@ -40,6 +40,10 @@ func TestZombieOfAnotherRevision(t *testing.T) {
 		old.signal(t, syscall.SIGSTOP)
 		s.module(i%3 + 1)
 		next := s.start("--node", fmt.Sprintf("b%d", i))
+		// What the stopped node had sent may still be stored for a while, so only records after the takeover count.
+		eventually(t, patience, func() (bool, string) {
+			return next.said("partition assigned")+next.said("run that revision") > 0, next.stderr.String()
+		})
 		before := s.stored(conn)
 		eventually(t, patience, func() (bool, string) {
 			n := s.stored(conn)

@@ -360,7 +360,9 @@ func (e *Engine) Revoked(ctx context.Context, ps []batch.Partition) {
 	}
 	failpoint.Hit(failpoint.Revoke)
 	for _, l := range lanes {
-		if !l.wait(ctx) {
+		if l.wait(ctx) {
+			e.log.Info("partition given up, all of it is stored", "partition", l.partition.String(), "position", l.stats.position.Load())
+		} else {
 			e.log.Warn("partition given up before everything was stored; its next owner reads it again",
 				"partition", l.partition.String())
 			if l.atEnd.Load() {

@@ -50,7 +50,7 @@ demo: libchdb ## Run the demo: generator, broker, pipeline, ClickHouse, answer.
 	$(BIN) demo
 
 .PHONY: test
-test: libchdb need-kafka ## Run all tests.
+test: libchdb need-kafka need-pip ## Run all tests.
 	$(GO) test -timeout $(TIMEOUT) $(PACKAGES)
 
 # go test keeps to itself what it skipped.
@@ -62,6 +62,13 @@ need-kafka:
 			if [ -n "$${CI:-}" ]; then exit 1; fi; \
 		fi; \
 	done
+
+.PHONY: need-pip
+need-pip:
+	@if ! python3 -m pip --version >/dev/null 2>&1; then \
+		echo "no python3 with pip: NO AGGREGATE IS COMPARED WITH CLICKHOUSE'S ANSWERS ABOUT REAL DATA (pip fetches them once)" >&2; \
+		if [ -n "$${CI:-}" ]; then exit 1; fi; \
+	fi
 
 .PHONY: race
 race: libchdb ## Run all tests with the race detector (needs a C compiler).

@@ -80,6 +80,8 @@ var imports = map[string][]string{
 	"edge-node/endtoend": {}, // tests alone
 	// Brokers of Apache Kafka, for tests.
 	"edge-node/kafkatest": {},
+	// Flights of a year, for tests.
+	"edge-node/flightstest": {},
 
 	"edge-node/simulation": {}, // tests alone
 
@@ -111,12 +113,12 @@ var guests = []string{"operators/sdk/...", "examples/operators/..."}
 var wiring = []string{"bench", "deploy", "edge-node", "examples"}
 
 // testSupport are packages that only tests may import. They alone, outside of test files, may import testing.
-var testSupport = []string{"edge-node/embedded/embeddedtest", "edge-node/kafkatest"}
+var testSupport = []string{"edge-node/embedded/embeddedtest", "edge-node/flightstest", "edge-node/kafkatest"}
 
 // testImports is what test files may import of this module beyond their own stage and what the package itself may: real
 // parts to test against.
 var testImports = []string{
-	"ingest/batch", "ingest/schema", "bench/workload", "edge-node/embedded", "edge-node/embedded/...", "edge-node/kafkatest",
+	"ingest/batch", "ingest/schema", "bench/workload", "edge-node/embedded", "edge-node/embedded/...", "edge-node/flightstest", "edge-node/kafkatest",
 }
 
 // gates lists the packages that may import a module, test files aside. The longest entry that fits an import counts; an

@@ -1,0 +1,268 @@
+package endtoend
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/weir-stream/weir/edge-node/embedded/embeddedtest"
+	"github.com/weir-stream/weir/operators/aggregate"
+)
+
+// answer is an aggregate, and what ClickHouse says about the raw rows in a batch query of its own.
+type answer struct {
+	weir string // as in a pipeline's file
+	sql  string // over the table raw, of a group
+	// right is a condition in SQL over got and want; empty is that they are the same to the last digit.
+	right string
+	// inOrder says that it goes by the order of event time within a partition: not of streams out of order.
+	inOrder bool
+}
+
+// within is right for numbers whose last digits depend on the order in which they are added up.
+func within(relative float64) string {
+	return fmt.Sprintf("abs(got - want) <= %g * greatest(1, abs(want))", relative)
+}
+
+// truth is a pipeline of aggregates over real data. Its rows have an event time ts.
+type truth struct {
+	name    string
+	columns string // of the pipeline, as in its file
+	raw     string // the same in ClickHouse
+	key     string
+	days    int // of a window
+	answers []answer
+	rows    []truthRow
+}
+
+type truthRow struct {
+	partition int32 // where rows of a key are to stay together
+	json      []byte
+	values    []any // in the order of raw
+}
+
+// encode is a value as JSON.
+func encode(t *testing.T, v any) []byte {
+	t.Helper()
+	text, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// layout is how rows lie in the topic.
+type layout struct {
+	name       string
+	partitions int32
+	spread     bool // any row in any partition
+	reach      int  // how many places a row may be from where it belongs
+	killed     bool
+}
+
+// TestTruth streams real data through Kafka, with rows out of order in several partitions, and a node that is killed. What comes out must be what
+// ClickHouse answers about all rows at once: the same for what is exact, and within the documented error for what is estimated.
+func TestTruth(t *testing.T) {
+	t.Parallel()
+	flights, weather := flightsTruth(t), weatherTruth(t)
+	asked := strings.Builder{}
+	for _, tr := range []*truth{flights, weather} {
+		for _, a := range tr.answers {
+			asked.WriteString(" " + a.weir)
+		}
+	}
+	for _, name := range aggregate.Names() {
+		if !strings.Contains(asked.String(), " "+name+"(") {
+			t.Errorf("no truth is known about %s", name)
+		}
+	}
+	for _, c := range []struct {
+		of *truth
+		in []layout
+	}{
+		{flights, []layout{{name: "in order", partitions: 1}, {name: "out of order", partitions: 5, spread: true, reach: 5000, killed: true}}},
+		{weather, []layout{{name: "by key", partitions: 3, killed: true}}},
+	} {
+		t.Run(c.of.name, func(t *testing.T) {
+			t.Parallel()
+			dsn := embeddedtest.ClickHouse(t)
+			c.of.store(t, openClickHouse(t, dsn))
+			for _, l := range c.in {
+				t.Run(l.name, func(t *testing.T) { c.of.run(t, l, dsn) })
+			}
+		})
+	}
+}
+
+// taken are the aggregates that a layout has an answer to.
+func (tr *truth) taken(l layout) []answer {
+	return slices.DeleteFunc(slices.Clone(tr.answers), func(a answer) bool { return a.inOrder && l.spread })
+}
+
+func (tr *truth) pipeline(l layout) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "pipeline: %s\nsource:\n  kafka: {topics: [\"${PREFIX}in\"]}\n  columns: {%s}\n", l.table(), tr.columns)
+	fmt.Fprintf(&b, "time: {column: ts, max_out_of_order: 60d}\nwindow:\n  tumbling: %dd\n  group_by: [%s]\n  aggregates:\n", tr.days, tr.key)
+	for i, a := range tr.taken(l) {
+		text, _ := json.Marshal(a.weir)
+		fmt.Fprintf(&b, "    a%d: %s\n", i, text)
+	}
+	return b.String() + "sink: {clickhouse: {}}\n"
+}
+
+func (l layout) table() string { return strings.ReplaceAll(l.name, " ", "-") }
+
+// store puts the rows into a table.
+func (tr *truth) store(t *testing.T, conn driver.Conn) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := conn.Exec(ctx, "CREATE TABLE raw ("+tr.raw+") ENGINE = MergeTree ORDER BY ("+tr.key+", ts)"); err != nil {
+		t.Fatal(err)
+	}
+	batch, err := conn.PrepareBatch(ctx, "INSERT INTO raw")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range tr.rows {
+		if err := batch.Append(r.values...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := batch.Send(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (tr *truth) run(t *testing.T, l layout, dsn string) {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	s := nodeSpec{YAML: tr.pipeline(l), ClickHouse: dsn}
+	s.Brokers, s.Prefix = embeddedtest.Kafka(t)
+	if l.killed {
+		s.Instance = "n1"
+	}
+	producer, err := kgo.NewClient(kgo.SeedBrokers(s.Brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.MaxBufferedRecords(1<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer producer.Close()
+	keep := "-1" // these times are long ago
+	if _, err := kadm.NewClient(producer).CreateTopic(ctx, l.partitions, 1, map[string]*string{"retention.ms": &keep}, s.Prefix+"in"); err != nil {
+		t.Fatal(err)
+	}
+	rest := l.records(tr.rows, s.Prefix+"in")
+	if l.killed {
+		half := len(rest) / 2
+		send(ctx, t, producer, rest[:half])
+		rest = rest[half:]
+		node := startNode(t, s)
+		conn := openClickHouse(t, dsn)
+		eventually(t, patience, func() (bool, string) {
+			if !node.running() {
+				t.Fatalf("the node ended:\n%s", node.stderr.String())
+			}
+			var n uint64
+			err := conn.QueryRow(ctx, "SELECT toUInt64(sum(records_in)) FROM weir_coverage FINAL WHERE pipeline = $1", l.table()).Scan(&n)
+			return n > 0, fmt.Sprintf("%d records stored, %v\n%s", n, err, node.stderr.String())
+		})
+		node.kill()
+	}
+	send(ctx, t, producer, rest)
+	s.StopAtEnd = true
+	if _, err := s.run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	tr.compare(ctx, t, s, l)
+}
+
+// records are the rows as they lie in the topic.
+func (l layout) records(rows []truthRow, topic string) []*kgo.Record {
+	rng := rand.New(rand.NewPCG(1, 2))
+	out := make([]*kgo.Record, len(rows))
+	for i := range rows {
+		out[i] = &kgo.Record{Topic: topic, Partition: rows[i].partition % l.partitions, Value: rows[i].json}
+		if l.spread {
+			out[i].Partition = rng.Int32N(l.partitions)
+		}
+	}
+	for i := range out {
+		if l.reach > 0 {
+			j := min(i+rng.IntN(l.reach), len(out)-1)
+			out[i], out[j] = out[j], out[i]
+		}
+	}
+	return out
+}
+
+func send(ctx context.Context, t *testing.T, producer *kgo.Client, records []*kgo.Record) {
+	t.Helper()
+	if err := producer.ProduceSync(ctx, records...).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// compare asks ClickHouse about the raw rows, and lays its answers beside those of the pipeline.
+func (tr *truth) compare(ctx context.Context, t *testing.T, s nodeSpec, l layout) {
+	t.Helper()
+	plan, err := s.plan(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = plan.Close() }()
+	answers := tr.taken(l)
+	var truths, wrong strings.Builder
+	for i, a := range answers {
+		fmt.Fprintf(&truths, ", %s AS t%d", a.sql, i)
+		fmt.Fprintf(&wrong, ", toInt64(countIf(NOT (%s)))", a.holds(i))
+	}
+	start := fmt.Sprintf("fromUnixTimestamp64Milli(intDiv(toUnixTimestamp64Milli(ts), %[1]d) * %[1]d, 'UTC')", tr.days*86_400_000)
+	over := "OVER (PARTITION BY ws, " + tr.key + " ORDER BY ts ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)"
+	joined := fmt.Sprintf(`(SELECT * FROM (
+			SELECT ws, %[1]s, count() AS rows%[2]s FROM (
+				SELECT *, %[3]s AS ws, lagInFrame(toNullable(v)) %[4]s AS v0, (toUnixTimestamp64Milli(ts) - lagInFrame(toNullable(toUnixTimestamp64Milli(ts))) %[4]s) / 1000 AS dt FROM raw
+			) GROUP BY ws, %[1]s
+		) AS truth FULL OUTER JOIN %[5]s AS answers ON truth.ws = answers.window_start AND truth.%[1]s = answers.%[1]s SETTINGS join_use_nulls = 0)`,
+		tr.key, truths.String(), start, over, quoteIdent(plan.Spec.Sink.ClickHouse.Table))
+	conn := openClickHouse(t, s.ClickHouse)
+	dest := make([]any, 3+len(answers))
+	for i := range dest {
+		dest[i] = new(int64)
+	}
+	sql := "SELECT toInt64(count()), toInt64(countIf(rows = 0)), toInt64(countIf(toUnixTimestamp(window_start) = 0))" + wrong.String() + " FROM " + joined
+	if err := conn.QueryRow(ctx, sql).Scan(dest...); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	groups := *dest[0].(*int64)
+	if groups < 100 || *dest[1].(*int64) > 0 || *dest[2].(*int64) > 0 {
+		t.Errorf("%d groups, of which %d are not in the data and %d are missing", groups, *dest[1].(*int64), *dest[2].(*int64))
+	}
+	for i, a := range answers {
+		if n := *dest[3+i].(*int64); n > 0 {
+			var got, want string
+			_ = conn.QueryRow(ctx, fmt.Sprintf("SELECT ifNull(toString(a%[1]d), 'null'), ifNull(toString(t%[1]d), 'null') FROM %s WHERE NOT (%s) ORDER BY rows LIMIT 1", i, joined, a.holds(i))).Scan(&got, &want)
+			t.Errorf("%s is wrong in %d of %d groups: %.300s, and ClickHouse says %.300s", a.weir, n, groups, got, want)
+		}
+	}
+	wantAudit(ctx, t, plan)
+}
+
+// holds is the condition that answer i is right in a group.
+func (a *answer) holds(i int) string {
+	same := fmt.Sprintf("ifNull(toString(a%[1]d), 'null') = ifNull(toString(t%[1]d), 'null')", i)
+	if a.right == "" {
+		return same
+	}
+	right := strings.NewReplacer("got", fmt.Sprintf("a%d", i), "want", fmt.Sprintf("t%d", i)).Replace(a.right)
+	return fmt.Sprintf("%s OR ifNull(%s, false)", same, right)
+}
+
+func quoteIdent(name string) string { return "`" + name + "`" }

@@ -40,10 +40,11 @@ var imports = map[string][]string{
 	"operators/abi":        {"ingest/batch"},
 	"operators/aggregate":  {"ingest/batch"},
 	"operators/expr":       {"ingest/batch"},
+	"operators/calendar":   {},
 	"operators/builtin":    {"ingest/batch", "operators", "operators/expr"},
 	"operators/wasm":       {"ingest/batch", "operators", "operators/abi", "operators/aggregate", "operators/wasm/meter"},
 	"operators/wasm/meter": {},
-	"operators/window":     {"ingest/batch", "operators", "operators/aggregate"},
+	"operators/window":     {"ingest/batch", "operators", "operators/aggregate", "operators/calendar"},
 	// What runs inside the sandbox knows nothing of what is outside.
 	"operators/sdk/...": {"operators/sdk/..."},
 	// The guest libraries as files, for authors.
@@ -57,7 +58,7 @@ var imports = map[string][]string{
 
 	// main: a call of the cli, or of the embedded server that this process is to be.
 	"edge-node":          {"edge-node/cli", "edge-node/embedded"},
-	"edge-node/config":   {"ingest/batch", "ingest/schema", "operators/aggregate", "sink/uplink"},
+	"edge-node/config":   {"ingest/batch", "ingest/schema", "operators/aggregate", "operators/calendar", "sink/uplink"},
 	"edge-node/engine":   append([]string{"edge-node/failpoint"}, contracts...),
 	"edge-node/metering": {"edge-node/engine", "sink"},
 	"edge-node/replay":   append([]string{"edge-node/engine"}, contracts...),

@@ -35,6 +35,7 @@ together before anything starts.
     - map: {temp_f: temp * 9 / 5 + 32}
   window:
     tumbling: 10s                      # or hopping: {size: 1m, every: 10s}
+                                       # or calendar: {every: day, timezone: UTC}
     group_by: [site, device]
     aggregates: {readings: count(), temp_avg: avg(temp), temp_max: max(temp)}
   sink:

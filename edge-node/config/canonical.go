@@ -73,9 +73,11 @@ func (p *Pipeline) canonical(digests []string, functions map[string]string, show
 		Steps                                   []step
 		Tumbling                                int64 // the size of windows of any kind
 		Every, Offset                           int64 `json:",omitempty"`
-		GroupBy                                 []string
-		Aggregates                              [][2]string
-		Programs                                []program `json:",omitempty"`
+		// The unit, the name of the zone, and a hash of its rules.
+		Calendar   *[3]string `json:",omitempty"`
+		GroupBy    []string
+		Aggregates [][2]string
+		Programs   []program `json:",omitempty"`
 	}{
 		Format: 1, Pipeline: p.Name, MaxRecord: p.Source.Kafka.MaxRecord, Source: p.Source.Format,
 		Time: p.Time.Column.Name, MaxOutOfOrder: int64(p.Time.MaxOutOfOrder),
@@ -83,6 +85,9 @@ func (p *Pipeline) canonical(digests []string, functions map[string]string, show
 	}
 	if p.Window.Every != p.Window.Size {
 		spec.Every = int64(p.Window.Every)
+	}
+	if c := p.Window.Calendar; c != nil {
+		spec.Calendar = &[3]string{string(c.Every), c.Timezone.Name(), c.Timezone.Rules()}
 	}
 	for _, t := range p.Source.Kafka.Topics {
 		if t.Regex != nil {

@@ -262,7 +262,7 @@ func (p *Pipeline) Validate() error {
 		add(p.At("pipeline"), "pipeline", "%s is not a pipeline name", quote(p.Name))
 	case len(p.Source.Kafka.Topics) == 0:
 		add(p.At("source"), "source.kafka.topics", "no topics")
-	case p.Window.Size <= 0:
+	case p.Window.Size <= 0 && p.Window.Calendar == nil:
 		add(p.At("window"), "window", "the window has no length")
 	case len(p.Window.Aggregates) == 0:
 		add(p.At("window"), "window.aggregates", "nothing is aggregated")

@@ -66,6 +66,7 @@ type recordedSpec struct {
 	Steps                                   []recordedStep
 	Tumbling                                int64
 	Every, Offset                           int64
+	Calendar                                *[3]string
 	GroupBy                                 []string
 	Aggregates                              [][2]string
 	Programs                                []recordedStep
@@ -186,7 +187,12 @@ func (w *recordedWriter) functions() *yaml.Node {
 func (w *recordedWriter) window(old *yaml.Node) *yaml.Node {
 	s, out, answers := w.s, mapping(), mapping()
 	size := text(FormatDuration(time.Duration(s.Tumbling)))
-	if s.Every != 0 {
+	if c := s.Calendar; c != nil {
+		unit := mapping()
+		set(unit, "every", text(c[0]))
+		set(unit, "timezone", text(c[1]))
+		set(out, "calendar", unit)
+	} else if s.Every != 0 {
 		hopping := mapping()
 		set(hopping, "size", size)
 		set(hopping, "every", text(FormatDuration(time.Duration(s.Every))))

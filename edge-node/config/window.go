@@ -26,10 +26,20 @@ type Window struct {
 	// hopping ones nearer together. Offset is how long after multiples of Every since 1970 in UTC they begin. Whole milliseconds.
 	Size, Every, Offset time.Duration
 	hopping             *Hopping // as written
+	// Calendar makes windows of days, weeks or months of a time zone; then Size, Every and Offset are 0.
+	Calendar *Calendar
 	// GroupBy are the columns that make the key, in order. There may be none.
 	GroupBy []Ident
 	// Aggregates are the answers, in order.
 	Aggregates []Aggregate
+}
+
+// Length is how long windows are, for people: "10s", or "day".
+func (w *Window) Length() string {
+	if w.Calendar != nil {
+		return string(w.Calendar.Every)
+	}
+	return FormatDuration(w.Size)
 }
 
 func timeTable() object[Time] {
@@ -56,6 +66,8 @@ func windowTable() object[Window] {
 				"Length of windows that follow one another; they begin at multiples of it since 1970 in UTC."),
 			at("hopping", hoppingTable().pointer(func() Hopping { return Hopping{} }), func(w *Window) **Hopping { return &w.hopping },
 				"Windows that overlap: their size, and how far apart they begin."),
+			at("calendar", calendarTable().pointer(func() Calendar { return Calendar{} }), func(w *Window) **Calendar { return &w.Calendar },
+				"Days, weeks or months of a time zone, of 23 or 25 hours where clocks are changed."),
 			at("offset", windowLength(0), func(w *Window) *time.Duration { return &w.Offset },
 				"How long after those multiples windows begin. Default 0."),
 			at("group_by", groupByKind(), func(w *Window) *[]Ident { return &w.GroupBy }, "Columns that make the key."),
@@ -64,8 +76,8 @@ func windowTable() object[Window] {
 				return a
 			}), func(w *Window) *[]Aggregate { return &w.Aggregates },
 				"The answers: name: function(arguments), with "+strings.Join(aggregate.Names(), " ")+"; or name: {wasm: …} for a function of yours.").must(),
-			later[Window]("session", "supported: tumbling, hopping"),
-			later[Window]("count", "supported: tumbling, hopping"), later[Window]("global", "supported: tumbling, hopping"),
+			later[Window]("session", "supported: tumbling, hopping, calendar"),
+			later[Window]("count", "supported: tumbling, hopping, calendar"), later[Window]("global", "supported: tumbling, hopping, calendar"),
 		},
 		check: checkWindow,
 	}
@@ -125,8 +137,16 @@ const maxOverlap = 1024
 func checkLength(r *reader, v value, w *Window) {
 	h := w.hopping
 	switch {
+	case w.Calendar != nil && (h != nil || w.Size != 0):
+		r.failf(v, "a window is either of the calendar or of a fixed length").Hint = "leave one of them out"
+		return
+	case w.Calendar != nil && w.Offset != 0:
+		r.failf(v, "windows of the calendar begin at midnight, and have no offset").Hint = "leave offset out"
+		return
+	case w.Calendar != nil:
+		return
 	case h == nil && w.Size == 0:
-		r.failf(v, "it has no length").Hint = "write tumbling: 10s, or hopping: {size: 1m, every: 10s}"
+		r.failf(v, "it has no length").Hint = "write tumbling: 10s, hopping: {size: 1m, every: 10s}, or calendar: {every: day, timezone: Europe/Berlin}"
 		return
 	case h == nil:
 		w.Every = w.Size

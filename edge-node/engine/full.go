@@ -114,7 +114,7 @@ func (l *lane) dropOldest() (bool, error) {
 		return false, nil
 	}
 	// The span has no window in it that may still take rows.
-	final := floorMillis(d.saved.coverage.Final) - (last.end - last.start) + 1
+	final := floorMillis(d.saved.coverage.Final) - max(last.end-last.start, l.gen.Longest.Milliseconds()) + 1
 	to := min(next, max(final, last.start+1))
 	span := sink.Span{From: from, To: to}
 	after, err := l.without(d.saved, gone, span)

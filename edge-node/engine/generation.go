@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/weir-stream/weir/ingest"
 	"github.com/weir-stream/weir/operators"
@@ -16,6 +17,7 @@ type Generation struct {
 	Decoder   func() (ingest.Decoder, error) // one per chain
 	Steps     []operators.Step
 	Window    func() operators.Window // one per lane
+	Longest   time.Duration           // no window is longer
 	Programs  []Program               // what the windows run of the user's
 	BatchRows int                     // rows per batch; 0: 8192
 	SlotSize  int                     // bytes of the decoder's slots, as its package says; 0: 4 MiB

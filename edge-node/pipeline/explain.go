@@ -289,7 +289,10 @@ func (p *Plan) describeWindow() []string {
 	if p.Spec.Late.To == config.LateDrop {
 		late = "late rows are counted and dropped"
 	}
-	kind := "windows of " + config.FormatDuration(w.Size)
+	kind := "windows of " + w.Length()
+	if w.Calendar != nil {
+		kind = "windows of " + w.Calendar.String()
+	}
 	if w.Every < w.Size {
 		kind += " every " + config.FormatDuration(w.Every)
 	}

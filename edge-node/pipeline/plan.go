@@ -20,6 +20,7 @@ import (
 	"github.com/weir-stream/weir/ingest/decode"
 	"github.com/weir-stream/weir/operators"
 	"github.com/weir-stream/weir/operators/aggregate"
+	"github.com/weir-stream/weir/operators/calendar"
 	"github.com/weir-stream/weir/operators/wasm"
 	"github.com/weir-stream/weir/operators/window"
 	"github.com/weir-stream/weir/sink"
@@ -173,6 +174,9 @@ func (p *Plan) planWindow(ctx context.Context, in *batch.Schema, opts Options) c
 		MaxOutOfOrder: spec.Time.MaxOutOfOrder, AllowedLateness: spec.Time.AllowedLateness, MaxJump: spec.Time.MaxJump,
 		LateRows: spec.Late.To == config.LateDeadLetters,
 	}
+	if c := spec.Window.Calendar; c != nil {
+		w.Calendar = &calendar.Calendar{Unit: c.Every.Unit(), Zone: c.Timezone}
+	}
 	if w.Time = column(spec.Time.Column, "time.column"); w.Time >= 0 {
 		if f := in.Fields[w.Time]; f.Type.Kind != batch.Timestamp {
 			errs = append(errs, spec.Errorf(spec.Time.Column.Pos, "time.column: the event time must be a timestamp, but %q is %s", f.Name, f.Type).
@@ -221,7 +225,7 @@ func (p *Plan) planWindow(ctx context.Context, in *batch.Schema, opts Options) c
 	}
 	p.Window = w
 	p.Stages = append(p.Stages, Stage{
-		Name: "window " + config.FormatDuration(w.Size), Schema: w.Schema(), Does: p.describeWindow(),
+		Name: "window " + spec.Window.Length(), Schema: w.Schema(), Does: p.describeWindow(),
 		State: "open windows; after a restart they are read again from Kafka",
 	})
 	return nil
@@ -237,7 +241,7 @@ func columnsHint(name string, in *batch.Schema) string {
 
 // planSink describes the table that follows from the window.
 func (p *Plan) planSink(ctx context.Context) {
-	t := sink.Table{Site: p.Node.Site, Node: p.Node.Node, Pipeline: p.Spec.Name, Window: p.Window.Size}
+	t := sink.Table{Site: p.Node.Site, Node: p.Node.Node, Pipeline: p.Spec.Name, Window: p.Window.Longest()}
 	for _, k := range p.Window.Keys {
 		t.Keys = append(t.Keys, p.Window.In.Fields[k])
 	}

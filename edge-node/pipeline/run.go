@@ -363,6 +363,7 @@ func (p *Plan) generation() engine.Generation {
 	return engine.Generation{
 		Revision: p.Revision, Decoder: p.decoder, Steps: p.Steps,
 		Window:    func() operators.Window { return window.New(p.Window) },
+		Longest:   p.Window.Longest(),
 		Programs:  programs,
 		BatchRows: p.batchRows, SlotSize: p.slotSize, OwnWindows: len(p.Programs) > 0,
 	}

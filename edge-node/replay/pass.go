@@ -299,13 +299,12 @@ func (p *pass) settle(ctx context.Context, next int64, last bool) error {
 	return p.compareRows(ctx, cut.Rows, lo, hi, final)
 }
 
-// expired tells whether the destination drops a window.
-func (p *pass) expired(start int64) bool {
+// expired tells whether the destination drops a window, by its end in milliseconds.
+func (p *pass) expired(end int64) bool {
 	if p.cfg.Windows == 0 {
 		return false
 	}
-	end := time.UnixMilli(start).Add(p.cfg.Table.Window)
-	return p.cfg.Now.Sub(end) > p.cfg.Windows
+	return p.cfg.Now.Sub(time.UnixMilli(end)) > p.cfg.Windows
 }
 
 func (p *pass) tell(offset int64) {

@@ -80,6 +80,8 @@ func unequal(a *batch.Batch, i int, b *batch.Batch, j, keys int) []int {
 
 func starts(b *batch.Batch) []int64 { return batch.As[int64](b.Cols[0].Values)[:b.Rows] }
 
+func ends(b *batch.Batch) []int64 { return batch.As[int64](b.Cols[1].Values)[:b.Rows] }
+
 // counts is the column of how many rows each row has taken.
 func counts(b *batch.Batch) []uint64 { return batch.As[uint64](b.Cols[2].Values)[:b.Rows] }
 
@@ -184,7 +186,7 @@ func (p *pass) compareRows(ctx context.Context, rows *batch.Batch, lo, hi, final
 	slices.Sort(missing)
 	for _, i := range missing {
 		start := starts(rows)[i]
-		if p.expired(start) {
+		if p.expired(ends(rows)[i]) {
 			p.out.skip("rows", skipExpired, 1, start)
 			continue
 		}

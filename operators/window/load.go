@@ -14,10 +14,10 @@ func (w *Tumbling) Load(rows *batch.Batch, open []operators.OpenWindow) error {
 		return fmt.Errorf("saved state has the columns %s, and the window has %s", rows.Schema, w.schema)
 	}
 	for _, o := range open {
-		if start := o.Start * 1000; w.newest(start) == start {
-			w.pane(start, start+w.size, o.Offset, o.Clock)
+		if start, end := w.newest(o.Start * 1000); start == o.Start*1000 {
+			w.pane(start, end, o.Offset, o.Clock)
 		} else {
-			return fmt.Errorf("saved state has a window at %s, and no window begins then", formatTime(start))
+			return fmt.Errorf("saved state has a window at %s, and no window begins then", formatTime(o.Start*1000))
 		}
 	}
 	gs := &w.groups

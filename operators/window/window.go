@@ -4,7 +4,8 @@
 // the row:
 //
 //	windows    [start, start+S) that hold t, each start a multiple of E from the offset on, counted from
-//	           1970-01-01T00:00:00Z. Tumbling windows have E = S, so that there is one; hopping ones overlap
+//	           1970-01-01T00:00:00Z. Tumbling windows have E = S, so that there is one; hopping ones overlap.
+//	           Or the day, week or month of a time zone that holds t; then S is what that one takes
 //	late       start+S + allowed lateness <= W: the window is final. A row is late where all its windows are
 //	future     t > M + max_jump, where M is the greatest event time so far: see [Config.MaxJump]
 //	watermark  after the row, W = M - max_out_of_order
@@ -28,6 +29,7 @@ import (
 	"github.com/weir-stream/weir/ingest/batch"
 	"github.com/weir-stream/weir/operators"
 	"github.com/weir-stream/weir/operators/aggregate"
+	"github.com/weir-stream/weir/operators/calendar"
 )
 
 // corroboration is how many rows in a row must lie beyond max_jump, near each other, before the stream is believed to
@@ -45,9 +47,10 @@ type Config struct {
 	In        *batch.Schema
 	Time      int // column of the event time, a timestamp
 	Size      time.Duration
-	Every     time.Duration // how far apart windows begin; 0 is Size
-	Offset    time.Duration // how long after a multiple of Every they begin
-	Keys      []int         // columns to group by, in the order of the output
+	Every     time.Duration      // how far apart windows begin; 0 is Size
+	Offset    time.Duration      // how long after a multiple of Every they begin
+	Calendar  *calendar.Calendar // windows are its units, and Size, Every and Offset are 0; or nil
+	Keys      []int              // columns to group by, in the order of the output
 	Aggregate []Aggregate
 
 	MaxOutOfOrder   time.Duration
@@ -76,7 +79,11 @@ type Aggregate struct {
 // Validate finds what no window can be made of.
 func (c *Config) Validate() error {
 	switch {
-	case c.Size < time.Millisecond || c.Size%time.Millisecond != 0:
+	case c.Calendar != nil && (c.Size != 0 || c.Every != 0 || c.Offset != 0):
+		return errors.New("windows of the calendar have no size, every or offset")
+	case c.Calendar != nil && (c.Calendar.Zone == nil || c.Calendar.Unit < calendar.Day || c.Calendar.Unit > calendar.Month):
+		return errors.New("windows of the calendar need a unit and a zone")
+	case c.Calendar == nil && (c.Size < time.Millisecond || c.Size%time.Millisecond != 0):
 		return fmt.Errorf("a window of %v: the size must be a whole number of milliseconds, at least 1", c.Size)
 	case c.Size > 366*24*time.Hour:
 		return fmt.Errorf("a window of %v: at most 366 days", c.Size)
@@ -84,7 +91,7 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("a window of %v every %v: every must be a whole number of milliseconds, and at most the size", c.Size, c.Every)
 	case c.every() != c.Size && c.overlap() > MaxOverlap:
 		return fmt.Errorf("a window of %v every %v: a row would be in %d windows, and %d are the limit", c.Size, c.Every, c.overlap(), MaxOverlap)
-	case c.Offset < 0 || c.Offset >= c.every() || c.Offset%time.Millisecond != 0:
+	case c.Offset < 0 || c.Calendar == nil && c.Offset >= c.every() || c.Offset%time.Millisecond != 0:
 		return fmt.Errorf("windows that begin %v after each %v: the offset must be a whole number of milliseconds, and less", c.Offset, c.every())
 	case c.MaxOutOfOrder < 0 || c.AllowedLateness < 0 || c.MaxJump < 0:
 		return errors.New("max_out_of_order, allowed_lateness and max_jump must not be negative")
@@ -123,7 +130,20 @@ func (c *Config) every() time.Duration {
 }
 
 // overlap is how many windows a row is in at most.
-func (c *Config) overlap() int { return int((c.Size + c.every() - 1) / c.every()) }
+func (c *Config) overlap() int {
+	if c.Calendar != nil {
+		return 1
+	}
+	return int((c.Size + c.every() - 1) / c.every())
+}
+
+// Longest is how long windows are, or what none of them is longer than.
+func (c *Config) Longest() time.Duration {
+	if c.Calendar != nil {
+		return c.Calendar.Unit.Longest()
+	}
+	return c.Size
+}
 
 // CheckKey tells why a column cannot be a key.
 func CheckKey(f batch.Field) error {
@@ -195,6 +215,7 @@ type Tumbling struct {
 // pane is one open window: which of the groups belong to it.
 type pane struct {
 	start, end int64 // microseconds
+	next       int64 // where the next window begins
 	index      index
 	members    []uint32 // all groups, in order of arrival
 	dirty      []uint32 // those that changed since the last cut
@@ -307,13 +328,12 @@ func (w *Tumbling) Add(ctx context.Context, b *batch.Batch, offset int64) (opera
 			continue
 		}
 		p := w.cur
-		known := p != nil && t >= p.start && t < p.start+w.every // mostly: rows of a window come together
+		known := p != nil && t >= p.start && t < p.next // mostly: rows of a window come together
 		var start, end int64
 		if known {
 			end = p.end
 		} else {
-			start = w.newest(t)
-			end = start + w.size
+			start, end = w.newest(t)
 		}
 		if watermark != operators.Unset && end+w.allow <= watermark {
 			n.Late++
@@ -404,8 +424,19 @@ func (w *Tumbling) add(i int, rowOf []uint32, b *batch.Batch) {
 	w.groups.acc[i].Add(rowOf, w.args)
 }
 
-// newest is where the newest window that holds a time begins.
-func (w *Tumbling) newest(t int64) int64 { return floorTo(t-w.offset, w.every) + w.offset }
+// newest is where the newest window that holds a time begins and ends.
+func (w *Tumbling) newest(t int64) (start, end int64) {
+	if w.cfg.Calendar != nil {
+		for _, p := range w.open { // the calendar takes longer to ask
+			if t >= p.start && t < p.end {
+				return p.start, p.end
+			}
+		}
+		return w.cfg.Calendar.Bounds(t)
+	}
+	start = floorTo(t-w.offset, w.every) + w.offset
+	return start, start + w.size
+}
 
 // filter is rowOf with the rows left out whose filter is false or null.
 func (w *Tumbling) filter(rowOf []uint32, c *batch.Column) []uint32 {
@@ -525,7 +556,10 @@ func (w *Tumbling) pane(start, end, offset int64, clock operators.Clock) *pane {
 	} else {
 		p = &pane{}
 	}
-	p.start, p.end, p.offset, p.clock, p.sum = start, end, offset, clock, 0
+	p.start, p.end, p.next, p.offset, p.clock, p.sum = start, end, start+w.every, offset, clock, 0
+	if w.cfg.Calendar != nil {
+		p.next = end
+	}
 	w.open = append(w.open, p)
 	return p
 }

@@ -110,7 +110,7 @@ type Cut struct {
 	// FinalHash is the sum of the hashes of all rows of the windows that the cut closed, OpenHash that of the windows that stay
 	// open: of batch.HashRows over rows as they were shipped last, modulo 2^64.
 	FinalHash, OpenHash uint64
-	// Open are the windows that are open after the cut, and Closed those that it closed.
+	// Open are the windows that are open after the cut, and Closed those that it closed, both in no particular order.
 	Open   []OpenWindow
 	Closed []ClosedWindow
 }

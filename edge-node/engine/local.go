@@ -1,10 +1,12 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/weir-stream/weir/edge-node/failpoint"
@@ -36,10 +38,10 @@ type local struct {
 	fresh  []*sink.Cut
 	told   int64 // rows of the backlog when it was told last
 	toldAt time.Time
-	sent   *saved // what is submitted, from memory or as the last of a run; nil when it was acknowledged
-	pass   int64  // windows of the run that start before are on their way as a whole; noPass: none are
-	closed []closed
-	gone   int64 // of windows that end at or before, rows may not be there any more, or never were
+	sent   *saved   // what is submitted, from memory or as the last of a run; nil when it was acknowledged
+	pass   int64    // windows of the run that start before are on their way as a whole; noPass: none are
+	closed []closed // by start
+	gone   int64    // of windows that end at or before, rows may not be there any more, or never were
 	// Dead letters, numbered as they are saved: below acked they are acknowledged, below dropped they are gone.
 	acked, dropped int
 	carried        [32]byte // hash of the states that are on the disk
@@ -136,6 +138,8 @@ func (l *lane) save(w *operators.Cut, cut *sink.Cut, commit ingest.Commit) error
 	for _, c := range w.Closed {
 		kept = append(kept, closed{c.Start, c.End, l.position})
 	}
+	// A cut closes windows in the order in which they were opened, and runs over what is saved go by their start.
+	slices.SortFunc(kept, func(a, b closed) int { return cmp.Compare(a.start, b.start) })
 	ch.PutLetters(cut.DeadLetters)
 	next := saved{coverage: cut.Coverage, commit: commit, letters: d.saved.letters + len(cut.DeadLetters), clock: l.window.Clock()}
 	carried, err := l.saveMemory(ch)

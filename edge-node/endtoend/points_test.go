@@ -72,6 +72,7 @@ type mortal struct {
 	log    string // of points
 	lives  int
 	swap   func() // puts another version of the pipeline in place of this one
+	all    []*process
 }
 
 // newMortal takes a stream that runs. store tells whether the node keeps a local store.
@@ -95,7 +96,31 @@ func (m *mortal) live(points string, args ...string) *process {
 	m.t.Helper()
 	m.lives++
 	env := []string{failpoint.EnvPoints + "=" + points, failpoint.EnvLog + "=" + m.log}
-	return m.startIn(env, slices.Concat(m.args, args)...)
+	p := m.startIn(env, slices.Concat(m.args, args)...)
+	m.all = append(m.all, p)
+	return p
+}
+
+// tell prints what the lives have logged and what is accounted for, when the test has failed.
+func (m *mortal) tell() {
+	if !m.t.Failed() {
+		return
+	}
+	for i, p := range m.all {
+		m.t.Logf("life %d:\n%s", i+1, p.stderr.String())
+	}
+	for _, sql := range []string{
+		"SELECT toString(tuple(*)) FROM weir_coverage ORDER BY partition, segment, version",
+		"SELECT toString(tuple(_partition, _segment, hex(_rev), window_start, _version, count(), sum(_rows))) FROM line_temperature_partials " +
+			"GROUP BY _partition, _segment, _rev, window_start, _version ORDER BY _partition, _segment, window_start, _version",
+	} {
+		queryRows(m.t.Context(), m.t, m.conn, sql, func(rows driver.Rows) error {
+			var line string
+			err := rows.Scan(&line)
+			m.t.Log(line)
+			return err
+		})
+	}
 }
 
 // die has a node die at a point.
@@ -365,6 +390,7 @@ func swaps(t *testing.T, counts *pointCounts, store bool) {
 	ctx := t.Context()
 	s.checkRows(ctx, m.conn)
 	wantAudit(ctx, t, s.plan())
+	m.tell()
 }
 
 // settle runs a node until it reads every partition, in the revision it asks for: one that was killed between rows and their

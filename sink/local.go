@@ -12,7 +12,11 @@ import (
 type Local interface {
 	// Load reads what Commit was last given, and checks that everything is there that was then; nil when nothing was ever
 	// saved. An error wraps ErrDamaged where it is not. It comes before everything else.
-	Load() (meta []byte, err error)
+	//
+	// Where rows is not nil, it is given all rows on the way, in the order of their windows, some thousands at a time; they are
+	// borrowed for the call. It comes before the end of the check: when Load fails, what was made of the rows is worth nothing.
+	// Its errors are those of Load.
+	Load(rows func(meta []byte, rows *batch.Batch) error) (meta []byte, err error)
 	// Room tells whether something can be saved now; ErrFull says that not. If it can, the change that is begun next is not
 	// refused for that.
 	Room() error

@@ -54,6 +54,9 @@ type Config struct {
 	States func(ctx context.Context, p batch.Partition, at sink.StateKey) ([]sink.StepState, error)
 	// Local is what the node's own disk has of a partition under a revision; nil if the node keeps nothing.
 	Local func(p batch.Partition, revision uint64) sink.Local
+	// Kept lists the partitions that Local has something of under a revision, with nothing but their topic IDs and numbers, so that
+	// it can be read before they are assigned; nil: it is read when they are.
+	Kept func(revision uint64) ([]batch.Partition, error)
 	// WhenFull is what happens when Local has no room and the destination does not take what is there.
 	WhenFull WhenFull
 	// PartRows is how many rows a cut of what waits on the disk has at most, which Delivery may change its mind about; nil:
@@ -133,6 +136,7 @@ type Engine struct {
 	queued  atomic.Int64       // bytes of records waiting in lanes
 	state   atomic.Int64       // bytes of window state
 	commits commitQueue
+	preload preload
 }
 
 type laneKey struct {
@@ -188,7 +192,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	wg.Go(func() { e.flushClock(helpers) })
 	wg.Go(func() { e.commits.run(helpers, e) })
 
+	e.preloadKept(ctx)
 	err := e.cfg.Source.Run(ctx, e)
+	e.preload.end()
 	e.abandon()
 	stopHelpers()
 	wg.Wait()
@@ -265,6 +271,9 @@ func (e *Engine) Assigned(ctx context.Context, a ingest.Assignment) (int64, erro
 	e.mu.Lock()
 	e.partial = a.More
 	e.mu.Unlock()
+	if !a.More {
+		e.preload.end() // what was not assigned is somebody else's
+	}
 	if err != nil && e.cfg.StopAtEnd && ctx.Err() == nil {
 		e.fail(fmt.Errorf("%s: %w", a.Partition, err)) // or the run would end well without the partition
 	}
@@ -293,13 +302,10 @@ func (e *Engine) assigned(ctx context.Context, a ingest.Assignment) (int64, erro
 	}
 	l := newLane(e, gen, a, at)
 	if at.saved != nil {
-		err = l.load(at.saved)
+		l.load(at.saved)
 		failpoint.Hit(failpoint.ResumeLoad)
 	}
-	if err == nil {
-		err = l.furnish(ctx, at)
-	}
-	if err != nil {
+	if err := l.furnish(ctx, at); err != nil {
 		l.cancel()
 		l.discard()
 		e.leave(gen)

@@ -443,8 +443,20 @@ func start(t *testing.T, s setup) (*engine.Engine, *life) {
 			return &mortal{lane, l}
 		}
 	}
+	var kept func(uint64) ([]batch.Partition, error)
+	if s.disk != nil {
+		kept = func(revision uint64) (parts []batch.Partition, err error) {
+			ids, err := s.disk.Lanes()
+			for _, id := range ids {
+				if id.Revision == revision {
+					parts = append(parts, batch.Partition{TopicID: id.TopicID, ID: id.Partition})
+				}
+			}
+			return parts, err
+		}
+	}
 	e, err := engine.New(t.Context(), engine.Config{
-		Local: local, WhenFull: s.full,
+		Local: local, Kept: kept, WhenFull: s.full,
 		Pipeline: "test", Node: "n1", Source: l,
 		Generation: gen,
 		Delivery:   l, Coverage: s.centre.read, States: s.centre.readStates, FlushEvery: 30 * time.Millisecond,

@@ -106,6 +106,9 @@ func newLane(e *Engine, gen *generation, a ingest.Assignment, at resumption) *la
 	if e.cfg.ShipSaved {
 		l.shipSavedOnly()
 	}
+	if at.saved != nil {
+		l.window = at.saved.window
+	}
 	l.window.Restore(at.at, at.reached)
 	l.local.gone = l.keptFrom()
 	l.stats.init(l)

@@ -31,17 +31,19 @@ type local struct {
 	disk   sink.Local // nil: the node keeps nothing
 	off    bool       // the disk was full, and what it has of the lane is not kept up to date
 	offAt  time.Time
-	saved  saved   // the last that was saved
-	behind bool    // it was not submitted
-	run    *resend // what is being submitted from the disk
-	long   bool    // that is a long backlog
-	fresh  []*sink.Cut
-	told   int64 // rows of the backlog when it was told last
-	toldAt time.Time
-	sent   *saved   // what is submitted, from memory or as the last of a run; nil when it was acknowledged
-	pass   int64    // windows of the run that start before are on their way as a whole; noPass: none are
-	closed []closed // by start
-	gone   int64    // of windows that end at or before, rows may not be there any more, or never were
+	saved  saved // the last that was saved
+	behind bool  // it was not submitted
+	// resting: nothing of what a restart found is submitted before the lane is to ship. New records come first: they wait for it.
+	resting bool
+	run     *resend // what is being submitted from the disk
+	long    bool    // that is a long backlog
+	fresh   []*sink.Cut
+	told    int64 // rows of the backlog when it was told last
+	toldAt  time.Time
+	sent    *saved   // what is submitted, from memory or as the last of a run; nil when it was acknowledged
+	pass    int64    // windows of the run that start before are on their way as a whole; noPass: none are
+	closed  []closed // by start
+	gone    int64    // of windows that end at or before, rows may not be there any more, or never were
 	// Dead letters, numbered as they are saved: below acked they are acknowledged, below dropped they are gone.
 	acked, dropped int
 	carried        [32]byte // hash of the states that are on the disk
@@ -97,7 +99,7 @@ func (l *lane) keeps() bool { return l.local.disk != nil && !l.local.off }
 func (l *lane) settled() bool { return !l.local.behind && l.local.run == nil }
 
 // canResend tells whether something that is saved can be submitted now.
-func (l *lane) canResend() bool { return !l.settled() && !l.inFlight.Load() }
+func (l *lane) canResend() bool { return !l.settled() && !l.inFlight.Load() && !l.local.resting }
 
 // reap accounts for an acknowledgement: what it covers may leave the disk with the next change.
 func (l *lane) reap() {
@@ -261,6 +263,11 @@ type remembered struct {
 	at     commitMetadata
 	states []sink.StepState // of stateful steps, by step
 	spans  sink.Spans
+
+	window operators.Window // with the open windows; nil where nobody wanted it
+	open   []operators.OpenWindow
+	closed []closed // windows that have rows there and take no more; their version is that of what is saved
+	rows   int
 }
 
 // localOf is the disk of a partition under a revision, or nil.
@@ -272,26 +279,15 @@ func (e *Engine) localOf(p batch.Partition, revision uint64) sink.Local {
 }
 
 // savedOf reads what the disk has of a partition under a revision; nil if it has nothing of use. What is damaged is set aside.
-func (e *Engine) savedOf(p batch.Partition, revision uint64) (*remembered, sink.Local) {
+// With a generation it comes with the window of a lane.
+func (e *Engine) savedOf(ctx context.Context, p batch.Partition, revision uint64, g *generation) (*remembered, sink.Local) {
 	disk := e.localOf(p, revision)
 	if disk == nil {
 		return nil, nil
 	}
-	text, err := disk.Load()
-	r := &remembered{disk: disk}
-	if err == nil && text != nil {
-		if err = json.Unmarshal(text, &r.meta); err == nil {
-			err = json.Unmarshal(r.meta.Commit, &r.at)
-		}
-		if err == nil && (r.meta.Format != localFormat || r.at.Format != commitFormat) {
-			err = fmt.Errorf("it has format %d, and this weir knows %d", r.meta.Format, localFormat)
-		}
-		if err == nil {
-			r.spans, err = sink.FlatSpans(r.at.Spans)
-		}
-		if err == nil {
-			err = r.readStates()
-		}
+	r, err := readSaved(ctx, disk, g)
+	if err != nil && ctx.Err() != nil {
+		return nil, nil
 	}
 	if err != nil {
 		e.log.Error("what was saved of a partition cannot be used: it is set aside, and Kafka is read again", "partition", p.String(), "error", err)
@@ -301,10 +297,76 @@ func (e *Engine) savedOf(p batch.Partition, revision uint64) (*remembered, sink.
 		}
 		return nil, disk
 	}
-	if text == nil {
-		return nil, disk
-	}
 	return r, disk
+}
+
+// readSaved reads what a disk has of a partition; nil if it has nothing.
+func readSaved(ctx context.Context, disk sink.Local, g *generation) (*remembered, error) {
+	r := &remembered{disk: disk}
+	var rows func(meta []byte, rows *batch.Batch) error
+	if g != nil {
+		r.window = g.Window()
+		rows = func(meta []byte, rows *batch.Batch) error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if r.rows == 0 {
+				if err := r.read(meta); err != nil {
+					return err
+				}
+			}
+			return r.take(rows)
+		}
+	}
+	text, err := disk.Load(rows)
+	if err != nil || text == nil {
+		return nil, err
+	}
+	if r.rows == 0 {
+		if err := r.read(text); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.readStates(); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// read reads what the engine said when it saved.
+func (r *remembered) read(text []byte) error {
+	err := json.Unmarshal(text, &r.meta)
+	if err == nil {
+		err = json.Unmarshal(r.meta.Commit, &r.at)
+	}
+	if err == nil && (r.meta.Format != localFormat || r.at.Format != commitFormat) {
+		err = fmt.Errorf("it has format %d, and this weir knows %d", r.meta.Format, localFormat)
+	}
+	for _, o := range r.meta.Open {
+		r.open = append(r.open, operators.OpenWindow{Start: o[0], Offset: o[1], Clock: operators.Clock{Max: o[2], Jump: o[3], JumpN: o[4]}})
+	}
+	if err == nil {
+		r.spans, err = sink.FlatSpans(r.at.Spans)
+	}
+	return err
+}
+
+// take takes rows that are saved into the window, and notes which windows of them are closed.
+func (r *remembered) take(rows *batch.Batch) error {
+	if err := r.window.Load(rows, r.open); err != nil {
+		return err
+	}
+	r.rows += rows.Rows
+	starts, ends := batch.As[int64](rows.Cols[0].Values), batch.As[int64](rows.Cols[1].Values)
+	for i, start := range starts {
+		if i > 0 && start == starts[i-1] || slices.ContainsFunc(r.open, func(o operators.OpenWindow) bool { return o.Start == start }) {
+			continue
+		}
+		if n := len(r.closed); n == 0 || r.closed[n-1].start != start {
+			r.closed = append(r.closed, closed{start, ends[i], r.at.Position})
+		}
+	}
+	return nil
 }
 
 // fits tells whether what is saved continues a commit. It must be of the same segment and not behind it: a node that had the
@@ -325,40 +387,10 @@ func (r *remembered) resumption() resumption {
 	}
 }
 
-// load fills the lane's window with what is saved.
-func (l *lane) load(r *remembered) error {
+// load has the lane go on with what is saved, whose window it was made with.
+func (l *lane) load(r *remembered) {
 	d := &l.local
-	open := make([]operators.OpenWindow, len(r.meta.Open))
-	isOpen := map[int64]bool{}
-	for i, o := range r.meta.Open {
-		open[i] = operators.OpenWindow{Start: o[0], Offset: o[1], Clock: operators.Clock{Max: o[2], Jump: o[3], JumpN: o[4]}}
-		isOpen[o[0]] = true
-	}
-	view, err := d.disk.View()
-	if err != nil {
-		return err
-	}
-	defer view.Close()
-	rows := 0
-	for {
-		b, err := view.Rows(resendRows)
-		if err != nil {
-			return err
-		}
-		if b == nil {
-			break
-		}
-		if err := l.window.Load(b, open); err != nil {
-			return err
-		}
-		rows += b.Rows
-		ends := batch.As[int64](b.Cols[1].Values)
-		for i, start := range batch.As[int64](b.Cols[0].Values) {
-			if n := len(d.closed); !isOpen[start] && (n == 0 || d.closed[n-1].start != start) {
-				d.closed = append(d.closed, closed{start, ends[i], l.position})
-			}
-		}
-	}
+	d.closed = r.closed
 	d.saved = saved{
 		coverage: l.coverage(), letters: r.meta.Letters, open: r.meta.Open, clock: arrayClock(r.at.Reached),
 		commit: ingest.Commit{Partition: l.partition, Offset: r.meta.Offset, Metadata: string(r.meta.Commit)},
@@ -367,9 +399,9 @@ func (l *lane) load(r *remembered) error {
 		d.gone = *r.meta.Gone
 	}
 	d.behind = true // perhaps not all of it was acknowledged
+	d.resting = !l.e.cfg.ShipSaved
 	l.countState()
-	l.e.log.Info("going on with what was saved", "partition", l.partition.String(), "position", l.position, "rows", rows, "dead_letters", r.meta.Letters)
-	return nil
+	l.e.log.Info("going on with what was saved", "partition", l.partition.String(), "position", l.position, "rows", r.rows, "dead_letters", r.meta.Letters)
 }
 
 // deliver ships what is saved under a revision that is not run any more, and waits until it is acknowledged.
@@ -408,7 +440,10 @@ func (e *Engine) deliver(ctx context.Context, a ingest.Assignment, r *remembered
 
 // finishSaved ships what is saved under the revision of the commit, which is another one than is run now.
 func (e *Engine) finishSaved(ctx context.Context, a ingest.Assignment, revision uint64, m *commitMetadata) error {
-	r, disk := e.savedOf(a.Partition, revision)
+	r, disk := e.savedOf(ctx, a.Partition, revision, nil)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if r == nil {
 		return nil
 	}

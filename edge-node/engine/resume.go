@@ -94,7 +94,10 @@ func arrayCounters(a [7]int64) sink.Counters {
 // resume decides where a partition goes on. The commit knows; without one that fits, the destination is asked, because
 // rows it already has must neither be counted twice nor be overwritten by less.
 func (e *Engine) resume(ctx context.Context, a ingest.Assignment, g *generation) (resumption, error) {
-	saved, disk := e.savedOf(a.Partition, g.Revision)
+	saved, disk := e.preloaded(ctx, a.Partition, g)
+	if err := ctx.Err(); err != nil {
+		return resumption{}, err
+	}
 	if saved != nil && !saved.carries(g) {
 		if err := disk.Clear(); err != nil {
 			return resumption{}, fmt.Errorf("remove what was saved without the state of operators: %w", err)

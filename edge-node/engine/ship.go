@@ -126,6 +126,7 @@ func (l *lane) ship() bool {
 	if l.replayTo > 0 {
 		return true
 	}
+	l.local.resting = false
 	l.reap()
 	l.letGo()
 	defer l.countBacklog()

@@ -93,7 +93,7 @@ func (p *Plan) Open(ctx context.Context, opts RunOptions) (*Runner, error) {
 	r.engine, err = engine.New(ctx, engine.Config{
 		Pipeline: p.Spec.Name, Node: p.Node.Node, Source: source, Generation: first,
 		Delivery: r.delivery, Coverage: r.sink.Coverage, States: r.sink.States,
-		Local: opts.Store.local(p), WhenFull: whenFull[p.Spec.Sink.Spool.WhenFull], PartRows: r.delivery.PartRows,
+		Local: opts.Store.local(p), Kept: opts.Store.kept(p), WhenFull: whenFull[p.Spec.Sink.Spool.WhenFull], PartRows: r.delivery.PartRows,
 		FlushEvery: p.Spec.Sink.ClickHouse.FlushEvery,
 		PlainPool:  p.plainPool, Chains: opts.Chains, OnGapStop: p.Spec.Source.Kafka.OnGap == config.GapStop,
 		MaxState: p.Node.Limits.State, MaxQueued: p.Node.Limits.Queue, IdleAfter: p.Node.IdleAfter,

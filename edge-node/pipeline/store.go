@@ -71,6 +71,23 @@ func (s *Store) local(p *Plan) func(batch.Partition, uint64) sink.Local {
 	}
 }
 
+// kept lists the partitions that are kept of a pipeline under a revision.
+func (s *Store) kept(p *Plan) func(uint64) ([]batch.Partition, error) {
+	if s == nil {
+		return nil
+	}
+	return func(revision uint64) ([]batch.Partition, error) {
+		ids, err := s.s.Lanes()
+		var parts []batch.Partition
+		for _, id := range ids {
+			if id.Pipeline == p.Spec.Name && id.Revision == revision {
+				parts = append(parts, batch.Partition{TopicID: id.TopicID, ID: id.Partition})
+			}
+		}
+		return parts, err
+	}
+}
+
 // whenFull is the policy as the engine names it.
 var whenFull = map[config.WhenFull]engine.WhenFull{config.WhenFullBlock: engine.Block, config.WhenFullDrop: engine.DropOldest}
 

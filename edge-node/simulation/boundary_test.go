@@ -38,6 +38,17 @@ func (p *process) localOf(part batch.Partition, revision uint64) sink.Local {
 	return &lane{Local: l, p: p, id: id}
 }
 
+// kept lists the lanes of a revision.
+func (p *process) kept(revision uint64) (parts []batch.Partition, err error) {
+	ids, err := p.store.Lanes()
+	for _, id := range ids {
+		if id.Revision == revision {
+			parts = append(parts, batch.Partition{TopicID: id.TopicID, ID: id.Partition})
+		}
+	}
+	return parts, err
+}
+
 // lane is a lane of the store; commits are a boundary, and what they acknowledge is remembered, for the next process to
 // have.
 type lane struct {
@@ -46,8 +57,8 @@ type lane struct {
 	id spool.ID
 }
 
-func (l *lane) Load() ([]byte, error) {
-	meta, err := l.Local.Load()
+func (l *lane) Load(rows func([]byte, *batch.Batch) error) ([]byte, error) {
+	meta, err := l.Local.Load(rows)
 	l.p.disk.loaded(l.p.w, l.id, meta, err)
 	return meta, err
 }

@@ -65,8 +65,8 @@ type splitLane struct {
 	meta []byte
 }
 
-func (l *splitLane) Load() ([]byte, error) {
-	meta, err := l.Local.Load()
+func (l *splitLane) Load(rows func([]byte, *batch.Batch) error) ([]byte, error) {
+	meta, err := l.Local.Load(rows)
 	l.meta = meta
 	return meta, err
 }

@@ -243,15 +243,16 @@ func (w *world) launch(n *node) (*process, error) {
 		return nil, err
 	}
 	var local func(batch.Partition, uint64) sink.Local
+	var kept func(uint64) ([]batch.Partition, error)
 	if p.disk != nil {
 		if p.store, err = p.disk.open(p, log); err != nil {
 			return nil, fmt.Errorf("open the local store: %w", err)
 		}
-		local = p.localOf
+		local, kept = p.localOf, p.kept
 	}
 	p.engine, err = engine.New(p.ctx, engine.Config{
 		Pipeline: "sim", Node: n.name, Source: &source{Source: src, p: p}, Generation: w.generation(n.revision),
-		Delivery: p.delivery, Coverage: c.Coverage, States: c.States, Local: local,
+		Delivery: p.delivery, Coverage: c.Coverage, States: c.States, Local: local, Kept: kept,
 		FlushEvery: w.plan.flush, PlainPool: true, Chains: 2, MaxQueued: 256 << 10, ShutdownTimeout: 5 * time.Second, Log: log,
 	})
 	if err != nil {

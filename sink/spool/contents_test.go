@@ -86,13 +86,13 @@ func TestLaneOfOtherColumns(t *testing.T) {
 	defer s.Close()
 	id := ID{Pipeline: "a", Revision: 1}
 	put(t, s.Lane(id, &table), "meta", 0, group{start: 10, end: 20, rows: 1, device: "x"})
-	if meta, err := s.Lane(id, &table).Load(); err != nil || string(meta) != "meta" {
+	if meta, err := s.Lane(id, &table).Load(nil); err != nil || string(meta) != "meta" {
 		t.Fatalf("%s, %v", meta, err)
 	}
 	other := table
 	other.Aggregates = append([]sink.Aggregate(nil), table.Aggregates...)
 	other.Aggregates[0] = sink.Aggregate{States: []sink.State{{Field: batch.Field{Name: "m", Type: batch.Type{Kind: batch.Uint64}}}}}
-	if _, err := s.Lane(id, &other).Load(); err == nil || !strings.Contains(err.Error(), "was saved with the columns (window_start: timestamp[ms]") {
+	if _, err := s.Lane(id, &other).Load(nil); err == nil || !strings.Contains(err.Error(), "was saved with the columns (window_start: timestamp[ms]") {
 		t.Errorf("%v", err)
 	}
 	// What is cleared may be filled anew.
@@ -101,7 +101,7 @@ func TestLaneOfOtherColumns(t *testing.T) {
 		t.Fatal(err)
 	}
 	put(t, l, "new", 0)
-	if meta, err := s.Lane(id, &other).Load(); err != nil || string(meta) != "new" {
+	if meta, err := s.Lane(id, &other).Load(nil); err != nil || string(meta) != "new" {
 		t.Errorf("%s, %v", meta, err)
 	}
 }

@@ -74,7 +74,9 @@ func (l *Lane) change() *Change {
 }
 
 // entry is what an entry adds to the sum of its lane.
-func entry(key, value []byte) uint64 { return uint64(checksum(key, value))<<1 | 1 }
+func entry(key, value []byte) uint64 { return entryOf(checksum(key, value)) }
+
+func entryOf(checksum uint32) uint64 { return uint64(checksum)<<1 | 1 }
 
 func (c *Change) remove(key []byte) {
 	v, err := c.l.s.Get(key)
@@ -248,8 +250,11 @@ func (c *Change) Commit(meta []byte) error {
 // Discard implements sink.LocalChange.
 func (c *Change) Discard() { c.b.Discard() }
 
+// loadRows is how many rows Load gives at a time: what they take stays in the processor's caches.
+const loadRows = 4096
+
 // Load implements sink.Local.
-func (l *Lane) Load() (meta []byte, err error) {
+func (l *Lane) Load(rows func(meta []byte, rows *batch.Batch) error) (meta []byte, err error) {
 	stored, err := l.s.Get(l.key(keyMeta))
 	if err != nil || stored == nil {
 		return nil, err
@@ -270,22 +275,58 @@ func (l *Lane) Load() (meta []byte, err error) {
 	for i := range head {
 		head[i] = binary.BigEndian.Uint64(stored[8*i:])
 	}
-	var sum, n uint64
-	for _, kind := range []byte{keyGroup, keyLetter, keyState} {
-		err := l.s.Scan(l.key(kind), nil, func(key, value []byte) bool {
-			sum += entry(key, value)
-			n++
-			return true
-		})
-		if err != nil {
-			return nil, err
+	sum, n, err := l.check(func(b *batch.Batch) error {
+		if rows == nil {
+			return nil
 		}
+		return rows(stored[metaHead:], b)
+	}, rows != nil)
+	if err != nil {
+		return nil, err
 	}
 	if sum != head[0] || n != head[1] {
 		return nil, fmt.Errorf("%w: partition %d of pipeline %s: %d entries are there, and %d were written, or others", ErrDamaged, l.id.Partition, l.id.Pipeline, n, head[1])
 	}
 	l.sum, l.entries, l.oldest, l.letters, l.named = head[0], head[1], head[2], head[3], columns != nil
 	return stored[metaHead:], nil
+}
+
+// check sums up all entries, and gives the rows among them if they are wanted.
+func (l *Lane) check(rows func(*batch.Batch) error, wanted bool) (sum, n uint64, err error) {
+	reader := newRowsReader(l.schema.Fields)
+	give := func() error {
+		if reader.rows == 0 {
+			return nil
+		}
+		err := rows(reader.borrow(l.schema))
+		reader.reset()
+		return err
+	}
+	for _, kind := range []byte{keyGroup, keyLetter, keyState} {
+		prefix := l.key(kind)
+		var failed error
+		err := l.s.scan(prefix, nil, func(key, value []byte, check uint32) bool {
+			sum += entryOf(check)
+			n++
+			if !wanted || kind != keyGroup {
+				return true
+			}
+			if failed = reader.group(key[len(prefix):], value, l.keys); failed == nil && reader.rows == loadRows {
+				failed = give()
+			}
+			return failed == nil
+		})
+		if err == nil {
+			err = failed
+		}
+		if err == nil && kind == keyGroup {
+			err = give()
+		}
+		if err != nil {
+			return 0, 0, err
+		}
+	}
+	return sum, n, nil
 }
 
 // Room implements sink.Local. The change that is begun next is not refused for want of room: whoever asked has let go of what

@@ -148,11 +148,17 @@ func TestLane(t *testing.T) {
 	meta, number := "", 0
 	check := func() {
 		t.Helper()
-		got, err := lane.Load()
+		rows, loaded, expected := map[string]string{}, map[string]string{}, map[string]string{}
+		got, err := lane.Load(func(early []byte, b *batch.Batch) error {
+			if string(early) != meta {
+				t.Fatalf("rows came with meta %q, want %q", early, meta)
+			}
+			render(b, loaded)
+			return nil
+		})
 		if err != nil || string(got) != meta {
 			t.Fatalf("meta %q, %v; want %q", got, err, meta)
 		}
-		rows, expected := map[string]string{}, map[string]string{}
 		view, err := lane.View()
 		if err != nil {
 			t.Fatal(err)
@@ -174,6 +180,9 @@ func TestLane(t *testing.T) {
 		render(rowsOf(slices.Collect(maps.Values(want))), expected)
 		if !maps.Equal(rows, expected) {
 			t.Fatalf("rows\n%v\nwant\n%v", rows, expected)
+		}
+		if !maps.Equal(loaded, expected) {
+			t.Fatalf("rows of Load\n%v\nwant\n%v", loaded, expected)
 		}
 		var have []string
 		for {
@@ -252,7 +261,7 @@ func TestLane(t *testing.T) {
 			s = mustOpen(t, small(t, disk))
 			lane, other = s.Lane(id, &table), s.Lane(other.id, &table)
 			check()
-			if _, err := other.Load(); err != nil {
+			if _, err := other.Load(nil); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -264,10 +273,10 @@ func TestLane(t *testing.T) {
 	if err := lane.Clear(); err != nil {
 		t.Fatal(err)
 	}
-	if meta, err := lane.Load(); meta != nil || err != nil {
+	if meta, err := lane.Load(nil); meta != nil || err != nil {
 		t.Errorf("a cleared lane: %q, %v", meta, err)
 	}
-	if meta, err := other.Load(); meta == nil || err != nil {
+	if meta, err := other.Load(nil); meta == nil || err != nil {
 		t.Errorf("the other lane: %q, %v", meta, err)
 	}
 	if err := s.Close(); err != nil {
@@ -297,7 +306,7 @@ func TestLaneFindsHoles(t *testing.T) {
 				t.Fatal(err)
 			}
 			harm(s, (&Change{l: lane}).letterKey(0))
-			if _, err := lane.Load(); !errors.Is(err, ErrDamaged) {
+			if _, err := lane.Load(nil); !errors.Is(err, ErrDamaged) {
 				t.Errorf("load: %v", err)
 			}
 		})
@@ -351,5 +360,33 @@ func BenchmarkPut(b *testing.B) {
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/group")
 			b.ReportMetric(float64(st.Written)/float64(st.Logical), "written/logical")
 		})
+	}
+}
+
+// TestLoadRows loads more rows than come at a time.
+func TestLoadRows(t *testing.T) {
+	s := mustOpen(t, small(t, vfs.NewCrashableMem()))
+	defer func() { _ = s.Close() }()
+	lane := s.Lane(ID{Pipeline: "p"}, &table)
+	want := make([]group, 2*loadRows+10)
+	for i := range want {
+		want[i] = group{start: int64(i/5000) * 10_000, end: int64(i/5000)*10_000 + 10_000, rows: uint64(i), device: fmt.Sprint(i), n: uint64(i), low: float64(i), any: true, last: fmt.Sprint(-i)}
+	}
+	ch := lane.change()
+	ch.Put(rowsOf(want))
+	if err := ch.Commit([]byte("meta")); err != nil {
+		t.Fatal(err)
+	}
+	got, expected, times := map[string]string{}, map[string]string{}, 0
+	render(rowsOf(want), expected)
+	if _, err := lane.Load(func(_ []byte, b *batch.Batch) error { times++; render(b, got); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if times != 3 || !maps.Equal(got, expected) {
+		t.Errorf("%d rows came in %d calls, want %d in 3, and the same", len(got), times, len(want))
+	}
+	refused := errors.New("refused")
+	if _, err := lane.Load(func([]byte, *batch.Batch) error { return refused }); !errors.Is(err, refused) {
+		t.Errorf("rows were refused, and Load gives %v", err)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/weir-stream/weir/ingest/batch"
 )
 
 // BenchmarkLoad reads what a restart reads: a lane of 20,000 rows of about 400 bytes.
@@ -33,25 +35,9 @@ func BenchmarkLoad(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		l := s.Lane(ID{Pipeline: "line-temperature"}, &table)
-		if _, err := l.Load(); err != nil {
-			b.Fatal(err)
-		}
-		view, err := l.View()
-		if err != nil {
-			b.Fatal(err)
-		}
 		n := 0
-		for {
-			rows, err := view.Rows(50_000)
-			if err != nil {
-				b.Fatal(err)
-			}
-			if rows == nil {
-				break
-			}
-			n += rows.Rows
-		}
-		if err := view.Close(); err != nil || n != rows {
+		_, err := l.Load(func(_ []byte, rows *batch.Batch) error { n += rows.Rows; return nil })
+		if err != nil || n != rows {
 			b.Fatal(n, err)
 		}
 	}

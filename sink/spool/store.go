@@ -289,14 +289,20 @@ func checksum(key, value []byte) uint32 {
 
 // unseal checks a stored value and takes the checksum off.
 func unseal(key, stored []byte) ([]byte, error) {
+	value, _, err := unsealed(key, stored)
+	return value, err
+}
+
+// unsealed is unseal, and gives the checksum as well.
+func unsealed(key, stored []byte) ([]byte, uint32, error) {
 	if len(stored) < 4 {
-		return nil, fmt.Errorf("%w: the value of key %x has %d bytes", ErrDamaged, key, len(stored))
+		return nil, 0, fmt.Errorf("%w: the value of key %x has %d bytes", ErrDamaged, key, len(stored))
 	}
 	value, sum := stored[:len(stored)-4], binary.BigEndian.Uint32(stored[len(stored)-4:])
 	if sum != checksum(key, value) {
-		return nil, fmt.Errorf("%w: the value of key %x does not have its checksum", ErrDamaged, key)
+		return nil, 0, fmt.Errorf("%w: the value of key %x does not have its checksum", ErrDamaged, key)
 	}
-	return value, nil
+	return value, sum, nil
 }
 
 // Get returns a copy of a value, or nil.
@@ -315,7 +321,12 @@ func (s *Store) Get(key []byte) ([]byte, error) {
 
 // Scan calls each for every key that begins with prefix and is not below from, in order, until it returns false. Key and
 // value are borrowed for the call.
-func (s *Store) Scan(prefix, from []byte, each func(key, value []byte) bool) (err error) {
+func (s *Store) Scan(prefix, from []byte, each func(key, value []byte) bool) error {
+	return s.scan(prefix, from, func(key, value []byte, _ uint32) bool { return each(key, value) })
+}
+
+// scan is Scan with the checksums of entries.
+func (s *Store) scan(prefix, from []byte, each func(key, value []byte, checksum uint32) bool) (err error) {
 	lower := prefix
 	if string(from) > string(prefix) {
 		lower = from
@@ -330,11 +341,11 @@ func (s *Store) Scan(prefix, from []byte, each func(key, value []byte) bool) (er
 		if err != nil {
 			return readError(err)
 		}
-		v, err := unseal(it.Key(), stored)
+		v, sum, err := unsealed(it.Key(), stored)
 		if err != nil {
 			return err
 		}
-		if !each(it.Key(), v) {
+		if !each(it.Key(), v, sum) {
 			return nil
 		}
 	}

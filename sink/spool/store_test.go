@@ -311,7 +311,7 @@ func flipped(t *testing.T, image map[string][]byte, name string, at int, bit byt
 		return "detected"
 	}
 	lane := s.Lane(ID{Pipeline: "p"}, &table)
-	meta, err := lane.Load()
+	meta, err := lane.Load(nil)
 	switch {
 	case errors.Is(err, ErrDamaged):
 		return "detected"

@@ -88,7 +88,7 @@ func (v *view) Rows(n int) (*batch.Batch, error) {
 		if key == nil {
 			break
 		}
-		if err := v.row(key, value); err != nil {
+		if err := v.reader.group(key, value, v.l.keys); err != nil {
 			return nil, err
 		}
 	}
@@ -96,30 +96,6 @@ func (v *view) Rows(n int) (*batch.Batch, error) {
 		return nil, nil
 	}
 	return v.reader.batch(v.l.schema), nil
-}
-
-// row adds a stored group to the reader.
-func (v *view) row(key, value []byte) error {
-	r, keys, all := v.reader, colKeys+v.l.keys, len(v.l.schema.Fields)
-	if len(key) < 8 {
-		return fmt.Errorf("%w: a group without a window", ErrDamaged)
-	}
-	start := int64(binary.BigEndian.Uint64(key) ^ 1<<63)
-	_, err := r.add(colStart, colStart+1, binary.LittleEndian.AppendUint64(nil, uint64(start)))
-	if err == nil {
-		value, err = r.add(colStart+1, colKeys, value)
-	}
-	if err == nil {
-		key, err = r.add(colKeys, keys, key[8:])
-	}
-	if err == nil {
-		value, err = r.add(keys, all, value)
-	}
-	if err == nil && len(key)+len(value) > 0 {
-		err = fmt.Errorf("%w: a group has %d bytes too many", ErrDamaged, len(key)+len(value))
-	}
-	r.rows++
-	return err
 }
 
 // Letters implements sink.LocalView.

@@ -191,6 +191,8 @@ func (e *Engine) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { e.flushClock(helpers) })
 	wg.Go(func() { e.commits.run(helpers, e) })
+	waiting := time.AfterFunc(tellWaiting, e.tellWaiting)
+	defer waiting.Stop()
 
 	e.preloadKept(ctx)
 	err := e.cfg.Source.Run(ctx, e)
@@ -204,6 +206,19 @@ func (e *Engine) Run(ctx context.Context) error {
 		return e.fatal
 	}
 	return err
+}
+
+// tellWaiting is after what time without any partition a run says so.
+const tellWaiting = 15 * time.Second
+
+func (e *Engine) tellWaiting() {
+	e.mu.Lock()
+	seen := e.seen || e.fatal != nil
+	e.mu.Unlock()
+	if !seen {
+		e.log.Info("no partition was given to this node so far: others of the group have all of them, or a member that died still has; it waits",
+			"stop_at_end", e.cfg.StopAtEnd)
+	}
 }
 
 // fail ends the run with an error.

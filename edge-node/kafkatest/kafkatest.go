@@ -51,7 +51,7 @@ type Cluster struct {
 }
 
 const (
-	startTimeout = 90 * time.Second
+	startTimeout = 4 * time.Minute // several brokers may start at once, on few cores
 	stopTimeout  = 30 * time.Second
 	controllerID = 100
 )

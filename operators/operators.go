@@ -97,6 +97,7 @@ type Counts struct {
 	Aggregated int64
 	Late       int64 // behind the allowed lateness; rejects of the batch as well where late rows are kept
 	Replayed   int64 // rows of windows that were final before a restart
+	Overflowed int64 // of Aggregated, those of keys beyond the limit of a window
 }
 
 // Cut is what changed since the cut before, and where a replay would have to start.

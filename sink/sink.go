@@ -134,6 +134,10 @@ type DeadLetter struct {
 	Row       bool // the payload is a row as JSON, because its record is not known; Key is empty
 }
 
+// Overflow is the name of a key of weir's own, a bool: rows in which it is true have those of all keys that were too many. No name
+// of a user's begins like it.
+const Overflow = "_overflow"
+
 // Table describes what a pipeline ships, in terms every destination understands. The rows of a cut have the columns
 // window_start and window_end (timestamp[ms]), _rows (uint64: how many rows the window and key have taken, for the
 // audit), then Keys, then every state of Aggregates, in this order; see Schema.

@@ -72,7 +72,7 @@ func (p *Pipeline) canonical(digests []string, functions map[string]string, show
 		Functions                               []function `json:",omitempty"`
 		Steps                                   []step
 		Tumbling                                int64 // the size of windows of any kind
-		Every, Offset                           int64 `json:",omitempty"`
+		Every, Offset, MaxKeys                  int64 `json:",omitempty"`
 		// The unit, the name of the zone, and a hash of its rules.
 		Calendar   *[3]string `json:",omitempty"`
 		GroupBy    []string
@@ -82,6 +82,7 @@ func (p *Pipeline) canonical(digests []string, functions map[string]string, show
 		Format: 1, Pipeline: p.Name, MaxRecord: p.Source.Kafka.MaxRecord, Source: p.Source.Format,
 		Time: p.Time.Column.Name, MaxOutOfOrder: int64(p.Time.MaxOutOfOrder),
 		AllowedLateness: int64(p.Time.AllowedLateness), MaxJump: int64(p.Time.MaxJump), Tumbling: int64(p.Window.Size), Offset: int64(p.Window.Offset),
+		MaxKeys: p.Window.MaxKeys,
 	}
 	if p.Window.Every != p.Window.Size {
 		spec.Every = int64(p.Window.Every)

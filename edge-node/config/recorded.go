@@ -65,7 +65,7 @@ type recordedSpec struct {
 	Functions                               []recordedStep
 	Steps                                   []recordedStep
 	Tumbling                                int64
-	Every, Offset                           int64
+	Every, Offset, MaxKeys                  int64
 	Calendar                                *[3]string
 	GroupBy                                 []string
 	Aggregates                              [][2]string
@@ -204,6 +204,9 @@ func (w *recordedWriter) window(old *yaml.Node) *yaml.Node {
 		set(out, "offset", text(FormatDuration(time.Duration(s.Offset))))
 	}
 	set(out, "group_by", list(s.GroupBy))
+	if s.MaxKeys != 0 {
+		set(out, "max_keys", number(s.MaxKeys))
+	}
 	for _, a := range s.Aggregates {
 		i := slices.IndexFunc(s.Programs, func(p recordedStep) bool { return p.Name == a[0] })
 		if i < 0 {

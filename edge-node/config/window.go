@@ -1,6 +1,7 @@
 package config
 
 import (
+	"math"
 	"strings"
 	"time"
 
@@ -30,6 +31,8 @@ type Window struct {
 	Calendar *Calendar
 	// GroupBy are the columns that make the key, in order. There may be none.
 	GroupBy []Ident
+	// MaxKeys is how many keys a window of a partition keeps apart; rows of more count in one. 0 is no limit, the default.
+	MaxKeys int64
 	// Aggregates are the answers, in order.
 	Aggregates []Aggregate
 }
@@ -71,6 +74,8 @@ func windowTable() object[Window] {
 			at("offset", windowLength(0), func(w *Window) *time.Duration { return &w.Offset },
 				"How long after those multiples windows begin. Default 0."),
 			at("group_by", groupByKind(), func(w *Window) *[]Ident { return &w.GroupBy }, "Columns that make the key."),
+			at("max_keys", intKind(1, math.MaxInt32), func(w *Window) *int64 { return &w.MaxKeys },
+				"How many keys a window of a partition keeps apart, the first in the log. Rows of others count in one row whose _overflow is true. Default: no limit."),
 			at("aggregates", named("a mapping of names to aggregates", answerKind(), func(name string, pos Pos, a Aggregate) Aggregate {
 				a.Name, a.Pos = name, pos
 				return a
@@ -183,7 +188,13 @@ func checkWindow(r *reader, v value, w *Window) {
 		}
 		seen[k.Name] = true
 	}
+	if w.MaxKeys > 0 && len(w.GroupBy) == 0 {
+		r.failf(v, "max_keys needs group_by").Hint = "without a key a window has one row"
+	}
 	for _, a := range w.Aggregates {
+		if a.Wasm != nil && w.MaxKeys > 0 {
+			r.addf(a.Pos, v.path+".aggregates", "window.aggregates.%s: aggregates of your own are not in windows with max_keys yet", a.Name)
+		}
 		if err := CheckName(a.Name); err != nil {
 			r.addf(a.Pos, v.path+".aggregates", "window.aggregates: %v", err)
 		}

@@ -376,6 +376,7 @@ func (l *lane) account(b *batch.Batch, counts operators.Counts) {
 	countBatch(&l.counters, b, counts)
 	l.stats.aggregated.Add(counts.Aggregated)
 	l.stats.late.Add(counts.Late)
+	l.stats.overflowed.Add(counts.Overflowed)
 	l.stats.filtered.Add(b.Filtered)
 	l.stats.expanded.Add(b.Expanded)
 	l.countState()

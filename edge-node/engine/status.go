@@ -38,6 +38,7 @@ type laneStats struct {
 	aggregated, late, filtered, expanded  atomic.Int64
 	replayed, pauses, gaps                atomic.Int64
 	cuts, rows, letters, ackNanos, saves  atomic.Int64
+	overflowed                            atomic.Int64 // rows of keys beyond the limit
 	dropped                               atomic.Int64 // rows of windows that were dropped
 	backlog, oldest                       atomic.Int64 // rows that wait on the disk, and the start of their first window
 	full                                  atomic.Bool  // the local store had no room
@@ -95,6 +96,7 @@ type LaneStatus struct {
 	Rejected                     map[batch.Reason]int64
 	Pauses, Gaps                 int64
 	Cuts, Rows, DeadLetters      int64
+	Overflowed                   int64         // of Aggregated, rows of keys beyond the limit of a window
 	Dropped                      int64         // rows of windows that were dropped for want of room
 	Backlog                      int64         // rows and dead letters on the disk that are not acknowledged, about
 	Oldest                       time.Time     // start of the oldest closed window among them; zero where there is none
@@ -130,6 +132,7 @@ func (s *LaneStatus) add(o LaneStatus) {
 	s.DeadLetters += o.DeadLetters
 	s.Saves += o.Saves
 	s.Dropped += o.Dropped
+	s.Overflowed += o.Overflowed
 	s.Acknowledged = max(s.Acknowledged, o.Acknowledged)
 	s.Busy += o.Busy
 	s.Ack += o.Ack
@@ -149,7 +152,7 @@ func (l *lane) status() LaneStatus {
 		Partition: l.partition, Records: s.records.Load(), Bytes: s.bytes.Load(), Batches: s.batches.Load(),
 		Aggregated: s.aggregated.Load(), Late: s.late.Load(), Filtered: s.filtered.Load(), Expanded: s.expanded.Load(),
 		Replayed: s.replayed.Load(), Rejected: map[batch.Reason]int64{}, Pauses: s.pauses.Load(), Gaps: s.gaps.Load(),
-		Cuts: s.cuts.Load(), Rows: s.rows.Load(), DeadLetters: s.letters.Load(), Saves: s.saves.Load(), Dropped: s.dropped.Load(), Backlog: s.backlog.Load(),
+		Cuts: s.cuts.Load(), Rows: s.rows.Load(), DeadLetters: s.letters.Load(), Saves: s.saves.Load(), Dropped: s.dropped.Load(), Overflowed: s.overflowed.Load(), Backlog: s.backlog.Load(),
 		Busy: time.Duration(s.busyNanos.Load()), Ack: time.Duration(s.ackNanos.Load()),
 		Owned: true, Position: s.position.Load(), Acknowledged: s.acknowledged.Load(), Lag: max(0, s.logEnd.Load()-s.position.Load()), Segment: s.segment.Load(), Watermark: microTime(s.watermark.Load()),
 		Windows: s.windows.Load(), Groups: s.groups.Load(), StateBytes: s.stateBytes.Load(), InFlight: l.inFlight.Load(),

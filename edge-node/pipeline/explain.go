@@ -300,6 +300,9 @@ func (p *Plan) describeWindow() []string {
 		kind += " from " + config.FormatDuration(w.Offset) + " on"
 	}
 	does := []string{fmt.Sprintf("%s by %s, in the time of %s", kind, by, t.Column.Name)}
+	if w.MaxKeys > 0 {
+		does = append(does, fmt.Sprintf("rows of all but the first %d keys of a partition count in one row, whose %s is true", w.MaxKeys, p.Window.KeyFields()[len(w.GroupBy)].Name))
+	}
 	for _, a := range w.Aggregates {
 		if a.Wasm != nil {
 			does = append(does, a.Name+" = "+describeProgram(&a))

@@ -170,7 +170,7 @@ func (p *Plan) planWindow(ctx context.Context, in *batch.Schema, opts Options) c
 		return i
 	}
 	w := &window.Config{
-		In: in, Size: spec.Window.Size, Every: spec.Window.Every, Offset: spec.Window.Offset,
+		In: in, Size: spec.Window.Size, Every: spec.Window.Every, Offset: spec.Window.Offset, MaxKeys: int(spec.Window.MaxKeys),
 		MaxOutOfOrder: spec.Time.MaxOutOfOrder, AllowedLateness: spec.Time.AllowedLateness, MaxJump: spec.Time.MaxJump,
 		LateRows: spec.Late.To == config.LateDeadLetters,
 	}
@@ -242,9 +242,7 @@ func columnsHint(name string, in *batch.Schema) string {
 // planSink describes the table that follows from the window.
 func (p *Plan) planSink(ctx context.Context) {
 	t := sink.Table{Site: p.Node.Site, Node: p.Node.Node, Pipeline: p.Spec.Name, Window: p.Window.Longest()}
-	for _, k := range p.Window.Keys {
-		t.Keys = append(t.Keys, p.Window.In.Fields[k])
-	}
+	t.Keys = p.Window.KeyFields()
 	for _, a := range p.Window.Aggregate {
 		out := sink.Aggregate{Name: a.Name, Type: a.Type}
 		for _, s := range a.States {

@@ -60,6 +60,9 @@ func (w *Tumbling) shrink() {
 			moved[g] = fresh.take(old, g)
 			p.members[i] = moved[g]
 		}
+		if p.index.over != 0 {
+			p.index.over = moved[p.index.over-1] + 1
+		}
 		for s, e := range p.index.slots {
 			if e != 0 {
 				p.index.slots[s] = moved[e-1] + 1
@@ -86,7 +89,7 @@ func (w *Tumbling) close(p *pane) {
 	p.members = p.members[:0]
 	if len(w.free) < maxSpare && len(p.index.slots) <= maxSpareSlots {
 		clear(p.index.slots)
-		p.index.n = 0
+		p.index.n, p.index.over = 0, 0
 		w.free = append(w.free, p)
 	}
 }
@@ -111,6 +114,10 @@ func (w *Tumbling) rows(n int) *batch.Batch {
 	col := firstKey
 	for k := range w.groups.cols {
 		b.Cols[col] = w.groups.keyColumn(k, ids)
+		col++
+	}
+	if w.groups.over != nil {
+		b.Cols[col] = w.groups.overColumn(ids)
 		col++
 	}
 	for i, a := range w.cfg.Aggregate {

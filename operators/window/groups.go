@@ -21,6 +21,7 @@ type groups struct {
 	fixed  [][]uint64 // per key column: the value's bits, for fixed width keys
 	texts  []texts    // per key column: the value, for strings
 	null   [][]bool   // per key column, where it may be null
+	over   []bool     // whether it has the rows of all keys beyond maxKeys; nil where there is no limit
 	rows   []uint64
 	shown  []uint64 // hash of the group's row as it was cut last; 0 before
 	dirty  []bool
@@ -28,6 +29,8 @@ type groups struct {
 	sized  []aggregate.Sized // those of acc that have memory of their own
 	freed  []uint32
 	total  int // groups ever numbered
+
+	maxKeys int // of a window; 0 is no limit
 }
 
 func (gs *groups) init(cfg *Config) {
@@ -39,6 +42,9 @@ func (gs *groups) init(cfg *Config) {
 		if cfg.In.Fields[c].Nullable {
 			gs.null[k] = []bool{}
 		}
+	}
+	if gs.maxKeys = cfg.MaxKeys; gs.maxKeys > 0 {
+		gs.over = []bool{}
 	}
 	for _, a := range cfg.Aggregate {
 		acc := a.Accumulator()
@@ -144,7 +150,17 @@ func fixedBits(c *batch.Column, t batch.Type, i int) uint64 {
 // index is the hash table of one window: open addressing, linear probing, group number + 1 per slot, 0 is free.
 type index struct {
 	slots []uint32
-	n     int
+	n     int    // groups, with that of the keys beyond the limit
+	over  uint32 // number + 1 of that group, which is in no slot
+}
+
+// full tells whether the window has as many keys as it may.
+func (x *index) full(most int) bool {
+	keys := x.n
+	if x.over != 0 {
+		keys--
+	}
+	return keys >= most
 }
 
 // find returns the group of row i's keys in the window, made if need be, and whether it has just become dirty.
@@ -157,6 +173,9 @@ func (gs *groups) find(x *index, b *batch.Batch, i int) (g uint32, dirtied bool)
 	for s := h & mask; ; s = (s + 1) & mask {
 		e := x.slots[s]
 		if e == 0 {
+			if gs.over != nil && x.full(gs.maxKeys) {
+				return gs.overflow(x)
+			}
 			g = gs.add(b, i, h)
 			x.slots[s] = g + 1
 			x.n++
@@ -192,8 +211,57 @@ func (gs *groups) equal(g uint32, b *batch.Batch, i int) bool {
 	return true
 }
 
+// overflow is the group of a window that has the rows of all keys beyond the limit; it may have just become dirty.
+func (gs *groups) overflow(x *index) (g uint32, dirtied bool) {
+	if x.over == 0 {
+		g = gs.number(0)
+		for k := range gs.cols {
+			gs.setZero(k, g)
+		}
+		gs.over[g] = true
+		x.over = g + 1
+		x.n++
+		return g, true
+	}
+	g = x.over - 1
+	dirtied = !gs.dirty[g]
+	gs.dirty[g] = true
+	return g, dirtied
+}
+
+// setZero gives a group the key that is no text, zero, or null.
+func (gs *groups) setZero(k int, g uint32) {
+	if gs.null[k] != nil {
+		gs.null[k][g] = true
+	}
+	if gs.types[k].Variable() {
+		gs.texts[k].set(g, nil)
+	} else {
+		gs.fixed[k][g] = 0
+	}
+}
+
 // add numbers a new group with the keys of row i; it is dirty from the start.
 func (gs *groups) add(b *batch.Batch, i int, h uint64) uint32 {
+	g := gs.number(h)
+	for k, col := range gs.cols {
+		c := &b.Cols[col]
+		if null := gs.null[k]; null != nil {
+			if null[g] = !c.Valid(i); null[g] {
+				continue
+			}
+		}
+		if gs.types[k].Variable() {
+			gs.texts[k].set(g, c.Bytes(i))
+		} else {
+			gs.fixed[k][g] = fixedBits(c, gs.types[k], i)
+		}
+	}
+	return g
+}
+
+// number finds a number for a new group without keys.
+func (gs *groups) number(h uint64) uint32 {
 	var g uint32
 	if n := len(gs.freed); n > 0 {
 		g, gs.freed = gs.freed[n-1], gs.freed[:n-1]
@@ -208,18 +276,8 @@ func (gs *groups) add(b *batch.Batch, i int, h uint64) uint32 {
 		}
 	}
 	gs.hashes[g], gs.rows[g], gs.shown[g], gs.dirty[g] = h, 0, 0, true
-	for k, col := range gs.cols {
-		c := &b.Cols[col]
-		if null := gs.null[k]; null != nil {
-			if null[g] = !c.Valid(i); null[g] {
-				continue
-			}
-		}
-		if gs.types[k].Variable() {
-			gs.texts[k].set(g, c.Bytes(i))
-		} else {
-			gs.fixed[k][g] = fixedBits(c, gs.types[k], i)
-		}
+	if gs.over != nil {
+		gs.over[g] = false
 	}
 	return g
 }
@@ -238,6 +296,9 @@ func (gs *groups) take(from *groups, g uint32) uint32 {
 		if gs.null[k] != nil {
 			gs.null[k][to] = from.null[k][g]
 		}
+	}
+	if gs.over != nil {
+		gs.over[to] = from.over[g]
 	}
 	for i, a := range gs.acc {
 		a.Take(from.acc[i], g, to)
@@ -267,6 +328,9 @@ func (gs *groups) extend(n int) {
 			gs.null[k] = extend(gs.null[k], n)
 		}
 	}
+	if gs.over != nil {
+		gs.over = extend(gs.over, n)
+	}
 	for _, a := range gs.acc {
 		a.Grow(n)
 	}
@@ -292,6 +356,17 @@ func (gs *groups) growIndex(x *index) {
 		}
 		x.slots[s] = e
 	}
+}
+
+// overColumn tells of the groups whether they are those of keys beyond the limit.
+func (gs *groups) overColumn(ids []uint32) batch.Column {
+	c := batch.Column{Values: make([]byte, batch.BitmapLen(len(ids)))}
+	for i, g := range ids {
+		if gs.over[g] {
+			batch.SetBit(c.Values, i)
+		}
+	}
+	return c
 }
 
 // keyColumn writes key k of the groups as a column on the Go heap.

@@ -42,7 +42,12 @@ func (w *Tumbling) Load(rows *batch.Batch, open []operators.OpenWindow) error {
 			}
 		}
 		before := p.index.n
-		g, _ := gs.find(&p.index, rows, i)
+		var g uint32
+		if gs.over != nil && rows.Cols[firstKey+len(input)].Bit(i) {
+			g, _ = gs.overflow(&p.index)
+		} else {
+			g, _ = gs.find(&p.index, rows, i)
+		}
 		if p.index.n == before {
 			return fmt.Errorf("saved state has a key twice in the window at %s", formatTime(p.start))
 		}
@@ -52,7 +57,7 @@ func (w *Tumbling) Load(rows *batch.Batch, open []operators.OpenWindow) error {
 		p.sum += w.hashes[i]
 		w.rowOf[i] = g
 	}
-	col := firstKey + len(input)
+	col := firstKey + len(w.cfg.KeyFields())
 	for i, a := range w.cfg.Aggregate {
 		if err := gs.acc[i].Load(w.rowOf, rows.Cols[col:col+len(a.States)]); err != nil {
 			return fmt.Errorf("saved state of %s: %w", a.Name, err)

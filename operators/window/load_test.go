@@ -27,11 +27,8 @@ func save(into map[string]savedRow, b *batch.Batch) {
 		var heap batch.Arena
 		one.Gather([]int32{int32(i)}, &heap)
 		start := batch.As[int64](one.Cols[0].Values)[0]
-		line := "null"
-		if one.Cols[4].Valid(0) {
-			line = fmt.Sprint(batch.As[int64](one.Cols[4].Values)[0])
-		}
-		into[fmt.Sprint(start, " ", string(one.Cols[3].Bytes(0)), " ", line)] = savedRow{start, one}
+		over := b.Schema.Fields[5].Name == Overflow && one.Cols[5].Bit(0)
+		into[fmt.Sprint(keyText(one, 0), over)] = savedRow{start, one}
 	}
 }
 

@@ -52,6 +52,9 @@ type Config struct {
 	Calendar  *calendar.Calendar // windows are its units, and Size, Every and Offset are 0; or nil
 	Keys      []int              // columns to group by, in the order of the output
 	Aggregate []Aggregate
+	// MaxKeys is how many keys a window of a partition keeps apart: the first in the log. Rows of others count in one group, whose
+	// key is zeroes, empty texts and nulls, and whose Overflow is true. 0 is no limit.
+	MaxKeys int
 
 	MaxOutOfOrder   time.Duration
 	AllowedLateness time.Duration
@@ -101,10 +104,17 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("the event time must be a timestamp; column %s", c.In.Fields[c.Time])
 	case len(c.Aggregate) == 0:
 		return errors.New("a window needs at least one aggregate")
+	case c.MaxKeys < 0 || c.MaxKeys > math.MaxInt32:
+		return fmt.Errorf("max_keys is %d, and must be from 1 to %d", c.MaxKeys, math.MaxInt32)
+	case c.MaxKeys > 0 && len(c.Keys) == 0:
+		return errors.New("max_keys needs a key: without group_by a window has one row")
 	}
 	for _, a := range c.Aggregate {
 		if a.Finish == aggregate.Outside && c.overlap() > 1 {
 			return fmt.Errorf("aggregate %s: those of modules are not in windows that overlap yet", a.Name)
+		}
+		if a.Finish == aggregate.Outside && c.MaxKeys > 0 {
+			return fmt.Errorf("aggregate %s: those of modules are not in windows with max_keys yet", a.Name)
 		}
 		if a.Filtered && c.In.Fields[a.Filter].Type.Kind != batch.Bool {
 			return fmt.Errorf("the filter of %s must be a bool; column %s", a.Name, c.In.Fields[a.Filter])
@@ -166,15 +176,28 @@ func (c *Config) Schema() *batch.Schema {
 		{Name: "window_end", Type: ms},
 		{Name: "_rows", Type: batch.Type{Kind: batch.Uint64}},
 	}}
-	for _, k := range c.Keys {
-		s.Fields = append(s.Fields, c.In.Fields[k])
-	}
+	s.Fields = append(s.Fields, c.KeyFields()...)
 	for _, a := range c.Aggregate {
 		for _, st := range a.States {
 			s.Fields = append(s.Fields, batch.Field{Name: StateName(a.Name, st), Type: st.Type, Nullable: st.Nullable})
 		}
 	}
 	return s
+}
+
+// Overflow is the column of the key that is true of the rows whose keys are beyond MaxKeys.
+const Overflow = "_overflow"
+
+// KeyFields are the columns of the key in the rows of a cut.
+func (c *Config) KeyFields() []batch.Field {
+	fields := make([]batch.Field, 0, len(c.Keys)+1)
+	for _, k := range c.Keys {
+		fields = append(fields, c.In.Fields[k])
+	}
+	if c.MaxKeys > 0 {
+		fields = append(fields, batch.Field{Name: Overflow, Type: batch.Type{Kind: batch.Bool}})
+	}
+	return fields
 }
 
 // StateName is the column name of a state of the named aggregate.
@@ -207,6 +230,8 @@ type Tumbling struct {
 	args    []*batch.Column // of the aggregate at hand
 
 	external externals // aggregates of the user's
+
+	overflowed int64 // rows of the batch at hand whose keys are beyond the limit
 
 	hashes  []uint64 // of the rows of a cut; reused
 	hashBuf []byte
@@ -309,6 +334,7 @@ func (w *Tumbling) Add(ctx context.Context, b *batch.Batch, offset int64) (opera
 		return n, nil // steps do not run on nothing: the columns may be those of an earlier stage
 	}
 	before := w.clock
+	w.overflowed = 0
 	w.times = grow(w.times, b.Rows)
 	w.rowOf = grow(w.rowOf, b.Rows)
 	w.readTimes(b)
@@ -369,6 +395,7 @@ func (w *Tumbling) Add(ctx context.Context, b *batch.Batch, offset int64) (opera
 			return n, err
 		}
 	}
+	n.Overflowed = w.overflowed
 	for i := range w.cfg.Aggregate {
 		a := &w.cfg.Aggregate[i]
 		w.args = w.args[:0]
@@ -393,6 +420,9 @@ func (w *Tumbling) take(p *pane, b *batch.Batch, i int) uint32 {
 		}
 	}
 	w.groups.rows[g]++
+	if w.groups.over != nil && w.groups.over[g] {
+		w.overflowed++
+	}
 	return g
 }
 

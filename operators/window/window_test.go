@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -77,6 +78,9 @@ func kindOf(c *Config, seed uint64) *Config {
 	case 3:
 		c.Offset = 9999 * time.Millisecond
 	}
+	if seed%7 > 3 {
+		c.MaxKeys = 4 // of 20
+	}
 	return c
 }
 
@@ -122,7 +126,9 @@ type naive struct {
 	any    bool
 	groups map[string]*naiveGroup
 	late   int
-	taken  int // rows in windows: one in several counts as often
+	taken  int           // rows in windows: one in several counts as often
+	over   int           // of these, those of keys beyond the limit
+	keys   map[int64]int // of a window
 }
 
 type naiveGroup struct {
@@ -145,6 +151,8 @@ func naiveKey(start int64, r row) string {
 	}
 	return fmt.Sprintf("%d|%s|%s", start, r.device, line)
 }
+
+func overflowKey(start int64) string { return fmt.Sprintf("%d|overflow", start) }
 
 func (n *naive) add(r row) {
 	size, every, offset := n.cfg.Size.Milliseconds(), n.cfg.Every.Milliseconds(), n.cfg.Offset.Milliseconds()
@@ -171,10 +179,24 @@ func (n *naive) add(r row) {
 }
 
 func (n *naive) take(start int64, r row) {
-	g := n.groups[naiveKey(start, r)]
+	key := naiveKey(start, r)
+	g := n.groups[key]
+	if g == nil && n.cfg.MaxKeys > 0 && n.keys[start] == n.cfg.MaxKeys {
+		key = overflowKey(start)
+		g = n.groups[key]
+	}
+	if key == overflowKey(start) {
+		n.over++
+	}
 	if g == nil {
 		g = &naiveGroup{}
-		n.groups[naiveKey(start, r)] = g
+		n.groups[key] = g
+		if n.keys == nil {
+			n.keys = map[int64]int{}
+		}
+		if key != overflowKey(start) {
+			n.keys[start]++
+		}
 	}
 	g.n++
 	if !r.noTemp {
@@ -221,12 +243,18 @@ func store(into map[string]stored, b *batch.Batch, version int64) {
 	if b == nil {
 		return
 	}
+	limited, over := b.Schema.Fields[5].Name == Overflow, b.Cols[5]
+	if limited {
+		b = &batch.Batch{Rows: b.Rows, Cols: slices.Delete(slices.Clone(b.Cols), 5, 6)}
+	}
 	for i := range b.Rows {
-		line := "null"
-		if b.Cols[4].Valid(i) {
-			line = fmt.Sprint(batch.As[int64](b.Cols[4].Values)[i])
+		key, overflown := keyText(b, i), limited && over.Bit(i)
+		if overflown {
+			if len(b.Cols[3].Bytes(i)) > 0 || b.Cols[4].Valid(i) {
+				panic("a key beyond the limit has a value: " + key)
+			}
+			key = overflowKey(batch.As[int64](b.Cols[0].Values)[i])
 		}
-		key := fmt.Sprintf("%d|%s|%s", batch.As[int64](b.Cols[0].Values)[i], b.Cols[3].Bytes(i), line)
 		if old, ok := into[key]; ok && old.version > version {
 			continue
 		}
@@ -244,11 +272,20 @@ func store(into map[string]stored, b *batch.Batch, version int64) {
 			text += " with wrong nulls"
 		case batch.As[uint64](b.Cols[11].Values)[i] != temps:
 			text += " with another count in avg"
-		case string(b.Cols[12].Bytes(i)) != string(b.Cols[3].Bytes(i)):
+		case !overflown && string(b.Cols[12].Bytes(i)) != string(b.Cols[3].Bytes(i)):
 			text += " with max(device) = " + string(b.Cols[12].Bytes(i))
 		}
 		into[key] = stored{version: version, text: text}
 	}
+}
+
+// keyText is the window and key of a row of a cut.
+func keyText(b *batch.Batch, i int) string {
+	line := "null"
+	if b.Cols[4].Valid(i) {
+		line = fmt.Sprint(batch.As[int64](b.Cols[4].Values)[i])
+	}
+	return fmt.Sprintf("%d|%s|%s", batch.As[int64](b.Cols[0].Values)[i], b.Cols[3].Bytes(i), line)
 }
 
 func compare(t *testing.T, got map[string]stored, want map[string]*naiveGroup) {
@@ -275,13 +312,14 @@ func TestAgreesWithNaive(t *testing.T) {
 		cfg := kindOf(testConfig(t), seed)
 		rows := stream(rng, 2000)
 		w, truth, central := New(cfg), &naive{cfg: cfg, groups: map[string]*naiveGroup{}}, map[string]stored{}
-		late, taken := 0, 0
+		late, taken, over := 0, 0, 0
 		for i := 0; i < len(rows); {
 			n := min(1+rng.IntN(200), len(rows)-i)
 			b := makeBatch(cfg.In, rows[i:i+n], int64(i))
 			counts := add(t, w, b, int64(i))
 			late += int(counts.Late)
 			taken += int(counts.Aggregated)
+			over += int(counts.Overflowed)
 			if int(counts.Late) != len(b.Rejects) || int(counts.Aggregated)+int(counts.Late) != n+int(b.Expanded) {
 				t.Fatalf("seed %d: %+v of %d rows, %d rejects", seed, counts, n, len(b.Rejects))
 			}
@@ -295,8 +333,8 @@ func TestAgreesWithNaive(t *testing.T) {
 		}
 		store(central, w.Cut(int64(len(rows))).Rows, int64(len(rows)))
 		compare(t, central, truth.groups)
-		if late != truth.late || late == 0 || taken != truth.taken {
-			t.Errorf("seed %d: %d late, want %d and some; %d taken, want %d", seed, late, truth.late, taken, truth.taken)
+		if late != truth.late || late == 0 || taken != truth.taken || over != truth.over || (over > 0) != (cfg.MaxKeys > 0) {
+			t.Errorf("seed %d: %d late, want %d and some; %d taken, want %d; %d beyond the limit, want %d", seed, late, truth.late, taken, truth.taken, over, truth.over)
 		}
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
@@ -444,7 +482,14 @@ func TestMaxJump(t *testing.T) {
 
 // TestShrink floods one window with keys: when it has closed, its memory goes, and the rest is as before.
 func TestShrink(t *testing.T) {
+	for _, most := range []int{0, 39_990} {
+		t.Run(fmt.Sprint("at most ", most), func(t *testing.T) { testShrink(t, most) })
+	}
+}
+
+func testShrink(t *testing.T, maxKeys int) {
 	cfg := testConfig(t)
+	cfg.MaxKeys = maxKeys
 	w, truth, central := New(cfg), &naive{cfg: cfg, groups: map[string]*naiveGroup{}}, map[string]stored{}
 	offset := int64(0)
 	add := func(rows []row) {

@@ -326,7 +326,7 @@ func checkTable(t *sink.Table) error {
 	}
 	seen := map[string]string{"window_start": "weir's own column", "window_end": "weir's own column"}
 	add := func(what, column string) error {
-		if !name.MatchString(column) {
+		if !name.MatchString(column) && column != sink.Overflow {
 			return fmt.Errorf("%s %q cannot be a column in ClickHouse: use a letter, then letters, digits and _", what, column)
 		}
 		if other, dup := seen[column]; dup {

@@ -19,7 +19,7 @@ func (w *Tumbling) Cut(next int64) operators.Cut {
 	kept := w.open[:0]
 	for _, p := range w.open {
 		for _, g := range p.dirty {
-			w.groups.dirty[g] = false
+			w.groups.clean(g)
 		}
 		p.dirty = p.dirty[:0]
 		if watermark != operators.Unset && p.end+w.allow <= watermark {
@@ -65,7 +65,7 @@ func (w *Tumbling) shrink() {
 		}
 		for s, e := range p.index.slots {
 			if e != 0 {
-				p.index.slots[s] = moved[e-1] + 1
+				p.index.slots[s] = e>>32<<32 | uint64(moved[uint32(e)-1]+1)
 			}
 		}
 	}
@@ -106,7 +106,7 @@ func (w *Tumbling) rows(n int) *batch.Batch {
 	}
 	rows := make([]uint64, n)
 	for i, g := range ids {
-		rows[i] = w.groups.rows[g]
+		rows[i] = w.groups.count(g)
 	}
 	b := &batch.Batch{Schema: w.schema, Rows: n}
 	b.SetWidth(len(w.schema.Fields))

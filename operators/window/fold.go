@@ -42,8 +42,8 @@ func (w *Tumbling) shippable(p *pane) int {
 	}
 	kept := p.dirty[:0]
 	for _, g := range p.dirty {
-		if w.groups.rows[g] == 0 {
-			w.groups.dirty[g] = false
+		if w.groups.count(g) == 0 {
+			w.groups.clean(g)
 			continue
 		}
 		kept = append(kept, g)
@@ -107,8 +107,8 @@ func (w *Tumbling) fold(ctx context.Context, b *batch.Batch, n *operators.Counts
 // sort numbers the groups of rows in the order they come, and puts the rows of each together.
 func (w *Tumbling) sort(rows []int32) {
 	x := &w.external
-	if len(x.mark) < len(w.groups.hashes) {
-		x.mark = append(x.mark, make([]uint64, len(w.groups.hashes)-len(x.mark))...)
+	if len(x.mark) < len(w.groups.rows) {
+		x.mark = append(x.mark, make([]uint64, len(w.groups.rows)-len(x.mark))...)
 	}
 	x.turn++
 	if x.turn == 0 {

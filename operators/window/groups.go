@@ -15,20 +15,21 @@ type groups struct {
 	seed  maphash.Seed
 	types []batch.Type
 	cols  []int
-	hashN []uint64 // hash of the keys of each row of the batch at hand
+	hashN []uint64   // hash of the keys of each row of the batch at hand
+	bitsN [][]uint64 // per fixed width key column: its values in the batch at hand
+	slotN []uint64   // see lookup
+	candN []uint32
 
-	hashes []uint64
-	fixed  [][]uint64 // per key column: the value's bits, for fixed width keys
-	texts  []texts    // per key column: the value, for strings
-	null   [][]bool   // per key column, where it may be null
-	over   []bool     // whether it has the rows of all keys beyond maxKeys; nil where there is no limit
-	rows   []uint64
-	shown  []uint64 // hash of the group's row as it was cut last; 0 before
-	dirty  []bool
-	acc    []aggregate.Accumulator
-	sized  []aggregate.Sized // those of acc that have memory of their own
-	freed  []uint32
-	total  int // groups ever numbered
+	fixed [][]uint64 // per key column: the value's bits, for fixed width keys
+	texts []texts    // per key column: the value, for strings
+	null  [][]bool   // per key column, where it may be null
+	over  []bool     // whether it has the rows of all keys beyond maxKeys; nil where there is no limit
+	rows  []uint64   // how many there are, and isDirty
+	shown []uint64   // hash of the group's row as it was cut last; 0 before
+	acc   []aggregate.Accumulator
+	sized []aggregate.Sized // those of acc that have memory of their own
+	freed []uint32
+	total int // groups ever numbered
 
 	maxKeys int // of a window; 0 is no limit
 }
@@ -37,6 +38,7 @@ func (gs *groups) init(cfg *Config) {
 	gs.seed = maphash.MakeSeed()
 	gs.cols = cfg.Keys
 	gs.fixed, gs.texts, gs.null = make([][]uint64, len(cfg.Keys)), make([]texts, len(cfg.Keys)), make([][]bool, len(cfg.Keys))
+	gs.bitsN = make([][]uint64, len(cfg.Keys))
 	for k, c := range cfg.Keys {
 		gs.types = append(gs.types, cfg.In.Fields[c].Type)
 		if cfg.In.Fields[c].Nullable {
@@ -55,16 +57,32 @@ func (gs *groups) init(cfg *Config) {
 	}
 }
 
+// isDirty is the bit of rows that says that a group has changed since the last cut.
+const isDirty = 1 << 63
+
+// count is how many rows a group has.
+func (gs *groups) count(g uint32) uint64 { return gs.rows[g] &^ isDirty }
+
+// clean says that a group was cut.
+func (gs *groups) clean(g uint32) { gs.rows[g] &^= isDirty }
+
+// touch makes a group dirty, and tells whether it was not.
+func (gs *groups) touch(g uint32) bool {
+	before := gs.rows[g]
+	gs.rows[g] = before | isDirty
+	return before < isDirty
+}
+
 func (gs *groups) used() int { return gs.total - len(gs.freed) }
 
 func (gs *groups) memorySize() int64 {
-	perGroup := int64(8 + 8 + 8 + 1 + 16*len(gs.acc))
+	perGroup := int64(8 + 8 + 16*len(gs.acc))
 	for k := range gs.cols {
 		if !gs.types[k].Variable() {
 			perGroup += 8
 		}
 	}
-	n := int64(cap(gs.hashes)) * perGroup
+	n := int64(cap(gs.rows)) * perGroup
 	for k := range gs.texts {
 		n += gs.texts[k].memorySize()
 	}
@@ -81,6 +99,12 @@ func (gs *groups) hash(b *batch.Batch, keys []int) {
 	clear(h)
 	for k, col := range keys {
 		c, t := &b.Cols[col], gs.types[k]
+		var words []uint64
+		if !t.Variable() {
+			gs.bitsN[k] = grow(gs.bitsN[k], b.Rows)
+			words = gs.bitsN[k]
+			readBits(words, c, t)
+		}
 		switch {
 		case c.Validity != nil:
 			for i := range h {
@@ -89,7 +113,7 @@ func (gs *groups) hash(b *batch.Batch, keys []int) {
 				if c.Valid(i) && t.Variable() {
 					v = maphash.Bytes(gs.seed, c.Bytes(i))
 				} else if c.Valid(i) {
-					v = fixedBits(c, t, i)
+					v = words[i]
 				}
 				h[i] = mix(h[i], v)
 			}
@@ -99,8 +123,8 @@ func (gs *groups) hash(b *batch.Batch, keys []int) {
 				h[i] = mix(h[i], maphash.Bytes(gs.seed, c.Values[off[i]:off[i+1]]))
 			}
 		default:
-			for i := range h {
-				h[i] = mix(h[i], fixedBits(c, t, i))
+			for i, v := range words {
+				h[i] = mix(h[i], v)
 			}
 		}
 	}
@@ -112,84 +136,7 @@ func mix(h, v uint64) uint64 {
 	return hi ^ lo
 }
 
-// fixedBits is the value of a fixed width key as 64 bits; equal values have equal bits. The two zeros of a float are
-// one key, and so are all NaNs, as in SQL.
-func fixedBits(c *batch.Column, t batch.Type, i int) uint64 {
-	switch t.Kind {
-	case batch.Bool:
-		return uint64(c.Values[i>>3] >> (i & 7) & 1)
-	case batch.Float32:
-		f := batch.As[float32](c.Values)[i]
-		if f == 0 {
-			return 0
-		}
-		if f != f {
-			return 0x7fc00000
-		}
-	case batch.Float64:
-		f := batch.As[float64](c.Values)[i]
-		if f == 0 {
-			return 0
-		}
-		if f != f {
-			return 0x7ff8000000000000
-		}
-	}
-	switch t.Width() {
-	case 1:
-		return uint64(c.Values[i])
-	case 2:
-		return uint64(batch.As[uint16](c.Values)[i])
-	case 4:
-		return uint64(batch.As[uint32](c.Values)[i])
-	default:
-		return batch.As[uint64](c.Values)[i]
-	}
-}
-
-// index is the hash table of one window: open addressing, linear probing, group number + 1 per slot, 0 is free.
-type index struct {
-	slots []uint32
-	n     int    // groups, with that of the keys beyond the limit
-	over  uint32 // number + 1 of that group, which is in no slot
-}
-
-// full tells whether the window has as many keys as it may.
-func (x *index) full(most int) bool {
-	keys := x.n
-	if x.over != 0 {
-		keys--
-	}
-	return keys >= most
-}
-
-// find returns the group of row i's keys in the window, made if need be, and whether it has just become dirty.
-func (gs *groups) find(x *index, b *batch.Batch, i int) (g uint32, dirtied bool) {
-	if 4*(x.n+1) > 3*len(x.slots) {
-		gs.growIndex(x)
-	}
-	h := gs.hashN[i]
-	mask := uint64(len(x.slots) - 1)
-	for s := h & mask; ; s = (s + 1) & mask {
-		e := x.slots[s]
-		if e == 0 {
-			if gs.over != nil && x.full(gs.maxKeys) {
-				return gs.overflow(x)
-			}
-			g = gs.add(b, i, h)
-			x.slots[s] = g + 1
-			x.n++
-			return g, true
-		}
-		g = e - 1
-		if gs.hashes[g] == h && gs.equal(g, b, i) {
-			dirtied = !gs.dirty[g]
-			gs.dirty[g] = true
-			return g, dirtied
-		}
-	}
-}
-
+// equal tells whether a group has the key of row i.
 func (gs *groups) equal(g uint32, b *batch.Batch, i int) bool {
 	for k, col := range gs.cols {
 		c := &b.Cols[col]
@@ -204,29 +151,11 @@ func (gs *groups) equal(g uint32, b *batch.Batch, i int) bool {
 			if !bytes.Equal(c.Bytes(i), gs.texts[k].get(g)) {
 				return false
 			}
-		} else if fixedBits(c, gs.types[k], i) != gs.fixed[k][g] {
+		} else if gs.bitsN[k][i] != gs.fixed[k][g] {
 			return false
 		}
 	}
 	return true
-}
-
-// overflow is the group of a window that has the rows of all keys beyond the limit; it may have just become dirty.
-func (gs *groups) overflow(x *index) (g uint32, dirtied bool) {
-	if x.over == 0 {
-		g = gs.number(0)
-		for k := range gs.cols {
-			gs.setZero(k, g)
-		}
-		gs.over[g] = true
-		x.over = g + 1
-		x.n++
-		return g, true
-	}
-	g = x.over - 1
-	dirtied = !gs.dirty[g]
-	gs.dirty[g] = true
-	return g, dirtied
 }
 
 // setZero gives a group the key that is no text, zero, or null.
@@ -241,9 +170,9 @@ func (gs *groups) setZero(k int, g uint32) {
 	}
 }
 
-// add numbers a new group with the keys of row i; it is dirty from the start.
-func (gs *groups) add(b *batch.Batch, i int, h uint64) uint32 {
-	g := gs.number(h)
+// add numbers a new group with the keys of row i.
+func (gs *groups) add(b *batch.Batch, i int) uint32 {
+	g := gs.number()
 	for k, col := range gs.cols {
 		c := &b.Cols[col]
 		if null := gs.null[k]; null != nil {
@@ -254,14 +183,14 @@ func (gs *groups) add(b *batch.Batch, i int, h uint64) uint32 {
 		if gs.types[k].Variable() {
 			gs.texts[k].set(g, c.Bytes(i))
 		} else {
-			gs.fixed[k][g] = fixedBits(c, gs.types[k], i)
+			gs.fixed[k][g] = gs.bitsN[k][i]
 		}
 	}
 	return g
 }
 
-// number finds a number for a new group without keys.
-func (gs *groups) number(h uint64) uint32 {
+// number finds a number for a new group without keys. It is dirty from the start.
+func (gs *groups) number() uint32 {
 	var g uint32
 	if n := len(gs.freed); n > 0 {
 		g, gs.freed = gs.freed[n-1], gs.freed[:n-1]
@@ -271,11 +200,11 @@ func (gs *groups) number(h uint64) uint32 {
 	} else {
 		g = uint32(gs.total)
 		gs.total++
-		if gs.total > len(gs.hashes) {
-			gs.extend(max(1024, 2*len(gs.hashes)))
+		if gs.total > len(gs.rows) {
+			gs.extend(max(1024, 2*len(gs.rows)))
 		}
 	}
-	gs.hashes[g], gs.rows[g], gs.shown[g], gs.dirty[g] = h, 0, 0, true
+	gs.rows[g], gs.shown[g] = isDirty, 0
 	if gs.over != nil {
 		gs.over[g] = false
 	}
@@ -286,7 +215,7 @@ func (gs *groups) number(h uint64) uint32 {
 func (gs *groups) take(from *groups, g uint32) uint32 {
 	to := uint32(gs.total)
 	gs.total++
-	gs.hashes[to], gs.rows[to], gs.shown[to], gs.dirty[to] = from.hashes[g], from.rows[g], from.shown[g], from.dirty[g]
+	gs.rows[to], gs.shown[to] = from.rows[g], from.shown[g]
 	for k := range gs.cols {
 		if gs.types[k].Variable() {
 			gs.texts[k].set(to, from.texts[k].get(g))
@@ -317,7 +246,7 @@ func (gs *groups) release(members []uint32) {
 }
 
 func (gs *groups) extend(n int) {
-	gs.hashes, gs.rows, gs.shown, gs.dirty = extend(gs.hashes, n), extend(gs.rows, n), extend(gs.shown, n), extend(gs.dirty, n)
+	gs.rows, gs.shown = extend(gs.rows, n), extend(gs.shown, n)
 	for k := range gs.cols {
 		if gs.types[k].Variable() {
 			gs.texts[k].at = extend(gs.texts[k].at, n)
@@ -340,22 +269,6 @@ func extend[T any](s []T, n int) []T {
 	t := make([]T, n)
 	copy(t, s)
 	return t
-}
-
-func (gs *groups) growIndex(x *index) {
-	old := x.slots
-	x.slots = make([]uint32, max(64, 2*len(old)))
-	mask := uint64(len(x.slots) - 1)
-	for _, e := range old {
-		if e == 0 {
-			continue
-		}
-		s := gs.hashes[e-1] & mask
-		for x.slots[s] != 0 {
-			s = (s + 1) & mask
-		}
-		x.slots[s] = e
-	}
 }
 
 // overColumn tells of the groups whether they are those of keys beyond the limit.

@@ -52,8 +52,7 @@ func (w *Tumbling) Load(rows *batch.Batch, open []operators.OpenWindow) error {
 			return fmt.Errorf("saved state has a key twice in the window at %s", formatTime(p.start))
 		}
 		p.members = append(p.members, g)
-		gs.dirty[g] = false
-		gs.rows[g], gs.shown[g] = counts[i], w.hashes[i]
+		gs.rows[g], gs.shown[g] = counts[i]&^isDirty, w.hashes[i]
 		p.sum += w.hashes[i]
 		w.rowOf[i] = g
 	}
@@ -82,7 +81,7 @@ func (w *Tumbling) Touch() {
 	for _, p := range w.open {
 		p.dirty = append(p.dirty[:0], p.members...)
 		for _, g := range p.members {
-			w.groups.dirty[g] = true
+			w.groups.touch(g)
 		}
 	}
 }

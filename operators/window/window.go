@@ -312,7 +312,7 @@ func (w *Tumbling) Windows() int { return len(w.open) }
 func (w *Tumbling) MemorySize() int64 {
 	n := w.groups.memorySize()
 	for _, p := range w.open {
-		n += int64(len(p.index.slots)+2*cap(p.members)) * 4
+		n += 8 * int64(len(p.index.slots)+cap(p.members))
 	}
 	return n
 }
@@ -333,17 +333,55 @@ func (w *Tumbling) Add(ctx context.Context, b *batch.Batch, offset int64) (opera
 	if b.Rows == 0 {
 		return n, nil // steps do not run on nothing: the columns may be those of an earlier stage
 	}
-	before := w.clock
 	w.overflowed = 0
 	w.times = grow(w.times, b.Rows)
 	w.rowOf = grow(w.rowOf, b.Rows)
-	w.readTimes(b)
+	lo, hi := w.readTimes(b)
 	w.groups.hash(b, w.cfg.Keys)
 	for j := range w.older {
 		w.older[j].rowOf = grow(w.older[j].rowOf, b.Rows)
 	}
-	watermark := w.Watermark()
+	if w.allInWindow(lo, hi) {
+		w.clock.Max, w.clock.JumpN = max(w.clock.Max, hi), 0
+		clear(w.rowOf)
+		w.takeRows(w.cur, b, 0, b.Rows)
+		n.Aggregated = int64(b.Rows)
+	} else {
+		w.placeRows(b, offset, &n)
+	}
+	if len(w.external.of) > 0 {
+		if err := w.fold(ctx, b, &n); err != nil {
+			return n, err
+		}
+	}
+	n.Overflowed = w.overflowed
+	for i := range w.cfg.Aggregate {
+		a := &w.cfg.Aggregate[i]
+		w.args = w.args[:0]
+		for _, c := range a.Args {
+			w.args = append(w.args, &b.Cols[c])
+		}
+		w.add(i, w.rowOf, b)
+		for j := range w.older {
+			w.add(i, w.older[j].rowOf, b)
+		}
+	}
+	return n, nil
+}
+
+// allInWindow tells whether rows with times from lo to hi are all in the window at hand, whatever their order: none is late, or jumps ahead.
+func (w *Tumbling) allInWindow(lo, hi int64) bool {
+	p := w.cur
+	return p != nil && len(w.older) == 0 && lo >= p.start && hi < p.next && p.end+w.allow > max(w.clock.Max, hi)-w.ooo &&
+		(w.jump == 0 || hi <= w.clock.Max+w.jump)
+}
+
+// placeRows takes the rows of a batch, one by one, into the windows that hold them.
+func (w *Tumbling) placeRows(b *batch.Batch, offset int64, n *operators.Counts) {
+	before, watermark := w.clock, w.Watermark()
 	timeCol := &b.Cols[w.cfg.Time]
+	var in *pane // the window of the rows from first on that are in one
+	first := 0
 	for i, t := range w.times {
 		w.rowOf[i] = aggregate.Skip
 		for j := range w.older {
@@ -382,7 +420,13 @@ func (w *Tumbling) Add(ctx context.Context, b *batch.Batch, offset int64) (opera
 			p = w.pane(start, end, offset, before)
 			w.cur = p
 		}
-		w.rowOf[i] = w.take(p, b, i)
+		if p != in {
+			if in != nil {
+				w.takeRows(in, b, first, i)
+			}
+			in, first = p, i
+		}
+		w.rowOf[i] = 0
 		n.Aggregated++
 		if len(w.older) > 0 {
 			more := w.takeOlder(p.start, t, was, b, i, offset, before)
@@ -390,24 +434,9 @@ func (w *Tumbling) Add(ctx context.Context, b *batch.Batch, offset int64) (opera
 			b.Expanded += more
 		}
 	}
-	if len(w.external.of) > 0 {
-		if err := w.fold(ctx, b, &n); err != nil {
-			return n, err
-		}
+	if in != nil {
+		w.takeRows(in, b, first, b.Rows)
 	}
-	n.Overflowed = w.overflowed
-	for i := range w.cfg.Aggregate {
-		a := &w.cfg.Aggregate[i]
-		w.args = w.args[:0]
-		for _, c := range a.Args {
-			w.args = append(w.args, &b.Cols[c])
-		}
-		w.add(i, w.rowOf, b)
-		for j := range w.older {
-			w.add(i, w.older[j].rowOf, b)
-		}
-	}
-	return n, nil
 }
 
 // take takes row i into the groups of a window, and gives its group.
@@ -542,37 +571,6 @@ func recordTime(b *batch.Batch, i int) (int64, bool) {
 	}
 	ms := b.Records[b.Origin[i]].Time
 	return ms * 1000, ms > 0 && ms <= maxTime/1000
-}
-
-// readTimes converts the event times to microseconds; operators.Unset is a null or a time that cannot be stored.
-func (w *Tumbling) readTimes(b *batch.Batch) {
-	c := &b.Cols[w.cfg.Time]
-	values := batch.As[int64](c.Values)
-	times := w.times
-	var mul, div int64 = 1, 1
-	switch w.cfg.In.Fields[w.cfg.Time].Type.Unit {
-	case batch.Second:
-		mul = 1_000_000
-	case batch.Millisecond:
-		mul = 1_000
-	case batch.Nanosecond:
-		div = 1_000
-	}
-	lo, hi := minTime/mul, maxTime/mul
-	if div > 1 {
-		lo, hi = math.MinInt64, math.MaxInt64 // every int64 of nanoseconds is a year between 1677 and 2262
-	}
-	for i := range times {
-		v := values[i]
-		if v < lo || v > hi || c.Validity != nil && !c.Valid(i) {
-			times[i] = operators.Unset
-			continue
-		}
-		times[i] = floorDiv(v, div) * mul
-		if times[i] < minTime {
-			times[i] = operators.Unset
-		}
-	}
 }
 
 // pane finds or opens a window.

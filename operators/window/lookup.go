@@ -1,0 +1,193 @@
+package window
+
+import (
+	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/operators/aggregate"
+)
+
+// index is the hash table of one window: open addressing, linear probing. A slot has the high half of a hash, which also says where in the
+// table it belongs, above the number + 1 of the group; 0 is free. So neither a probe nor growth looks at groups that are not meant.
+type index struct {
+	slots []uint64
+	n     int    // groups, with that of the keys beyond the limit
+	over  uint32 // number + 1 of that group, which is in no slot
+}
+
+// full tells whether the window has as many keys as it may.
+func (x *index) full(most int) bool {
+	keys := x.n
+	if x.over != 0 {
+		keys--
+	}
+	return keys >= most
+}
+
+func (x *index) grow() {
+	old := x.slots
+	x.slots = make([]uint64, max(64, 2*len(old)))
+	mask := uint64(len(x.slots) - 1)
+	for _, e := range old {
+		if e == 0 {
+			continue
+		}
+		s := e >> 32 & mask
+		for x.slots[s] != 0 {
+			s = (s + 1) & mask
+		}
+		x.slots[s] = e
+	}
+}
+
+// find returns the group of row i's keys in the window, made if need be, and whether it has just become dirty.
+func (gs *groups) find(x *index, b *batch.Batch, i int) (g uint32, dirtied bool) {
+	if 4*(x.n+1) > 3*len(x.slots) {
+		x.grow()
+	}
+	tag := gs.hashN[i] >> 32
+	mask := uint64(len(x.slots) - 1)
+	for s := tag & mask; ; s = (s + 1) & mask {
+		e := x.slots[s]
+		if e == 0 {
+			if gs.over != nil && x.full(gs.maxKeys) {
+				return gs.overflow(x)
+			}
+			g = gs.add(b, i)
+			x.slots[s] = tag<<32 | uint64(g+1)
+			x.n++
+			return g, true
+		}
+		if g = uint32(e) - 1; e>>32 == tag && gs.equal(g, b, i) {
+			return g, gs.touch(g)
+		}
+	}
+}
+
+// overflow is the group of a window that has the rows of all keys beyond the limit; it may have just become dirty.
+func (gs *groups) overflow(x *index) (g uint32, dirtied bool) {
+	if x.over != 0 {
+		return x.over - 1, gs.touch(x.over - 1)
+	}
+	g = gs.number()
+	for k := range gs.cols {
+		gs.setZero(k, g)
+	}
+	gs.over[g] = true
+	x.over = g + 1
+	x.n++
+	return g, true
+}
+
+// lookAhead is how many rows are looked up together: each step is done for all of them before the next, so that the processor
+// waits for the memory of many at a time. What they need stays in its first cache.
+const lookAhead = 512
+
+// lookup gives the rows from one to another their candidates: the group, plus one, that has their keys in the window, or 0 where find is to
+// look. They are valid until the next call. There are at most lookAhead.
+func (gs *groups) lookup(x *index, b *batch.Batch, from, to int) []uint32 {
+	n := to - from
+	gs.slotN, gs.candN = grow(gs.slotN, n), grow(gs.candN, n)
+	candidates := gs.candN
+	if len(x.slots) == 0 {
+		clear(candidates)
+		return candidates
+	}
+	slots, mask := x.slots, uint64(len(x.slots)-1)
+	hashes, first := gs.hashN[from:to], gs.slotN[:n]
+	for i, h := range hashes {
+		first[i] = slots[h>>32&mask]
+	}
+	for i, h := range hashes {
+		e, tag := first[i], h>>32
+		for s := tag & mask; e != 0 && e>>32 != tag; {
+			s = (s + 1) & mask
+			e = slots[s]
+		}
+		candidates[i] = uint32(e)
+	}
+	for k, col := range gs.cols {
+		c := &b.Cols[col]
+		switch {
+		case gs.null[k] != nil:
+			gs.sameNullable(k, c, from, candidates)
+		case gs.types[k].Variable():
+			gs.sameText(k, c, from, candidates)
+		default:
+			values, words := gs.fixed[k], gs.bitsN[k][from:to]
+			for i, g := range candidates {
+				if g != 0 && values[g-1] != words[i] {
+					candidates[i] = 0
+				}
+			}
+		}
+	}
+	return candidates
+}
+
+// sameText drops candidates whose text is another.
+func (gs *groups) sameText(k int, c *batch.Column, from int, candidates []uint32) {
+	offsets := batch.As[int32](c.Offsets)[from:]
+	at, data := gs.texts[k].at, gs.texts[k].data
+	lo := offsets[0]
+	for i, g := range candidates {
+		hi := offsets[i+1]
+		if g != 0 {
+			if t := at[g-1]; int32(t.n) != hi-lo || string(data[t.off:t.off+uint64(t.n)]) != string(c.Values[lo:hi]) {
+				candidates[i] = 0
+			}
+		}
+		lo = hi
+	}
+}
+
+// sameNullable drops candidates whose value is another, or null where the row has one, or the other way round.
+func (gs *groups) sameNullable(k int, c *batch.Column, from int, candidates []uint32) {
+	null, text := gs.null[k], gs.types[k].Variable()
+	for i, g := range candidates {
+		if g == 0 {
+			continue
+		}
+		valid := c.Valid(from + i)
+		switch {
+		case valid == null[g-1],
+			valid && text && string(c.Bytes(from+i)) != string(gs.texts[k].get(g-1)),
+			valid && !text && gs.bitsN[k][from+i] != gs.fixed[k][g-1]:
+			candidates[i] = 0
+		}
+	}
+}
+
+// fewRows are too few to look up together.
+const fewRows = 8
+
+// takeRows takes the rows from one to another that are not left out into the groups of a window.
+func (w *Tumbling) takeRows(p *pane, b *batch.Batch, from, to int) {
+	gs := &w.groups
+	if to-from < fewRows {
+		for i := from; i < to; i++ {
+			if w.rowOf[i] != aggregate.Skip {
+				w.rowOf[i] = w.take(p, b, i)
+			}
+		}
+		return
+	}
+	for ; from < to; from += lookAhead {
+		end := min(from+lookAhead, to)
+		rowOf := w.rowOf[from:end]
+		for i, g := range gs.lookup(&p.index, b, from, end) {
+			switch {
+			case rowOf[i] == aggregate.Skip:
+			case g == 0:
+				rowOf[i] = w.take(p, b, from+i)
+			default:
+				g--
+				rows := gs.rows[g]
+				if rows < isDirty {
+					rows |= isDirty
+					p.dirty = append(p.dirty, g)
+				}
+				gs.rows[g] = rows + 1
+				rowOf[i] = g
+			}
+		}
+	}
+}

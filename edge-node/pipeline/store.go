@@ -41,6 +41,15 @@ func OpenStore(node config.Node, log *slog.Logger) (*Store, error) {
 	return &Store{s}, nil
 }
 
+// ReportCrashes has a panic of this process be written into the store as well, where the next one finds it: one that the store brings
+// down again and again sets it aside. It is for main alone. Nil does nothing.
+func (s *Store) ReportCrashes() error {
+	if s == nil {
+		return nil
+	}
+	return s.s.ReportCrashes()
+}
+
 // Status is what it uses and has done.
 func (s *Store) Status() StoreStatus { return s.s.Stats() }
 

@@ -66,9 +66,20 @@ func (d *disk) open(p *process, log *slog.Logger) (*spool.Store, error) {
 	return spool.Open(spool.Config{
 		Dir: storeDir, Reserve: reserve, MemTableSize: 64 << 10, CacheSize: 256 << 10, FS: fs, Log: log,
 		Fatal: func(err error) {
+			if d.isDamaged() {
+				p.w.note("%s gives its local store up, and ends: %v", p.n.name, err)
+				p.w.background.Go(func() { p.die(false) }) // the database is locked
+				return
+			}
 			panic(fmt.Sprintf("seed %d: the local store of %s gave up: %v", p.w.plan.seed, p.n.name, err))
 		},
 	})
+}
+
+func (d *disk) isDamaged() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.damaged
 }
 
 func (d *disk) lane(id spool.ID) *kept {

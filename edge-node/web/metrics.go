@@ -142,6 +142,7 @@ var storeMetrics = []metric[pipeline.StoreStatus]{
 	{desc("store_full_total", "Times the disk was full."), counter, func(s pipeline.StoreStatus) float64 { return float64(s.Fills) }},
 	{desc("store_slow_writes_total", "Writes that took longer than 5 s."), counter, func(s pipeline.StoreStatus) float64 { return float64(s.Slow) }},
 	{desc("store_damaged", "1 when something was found damaged; the next start sets it aside."), gauge, func(s pipeline.StoreStatus) float64 { return truth(s.Damaged != nil) }},
+	{desc("store_set_aside", "1 when the store was found damaged at the start of this process, and a new one begun."), gauge, func(s pipeline.StoreStatus) float64 { return truth(s.SetAside) }},
 }
 
 var byCandidate = []string{"pipeline", "step", "candidate"}

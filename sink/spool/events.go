@@ -54,16 +54,24 @@ func (e *events) slowNow() string {
 	return ""
 }
 
-func (e *events) listener(cfg *Config) *pebble.EventListener {
+func (e *events) listener(g *guard) *pebble.EventListener {
 	l := &pebble.EventListener{
-		BackgroundError: func(err error) {
-			if !vfs.IsNoSpaceError(err) {
-				cfg.Log.Error("the local store cannot tidy up", "error", err)
+		BackgroundError: g.failed,
+		FlushEnd: func(info pebble.FlushInfo) {
+			if info.Err == nil {
+				g.flushed()
+			}
+		},
+		CompactionEnd: func(info pebble.CompactionInfo) {
+			if info.Err == nil {
+				g.merged()
 			}
 		},
 		DataCorruption: func(info pebble.DataCorruptionInfo) {
 			err := fmt.Errorf("%w: %s: %w", ErrDamaged, info.Path, info.Details)
-			e.damaged.CompareAndSwap(nil, &err)
+			if e.damaged.CompareAndSwap(nil, &err) {
+				g.condemn(err)
+			}
 		},
 		WriteStallBegin: func(info pebble.WriteStallBeginInfo) { e.stalls.Add(1) },
 	}

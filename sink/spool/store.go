@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -51,6 +50,10 @@ type Config struct {
 
 // maxMemTables is how many memtables there are at a time.
 const maxMemTables = 2
+
+// stopWrites is how many tables may wait to be merged before writers wait for that. They would wait forever where merging fails,
+// and before that the store is given up.
+const stopWrites = 100
 
 // exitIO is EX_IOERR of sysexits.h.
 const exitIO = 74
@@ -104,6 +107,10 @@ type Store struct {
 	health io.Closer
 	space  space
 	events events
+	guard  guard
+	seal   *seal
+
+	reports bool // Go writes crashes into it
 
 	logical    atomic.Int64    // bytes of keys and values committed
 	life       context.Context // ends with the store: of what runs in the background
@@ -126,9 +133,9 @@ func Open(cfg Config) (*Store, error) {
 	if err == nil || !errors.Is(err, ErrDamaged) {
 		return s, err
 	}
-	aside := asideName(cfg.Dir)
-	if moved := cfg.FS.Rename(cfg.Dir, aside); moved != nil {
-		return nil, errors.Join(err, fmt.Errorf("set it aside: %w", moved))
+	aside, moved := setAsideDir(&cfg)
+	if moved != nil {
+		return nil, errors.Join(err, moved)
 	}
 	cfg.Log.Error("the local store is damaged: it was set aside, and what it had is read from Kafka again", "store", cfg.Dir, "aside", aside, "error", err)
 	damage := err
@@ -151,6 +158,9 @@ func OpenReadOnly(cfg Config) (*Store, error) {
 	lock, err := pebble.LockDirectory(cfg.Dir, cfg.FS)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrLocked, cfg.Dir, err)
+	}
+	if _, err := checkFiles(&cfg); err != nil {
+		return nil, errors.Join(err, lock.Close())
 	}
 	cache := pebble.NewCache(cfg.CacheSize)
 	defer cache.Unref()
@@ -176,7 +186,7 @@ func OpenReadOnly(cfg Config) (*Store, error) {
 
 func open(cfg Config) (*Store, error) {
 	s := &Store{cfg: cfg}
-	s.events.log = cfg.Log
+	s.events.log, s.guard.cfg = cfg.Log, &s.cfg
 	s.life, s.end = context.WithCancel(context.Background())
 	if err := cfg.FS.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the directory of the local store: %w", err)
@@ -189,21 +199,36 @@ func open(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrLocked, cfg.Dir, err)
 	}
-	var fs vfs.FS
-	fs, s.health = vfs.WithDiskHealthChecks(vfs.OnDiskFull(cfg.FS, s.space.release), cfg.SlowDisk, nil, s.events.slow)
+	s.lock = lock
+	manifest, err := checkFiles(&s.cfg)
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	verify, hopeless := s.begin()
+	if hopeless != nil {
+		return nil, errors.Join(hopeless, lock.Close())
+	}
+	fs := s.openFS(manifest)
 	// Pebble takes the memtables out of the cache's size: without room for them nothing would be cached.
 	cache := pebble.NewCache(cfg.CacheSize + maxMemTables*cfg.MemTableSize)
 	defer cache.Unref()
 	opts := &pebble.Options{
 		FS: fs, Lock: lock, Cache: cache, MemTableSize: uint64(cfg.MemTableSize), MemTableStopWritesThreshold: maxMemTables,
-		FormatMajorVersion: pebbleFormat, MaxOpenFiles: 256, FlushDelayDeleteRange: time.Second,
+		FormatMajorVersion: pebbleFormat, MaxOpenFiles: 256, FlushDelayDeleteRange: time.Second, MaxManifestFileSize: 4 << 20, L0StopWritesThreshold: stopWrites,
 		Logger:        &logger{cfg: &s.cfg},
-		EventListener: s.events.listener(&s.cfg),
+		EventListener: s.events.listener(&s.guard),
 	}
 	if s.db, err = openPebble(cfg.Dir, opts); err != nil {
-		return nil, errors.Join(err, s.health.Close(), lock.Close())
+		return nil, errors.Join(err, s.seal.close(), s.health.Close(), lock.Close())
 	}
-	s.lock = lock
+	if verify != "" {
+		began := time.Now()
+		err := s.Verify()
+		cfg.Log.Warn("the local store was read as a whole", "directory", cfg.Dir, "why", verify, "took", time.Since(began), "error", err)
+		if err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
 	if err := s.checkFormat(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -251,23 +276,6 @@ func (s *Store) checkFormat() error {
 	return nil
 }
 
-// setAside copies the store beside it, by links to its files.
-func (s *Store) setAside() error {
-	to := asideName(s.cfg.Dir)
-	if err := s.db.Checkpoint(to, pebble.WithFlushedWAL()); err != nil {
-		return fmt.Errorf("set the local store aside: %w", err)
-	}
-	s.cfg.Log.Error("a copy of the damaged local store is kept", "directory", to)
-	return nil
-}
-
-func asideName(dir string) string {
-	return fmt.Sprintf("%s.damaged-%s", filepath.Clean(dir), time.Now().UTC().Format("20060102T150405.000"))
-}
-
-// SetAside is where a damaged store was moved when this one was opened, and what was wrong with it; empty if none was.
-func (s *Store) SetAside() (path string, damage error) { return s.events.setAside, s.events.damage }
-
 // Close closes the store. Closing twice is fine.
 func (s *Store) Close() error {
 	s.closing.Do(func() {
@@ -276,7 +284,11 @@ func (s *Store) Close() error {
 		s.mu.Unlock()
 		s.end()
 		s.background.Wait()
-		s.err = errors.Join(s.db.Close(), s.health.Close(), s.lock.Close())
+		s.err = s.db.Close()
+		if s.seal != nil { // it is open to be written
+			s.err = errors.Join(s.err, s.seal.close(), s.farewell())
+		}
+		s.err = errors.Join(s.err, s.health.Close(), s.lock.Close())
 	})
 	return s.err
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -13,11 +12,9 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
-
-	"github.com/weir-stream/weir/sink"
 )
 
-func small(t *testing.T, fsys vfs.FS) Config {
+func small(_ testing.TB, fsys vfs.FS) Config {
 	return Config{
 		Dir: "store", Reserve: 4 << 10, MemTableSize: 64 << 10, CacheSize: 1 << 20, FS: fsys,
 		Fatal: func(err error) { panic(fmt.Sprintf("fatal: %v", err)) },
@@ -187,162 +184,4 @@ func TestPowerCutsFindMutants(t *testing.T) {
 	if torn == 0 {
 		t.Error("a commit in two parts was not found")
 	}
-}
-
-// TestBitFlips turns single bits of every file of a store. What is read afterwards is what was written, or an error, or a
-// store that was set aside, or the whole of what a lane had been before some of its last changes: Pebble cannot tell rot in the
-// last 32 KiB of its log from a write that the power cut short.
-func TestBitFlips(t *testing.T) {
-	n := trials(800, 10_000)
-	clean := vfs.NewCrashableMem()
-	cfg := small(t, clean)
-	s := mustOpen(t, cfg)
-	const keys = 400
-	lane := s.Lane(ID{Pipeline: "p"}, &table)
-	for i := range uint64(keys) {
-		c := lane.Change()
-		c.PutLetters([]sink.DeadLetter{{Offset: int64(i), Payload: pair(i)}})
-		if err := c.Commit(binary.BigEndian.AppendUint64(nil, i)); err != nil {
-			t.Fatal(err)
-		}
-		if i == keys/2 {
-			if err := s.db.Flush(); err != nil { // so that there are tables and a log
-				t.Fatal(err)
-			}
-		}
-	}
-	image := map[string][]byte{}
-	crashed := clean.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))})
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	names, err := crashed.List("store")
-	if err != nil {
-		t.Fatal(err)
-	}
-	total := 0
-	var files []string
-	for _, name := range names {
-		f, err := crashed.Open(filepath.Join("store", name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		st, _ := f.Stat()
-		data := make([]byte, st.Size())
-		if _, err := f.ReadAt(data, 0); err != nil && len(data) > 0 {
-			t.Fatal(err)
-		}
-		_ = f.Close()
-		if name == ballastFile || name == "LOCK" {
-			continue
-		}
-		image[name] = data
-		files = append(files, name)
-		total += len(data)
-	}
-	rng := rand.New(rand.NewPCG(5, 5))
-	var wrong, detected, earlier, harmless int
-	for range n {
-		at := rng.IntN(total)
-		var hit string
-		for _, name := range files {
-			if at < len(image[name]) {
-				hit = name
-				break
-			}
-			at -= len(image[name])
-		}
-		switch outcome := flipped(t, image, hit, at, byte(1)<<rng.IntN(8), keys); outcome {
-		case "":
-			harmless++
-		case "detected":
-			detected++
-		case "earlier":
-			earlier++
-		default:
-			wrong++
-			t.Errorf("%s, byte %d: %s", hit, at, outcome)
-		}
-	}
-	t.Logf("%d bit flips in %d files of %d bytes: %d detected, %d gave an earlier state, %d harmless, %d wrong", n, len(files), total, detected, earlier, harmless, wrong)
-}
-
-// flipped opens the store of the image with a bit turned, and reads everything.
-func flipped(t *testing.T, image map[string][]byte, name string, at int, bit byte, keys uint64) (outcome string) {
-	disk := vfs.NewMem()
-	if err := disk.MkdirAll("store", 0o700); err != nil {
-		t.Fatal(err)
-	}
-	for file, data := range image {
-		f, err := disk.Create(filepath.Join("store", file), vfs.WriteCategoryUnspecified)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if file == name {
-			data = bytes.Clone(data)
-			data[at] ^= bit
-		}
-		if _, err := f.Write(data); err != nil {
-			t.Fatal(err)
-		}
-		_ = f.Close()
-	}
-	cfg := small(t, disk)
-	fatal := errors.New("fatal")
-	cfg.Fatal = func(error) { panic(fatal) }
-	defer func() {
-		if r := recover(); r != nil {
-			if r != any(fatal) {
-				outcome = fmt.Sprintf("panic: %v", r)
-				return
-			}
-			outcome = "detected"
-		}
-	}()
-	s, err := Open(cfg)
-	if err != nil {
-		if errors.Is(err, ErrNewer) || errors.Is(err, fs.ErrInvalid) {
-			return "detected"
-		}
-		return fmt.Sprintf("open: %v", err)
-	}
-	defer s.Close()
-	if _, damage := s.SetAside(); damage != nil {
-		return "detected"
-	}
-	lane := s.Lane(ID{Pipeline: "p"}, &table)
-	meta, err := lane.Load(nil)
-	switch {
-	case errors.Is(err, ErrDamaged):
-		return "detected"
-	case err != nil:
-		return fmt.Sprintf("load: %v", err)
-	case meta == nil:
-		return "earlier"
-	}
-	last, i := binary.BigEndian.Uint64(meta), uint64(0)
-	view, err := lane.View()
-	if err != nil {
-		return fmt.Sprintf("view: %v", err)
-	}
-	defer view.Close()
-	letters, err := view.Letters(1 << 30)
-	for _, d := range letters {
-		if d.Offset != int64(i) || !bytes.Equal(d.Payload, pair(i)) {
-			outcome = fmt.Sprintf("letter %d is another, and nobody noticed", i)
-			break
-		}
-		i++
-	}
-	switch {
-	case err != nil:
-		return fmt.Sprintf("read what was loaded: %v", err)
-	case outcome != "":
-		return outcome
-	case i != last+1:
-		return fmt.Sprintf("%d letters after change %d, and nobody noticed", i, last)
-	case last != keys-1:
-		return "earlier"
-	}
-	return ""
 }

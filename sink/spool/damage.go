@@ -1,0 +1,94 @@
+package spool
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// damagedFile is in the directory of a store that is to be set aside when it is opened next. It says why.
+const damagedFile = "damaged"
+
+// condemn has the store set aside when it is opened next. What is found first counts.
+func (g *guard) condemn(why error) {
+	path := g.cfg.FS.PathJoin(g.cfg.Dir, damagedFile)
+	if _, err := g.cfg.FS.Stat(path); err == nil {
+		return
+	}
+	if err := writeFile(g.cfg.FS, path, []byte(why.Error())); err != nil {
+		g.cfg.Log.Error("cannot note that the local store is damaged", "file", path, "error", err)
+	}
+}
+
+// checkCondemned tells what was found by the process before.
+func checkCondemned(cfg *Config) error {
+	why, err := readFile(cfg.FS, cfg.FS.PathJoin(cfg.Dir, damagedFile), 4<<10)
+	if err != nil {
+		return nil // it is not there, or what follows finds out
+	}
+	return fmt.Errorf("%w: found by the process before: %s", ErrDamaged, strings.TrimPrefix(string(why), ErrDamaged.Error()+": "))
+}
+
+// setAsideDir moves a damaged store out of the way.
+func setAsideDir(cfg *Config) (aside string, err error) {
+	aside = asideName(cfg.Dir)
+	if err := cfg.FS.Rename(cfg.Dir, aside); err != nil {
+		return "", fmt.Errorf("set it aside: %w", err)
+	}
+	// Or after a loss of power it would be found damaged again.
+	if err := syncDir(cfg.FS, cfg.FS.PathDir(aside)); err != nil {
+		return "", fmt.Errorf("set it aside: sync its directory: %w", err)
+	}
+	return aside, nil
+}
+
+func asideName(dir string) string {
+	return fmt.Sprintf("%s.damaged-%s", filepath.Clean(dir), time.Now().UTC().Format("20060102T150405.000"))
+}
+
+// setAside copies the store beside it, by links to its files.
+func (s *Store) setAside() error {
+	to := asideName(s.cfg.Dir)
+	if err := s.db.Checkpoint(to, pebble.WithFlushedWAL()); err != nil {
+		return fmt.Errorf("set the local store aside: %w", err)
+	}
+	s.cfg.Log.Error("a copy of the damaged local store is kept", "directory", to)
+	return nil
+}
+
+// SetAside is where a damaged store was moved when this one was opened, and what was wrong with it; empty if none was.
+func (s *Store) SetAside() (path string, damage error) { return s.events.setAside, s.events.damage }
+
+// Verify reads all that is stored: keys are in order on all levels, and values have their checksums. It takes a second or so for
+// 100 MiB. Errors wrap ErrDamaged.
+func (s *Store) Verify() (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: %v", ErrDamaged, r)
+		}
+	}()
+	if err := s.db.CheckLevels(nil); err != nil {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return s.Scan(nil, nil, func(_, _ []byte) bool { return true })
+}
+
+// checkFiles finds damage before the database is opened, and returns the number of the current manifest.
+func checkFiles(cfg *Config) (manifest uint64, err error) {
+	if err := checkCondemned(cfg); err != nil {
+		return 0, err
+	}
+	return checkManifest(cfg)
+}
+
+// openFS is the file system that the database of a store works on.
+func (s *Store) openFS(manifest uint64) vfs.FS {
+	var checked vfs.FS
+	checked, s.health = vfs.WithDiskHealthChecks(vfs.OnDiskFull(s.cfg.FS, s.space.release), s.cfg.SlowDisk, nil, s.events.slow)
+	s.seal = openSeal(&s.cfg, manifest)
+	return guardedFS{checked, &s.guard, s.seal}
+}

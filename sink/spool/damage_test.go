@@ -1,0 +1,200 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/weir-stream/weir/sink"
+)
+
+// TestLivesThatEndEarly kills one process after another. A good store is read as a whole now and then, and stays; one that no other
+// check finds damaged is set aside.
+func TestLivesThatEndEarly(t *testing.T) {
+	for _, damaged := range []bool{false, true} {
+		t.Run(fmt.Sprint(damaged), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				disk := vfs.NewCrashableMem()
+				var log strings.Builder
+				cfg := small(t, disk)
+				cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
+				s := mustOpen(t, cfg)
+				set(t, s, "ga", "1")
+				if damaged { // a value that is not what its key says, in a table that is whole
+					if err := errors.Join(s.db.Set([]byte("gb"), []byte("12345"), nil), s.db.Flush()); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for life := 1; life <= 2*firstVerify; life++ {
+					next := killed(cfg.FS.(*vfs.MemFS))
+					if err := s.Close(); err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(time.Minute)
+					cfg.FS = next
+					s = mustOpen(t, cfg)
+					_, damage := s.SetAside()
+					if want := damaged && life == firstVerify; (damage != nil) != want {
+						t.Fatalf("after %d lives that ended early: set aside %v", life, damage)
+					}
+				}
+				if err := s.Close(); err != nil {
+					t.Fatal(err)
+				}
+				if n := strings.Count(log.String(), "read as a whole"); n != 2 && !damaged {
+					t.Errorf("read as a whole %d times:\n%s", n, log.String())
+				}
+				if _, err := cfg.FS.Stat("store/" + runningFile); err == nil {
+					t.Error("a store that was closed is running")
+				}
+			})
+		})
+	}
+}
+
+// TestCrashesOfTheDatabase has a process find what Go wrote when the one before panicked.
+func TestCrashesOfTheDatabase(t *testing.T) {
+	const (
+		background = "panic: pebble: invariant violation: f#10,SET and f#10,SET out of order\n\ngoroutine 31 [running]:\n" +
+			"github.com/cockroachdb/pebble/v2/internal/compact.(*Iter).nextInStripeHelper(0x1)\n\titerator.go:786 +0x1\n\ngoroutine 1 [select]:\ngithub.com/weir-stream/weir/edge-node/cli.Main()\n"
+		called = "panic: pebble: closed\n\ngoroutine 31 [running]:\ngithub.com/cockroachdb/pebble/v2.(*DB).Get(0x1)\n\tdb.go:1 +0x1\n" +
+			"github.com/weir-stream/weir/sink/spool.(*Store).Get(0x1)\n\tstore.go:1 +0x1\n\n"
+		memory = "fatal error: runtime: out of memory\n\ngoroutine 31 [running]:\ngithub.com/cockroachdb/pebble/v2/internal/manual.New(0x1)\n\n"
+	)
+	for _, c := range []struct {
+		name, crash string
+		again       time.Duration // until it happens once more
+		aside       bool
+	}{
+		{"once", background, 0, false},
+		{"twice", background, time.Minute, true},
+		{"and a day later", background, 24 * time.Hour, false},
+		{"of ours", called, time.Minute, false},
+		{"without memory", memory, time.Minute, false},
+		{"killed", "", time.Minute, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cfg := small(t, vfs.NewMem())
+				crashes := 1
+				if c.again > 0 {
+					crashes = 2
+				}
+				s := mustOpen(t, cfg)
+				for range crashes {
+					if err := errors.Join(s.Close(), writeFile(cfg.FS, "store/"+crashFile, []byte(c.crash))); err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(c.again)
+					s = mustOpen(t, cfg)
+				}
+				if _, damage := s.SetAside(); (damage != nil) != c.aside {
+					t.Errorf("set aside: %v", damage)
+				}
+				if err := s.Close(); err != nil {
+					t.Fatal(err)
+				}
+			})
+		})
+	}
+}
+
+// TestGivenUpIsSetAside has a table rot under a store that runs: its background work fails, is not tried forever, and the next
+// process begins anew.
+func TestGivenUpIsSetAside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := vfs.NewMem()
+		cfg := small(t, disk)
+		fatal := make(chan error, 1)
+		cfg.Fatal = func(err error) { fatal <- err }
+		s := mustOpen(t, cfg)
+		set(t, s, "ga", "1")
+		if err := s.db.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		names, err := disk.List("store")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			if isTable(name) {
+				f, err := disk.OpenReadWrite("store/"+name, vfs.WriteCategoryUnspecified)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := f.WriteAt([]byte{0xa5, 0x5a}, 8); err != nil {
+					t.Fatal(err)
+				}
+				_ = f.Close()
+			}
+		}
+		began := time.Now()
+		for i := 0; len(fatal) == 0; i++ { // it is tidied when there are some tables
+			if i == 100 {
+				t.Fatal("nobody found out")
+			}
+			set(t, s, "ga", fmt.Sprint(i))
+			if err := s.db.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+		}
+		if failures := s.guard.inRow.Load(); failures < failuresAtMost || failures > 10*failuresAtMost {
+			t.Errorf("given up after %d failures", failures)
+		}
+		if err := <-fatal; !errors.Is(err, sink.ErrDamaged) && !pebble.IsCorruptionError(err) {
+			t.Error(err)
+		}
+		t.Logf("given up after %s", time.Since(began))
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		if _, err := OpenReadOnly(cfg); !errors.Is(err, ErrDamaged) {
+			t.Errorf("opened to be read: %v", err)
+		}
+		s = mustOpen(t, cfg)
+		defer s.Close()
+		if _, damage := s.SetAside(); damage == nil {
+			t.Error("it was not set aside")
+		} else if v, err := s.Get([]byte("ga")); v != nil || err != nil {
+			t.Errorf("a new store has %q, %v", v, err)
+		}
+	})
+}
+
+// TestReportCrashes has a process panic, and reads what it left.
+func TestReportCrashes(t *testing.T) {
+	if dir := os.Getenv("WEIR_TEST_CRASH"); dir != "" {
+		s := mustOpen(t, Config{Dir: dir, Reserve: 1 << 20})
+		if err := s.ReportCrashes(); err != nil {
+			t.Fatal(err)
+		}
+		go panic("on purpose")
+		select {}
+	}
+	dir := t.TempDir()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestReportCrashes$")
+	cmd.Env = append(os.Environ(), "WEIR_TEST_CRASH="+dir)
+	if out, err := cmd.CombinedOutput(); err == nil {
+		t.Fatalf("it did not panic:\n%s", out)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, crashFile))
+	if err != nil || !strings.HasPrefix(string(text), "panic: on purpose") || panickedAlone(string(text)) {
+		t.Fatalf("%v:\n%s", err, text)
+	}
+	s := mustOpen(t, Config{Dir: dir, Reserve: 1 << 20})
+	defer s.Close()
+	if _, damage := s.SetAside(); damage != nil {
+		t.Errorf("set aside: %v", damage)
+	}
+}

@@ -77,6 +77,21 @@ type Accumulator interface {
 	Load(groups []uint32, in []batch.Column) error
 }
 
+// Mergeable is an accumulator that adds states up by itself: all but those of the user's.
+type Mergeable interface {
+	Accumulator
+	// Merge takes states that Emit wrote into groups that may have something already, as ClickHouse would merge them. Rows of one
+	// group come in the order of time: those of an earlier window first. Skip leaves a row out. It fails on what Emit cannot have
+	// written, and then the groups are undefined.
+	Merge(groups []uint32, in []batch.Column) error
+}
+
+// CanMerge tells whether the accumulators are Mergeable.
+func (a *Aggregate) CanMerge() bool {
+	_, ok := a.make().(Mergeable)
+	return ok
+}
+
 // Sized is an accumulator whose states have memory of their own beside 16 bytes a group.
 type Sized interface {
 	Accumulator

@@ -4,7 +4,7 @@ import "github.com/weir-stream/weir/ingest/batch"
 
 // avg is a sum and a count of the values that are not null; the answer is their ratio in float64.
 type avg struct {
-	sum   Accumulator
+	sum   Mergeable
 	count count
 }
 
@@ -44,6 +44,13 @@ func (a *avg) Take(from Accumulator, src, dst uint32) {
 	f := from.(*avg)
 	a.sum.Take(f.sum, src, dst)
 	a.count.Take(&f.count, src, dst)
+}
+
+func (a *avg) Merge(groups []uint32, in []batch.Column) error {
+	if err := a.sum.Merge(groups, in[:1]); err != nil {
+		return err
+	}
+	return a.count.Merge(groups, in[1:])
 }
 
 func (a *avg) Emit(groups []uint32, out []batch.Column) {

@@ -70,17 +70,27 @@ func (a *bests) Take(from Accumulator, src, dst uint32) {
 }
 
 func (a *bests) Load(groups []uint32, in []batch.Column) error {
-	return a.loadEach(groups, in, func(b *best, src []byte) error {
-		r := reader{src: src}
-		b.value.load(a.value, &r)
-		b.by.load(a.by, &r)
-		if err := r.end(); err != nil {
-			return err
+	return a.loadEach(groups, in, a.load)
+}
+
+func (a *bests) Merge(groups []uint32, in []batch.Column) error {
+	return a.mergeEach(groups, in, a.load, func(to, from *best) {
+		if from.order < to.order && a.least || from.order > to.order && !a.least || from.order == to.order && a.last {
+			*to = *from
 		}
-		// A column of one value, in memory that is aligned for it.
-		word := []uint64{0}
-		copy(batch.Bytes(word), b.by.fixed[:b.by.width])
-		b.order = a.order.read(&batch.Column{Values: batch.Bytes(word)}, 1)[0]
-		return nil
 	})
+}
+
+func (a *bests) load(b *best, src []byte) error {
+	r := reader{src: src}
+	b.value.load(a.value, &r)
+	b.by.load(a.by, &r)
+	if err := r.end(); err != nil {
+		return err
+	}
+	// A column of one value, in memory that is aligned for it.
+	word := []uint64{0}
+	copy(batch.Bytes(word), b.by.fixed[:b.by.width])
+	b.order = a.order.read(&batch.Column{Values: batch.Bytes(word)}, 1)[0]
+	return nil
 }

@@ -106,6 +106,7 @@ func (c *compatible) compare(t *testing.T, conn driver.Conn, a *Aggregate, rows 
 			t.Errorf("merged %s, ClickHouse alone %s", got, want)
 		}
 	}
+	c.compareMerged(t, conn, a, rows, typ)
 	all := emitted(rows.fill(a, 0, rows.n))
 	if len(all) == 0 {
 		return
@@ -122,6 +123,33 @@ func (c *compatible) compare(t *testing.T, conn driver.Conn, a *Aggregate, rows 
 		t.Errorf("state\n%.200s\nand ClickHouse's\n%.200s", mine, bytes)
 	} else if len(mine) != len(bytes) {
 		t.Errorf("a state of %d bytes, and ClickHouse's of %d", len(mine)/2, len(bytes)/2)
+	}
+}
+
+// compareMerged merges two states here, and has ClickHouse merge the same two.
+func (c *compatible) compareMerged(t *testing.T, conn driver.Conn, a *Aggregate, rows *testRows, typ string) {
+	name, params := a.Function, ""
+	if open := strings.IndexByte(name, '('); open >= 0 {
+		name, params = name[:open], name[open:]
+	}
+	finish := func(accs ...Accumulator) string {
+		var states []string
+		for i, acc := range accs {
+			states = append(states, fmt.Sprintf("SELECT %d AS n, CAST(unhex('%X') AS %s) AS st", i, emitted(acc), typ))
+		}
+		return ask(t, conn, fmt.Sprintf("SELECT toString(%sMerge%s(st)) FROM (SELECT st FROM (%s) ORDER BY n) SETTINGS max_threads = 1",
+			name, params, strings.Join(states, " UNION ALL ")))
+	}
+	first, second := rows.fill(a, 0, rows.n/3), rows.fill(a, rows.n/3, rows.n)
+	if len(emitted(first)) == 0 || len(emitted(second)) == 0 {
+		return
+	}
+	merged := rows.fill(a, 0, rows.n/3)
+	mergeInto(t, a, merged, second)
+	if got, want := finish(merged), finish(first, second); !near(got, want, c.within) && c.fn != "topk" {
+		t.Errorf("merged here %s, by ClickHouse %s", got, want)
+	} else if got != want {
+		t.Logf("merged here %s, by ClickHouse %s", got, want)
 	}
 }
 

@@ -36,6 +36,16 @@ func (a *count) Add(groups []uint32, args []*batch.Column) {
 
 func (a *count) Take(from Accumulator, src, dst uint32) { a.n[dst] = from.(*count).n[src] }
 
+func (a *count) Merge(groups []uint32, in []batch.Column) error {
+	values := batch.As[uint64](in[0].Values)
+	for i, g := range groups {
+		if g != Skip {
+			a.n[g] += values[i]
+		}
+	}
+	return nil
+}
+
 func (a *count) Emit(groups []uint32, out []batch.Column) { out[0] = emitFixed(a.n, groups) }
 
 func (a *count) Load(groups []uint32, in []batch.Column) error {

@@ -83,6 +83,12 @@ func (a *extreme[T]) Take(from Accumulator, src, dst uint32) {
 	a.best[dst], a.seen[dst] = f.best[src], f.seen[src]
 }
 
+// Merge adds: a state is a value.
+func (a *extreme[T]) Merge(groups []uint32, in []batch.Column) error {
+	a.Add(groups, []*batch.Column{&in[0]})
+	return nil
+}
+
 func (a *extreme[T]) Emit(groups []uint32, out []batch.Column) {
 	out[0] = emitFixed(a.best, groups)
 	emitNulls(a.seen, groups, &out[0])
@@ -124,6 +130,12 @@ func (a *extremeString) Add(groups []uint32, args []*batch.Column) {
 func (a *extremeString) Take(from Accumulator, src, dst uint32) {
 	f := from.(*extremeString)
 	a.best[dst], a.seen[dst] = f.best[src], f.seen[src]
+}
+
+// Merge adds: a state is a value.
+func (a *extremeString) Merge(groups []uint32, in []batch.Column) error {
+	a.Add(groups, []*batch.Column{&in[0]})
+	return nil
 }
 
 func (a *extremeString) Emit(groups []uint32, out []batch.Column) {

@@ -96,6 +96,10 @@ func (a *ofFloat[S, P]) Load(groups []uint32, in []batch.Column) error {
 	return loadStates(&a.states, groups, in)
 }
 
+func (a *ofFloat[S, P]) Merge(groups []uint32, in []batch.Column) error {
+	return mergeStates(&a.states, groups, in, 0)
+}
+
 func (a *ofFloat[S, P]) Take(from Accumulator, src, dst uint32) {
 	a.move(&from.(*ofFloat[S, P]).states, src, dst)
 }
@@ -134,6 +138,10 @@ func (a *ofPair[S, P]) Add(groups []uint32, args []*batch.Column) {
 
 func (a *ofPair[S, P]) Load(groups []uint32, in []batch.Column) error {
 	return loadStates(&a.states, groups, in)
+}
+
+func (a *ofPair[S, P]) Merge(groups []uint32, in []batch.Column) error {
+	return mergeStates(&a.states, groups, in, 0)
 }
 
 func (a *ofPair[S, P]) Take(from Accumulator, src, dst uint32) {

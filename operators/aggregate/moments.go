@@ -41,6 +41,15 @@ func (v *variance) add(x float64) int64 {
 	return 0
 }
 
+// merge is after Chan, Golub and LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances" (1979).
+func (v *variance) merge(from *variance, _ cells, _ int) {
+	n := v.n + from.n
+	d, share := from.mean-v.mean, float64(from.n)/float64(n)
+	v.m2 += from.m2 + d*d*float64(v.n)*share
+	v.mean += d * share
+	v.n = n
+}
+
 // append writes: varint n, float64 mean, float64 m2.
 func (v *variance) append(dst []byte, _ cells) []byte {
 	return appendFloat(appendFloat(binary.AppendUvarint(dst, v.n), v.mean), v.m2)
@@ -71,6 +80,16 @@ func (v *covariance) add(x, y float64) {
 	v.comb += dx * (y - v.meanY)
 }
 
+// merge is that of variance.
+func (v *covariance) merge(from *covariance, _ cells, _ int) {
+	n := v.n + from.n
+	dx, dy, share := from.meanX-v.meanX, from.meanY-v.meanY, float64(from.n)/float64(n)
+	v.comb += from.comb + dx*dy*float64(v.n)*share
+	v.meanX += dx * share
+	v.meanY += dy * share
+	v.n = n
+}
+
 // append writes: varint n, float64 mean of x, mean of y, co-moment.
 func (v *covariance) append(dst []byte, _ cells) []byte {
 	return appendFloat(appendFloat(appendFloat(binary.AppendUvarint(dst, v.n), v.meanX), v.meanY), v.comb)
@@ -94,6 +113,14 @@ func (v *correlation) add(x, y float64) {
 	v.covariance.add(x, y)
 	v.m2X += dx * (x - v.meanX)
 	v.m2Y += dy * (y - v.meanY)
+}
+
+func (v *correlation) merge(from *correlation, k cells, limit int) {
+	dx, dy := from.meanX-v.meanX, from.meanY-v.meanY
+	weight := float64(v.n) * float64(from.n) / float64(v.n+from.n)
+	v.m2X += from.m2X + dx*dx*weight
+	v.m2Y += from.m2Y + dy*dy*weight
+	v.covariance.merge(&from.covariance, k, limit)
 }
 
 // append writes a covariance, then float64 m2 of x, and of y.
@@ -132,6 +159,19 @@ func (k *kahan) add(x float64) int64 {
 	k.compensation = (t - k.sum) - y
 	k.sum = t
 	return 0
+}
+
+// merge adds both sums, with what is lost of the smaller one, and both compensations.
+func (k *kahan) merge(from *kahan, _ cells, _ int) {
+	if math.IsInf(from.sum, 0) || math.IsInf(k.sum, 0) {
+		k.sum += from.sum
+		return
+	}
+	raw := k.sum + from.sum
+	part := raw - k.sum
+	lost := (from.sum - part) + (k.sum - (raw - part)) - k.compensation - from.compensation
+	k.sum = raw + lost
+	k.compensation = (k.sum - raw) - lost
 }
 
 // append writes: float64 sum, float64 compensation.

@@ -154,6 +154,21 @@ func (b *buckets) extend(index int) {
 	}
 }
 
+func (d *ddSketch) merge(from *ddSketch, _ cells, _ int) {
+	d.zeroes += from.zeroes
+	d.positive.merge(&from.positive)
+	d.negative.merge(&from.negative)
+}
+
+// merge goes from the highest down, so that the lowest become one once.
+func (b *buckets) merge(from *buckets) {
+	for i, n := range slices.Backward(from.counts) {
+		if n != 0 {
+			b.add(from.first+i, n)
+		}
+	}
+}
+
 // append writes: the mapping (a byte 2, float64 factor, float64 offset of indexes), the buckets of values above zero (a byte 1)
 // and below (3), and how many are zero (4, float64).
 func (d *ddSketch) append(dst []byte, _ cells) []byte {

@@ -23,6 +23,9 @@ type state[S any] interface {
 	written[S]
 	// load reads the bytes into a state that has seen nothing.
 	load(src []byte, k cells) error
+	// merge takes in another state that has seen something, of rows behind its own. limit is as add has it. Memory of the other
+	// may become its own.
+	merge(from *S, k cells, limit int)
 }
 
 // errState is about bytes that are no state.
@@ -86,6 +89,37 @@ func (a *states[S, P]) loadEach(groups []uint32, in []batch.Column, load func(s 
 // loadStates is loadEach for states that need no more than their bytes.
 func loadStates[S any, P state[S]](a *states[S, P], groups []uint32, in []batch.Column) error {
 	return a.loadEach(groups, in, func(s P, src []byte) error { return s.load(src, a.cells) })
+}
+
+// mergeEach takes the states that were written of groups into them. load reads one that is empty, merge takes it in.
+func (a *states[S, P]) mergeEach(groups []uint32, in []batch.Column, load func(s P, src []byte) error, merge func(to, from P)) error {
+	for i, g := range groups {
+		if g == Skip {
+			continue
+		}
+		src := in[0].Bytes(i)
+		if len(src) == 0 {
+			continue
+		}
+		var from S
+		if err := load(&from, src); err != nil {
+			return err
+		}
+		to := P(&a.of[g])
+		a.extra -= to.size()
+		if to.seen() {
+			merge(to, &from)
+		} else {
+			a.of[g] = from
+		}
+		a.extra += to.size()
+	}
+	return nil
+}
+
+// mergeStates is mergeEach for states that need no more than their bytes.
+func mergeStates[S any, P state[S]](a *states[S, P], groups []uint32, in []batch.Column, limit int) error {
+	return a.mergeEach(groups, in, func(s P, src []byte) error { return s.load(src, a.cells) }, func(to, from P) { to.merge(from, a.cells, limit) })
 }
 
 // ofState plans an aggregate whose state is bytes. A nullable answer is null where no value was seen.

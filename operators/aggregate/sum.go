@@ -22,12 +22,12 @@ func newSum(spec Spec) *Aggregate {
 	return &Aggregate{
 		Type: t, Nullable: arg.Nullable,
 		States: []State{{Type: t, Nullable: arg.Nullable, Merge: Sum}},
-		make:   make,
+		make:   func() Accumulator { return make() },
 	}
 }
 
 // sumOf picks the accumulator for a column, and the type of its total.
-func sumOf(arg batch.Field) (batch.Type, func() Accumulator) {
+func sumOf(arg batch.Field) (batch.Type, func() Mergeable) {
 	signed, unsigned, float := batch.Type{Kind: batch.Int64}, batch.Type{Kind: batch.Uint64}, batch.Type{Kind: batch.Float64}
 	switch arg.Type.Kind {
 	case batch.Int8:
@@ -54,8 +54,8 @@ func sumOf(arg batch.Field) (batch.Type, func() Accumulator) {
 	return batch.Type{}, nil
 }
 
-func makeSum[T, S number](arg batch.Field) func() Accumulator {
-	return func() Accumulator {
+func makeSum[T, S number](arg batch.Field) func() Mergeable {
+	return func() Mergeable {
 		a := &sum[T, S]{}
 		if arg.Nullable {
 			a.seen = []bool{}
@@ -103,6 +103,20 @@ func (a *sum[T, S]) Take(from Accumulator, src, dst uint32) {
 	if a.seen != nil {
 		a.seen[dst] = f.seen[src]
 	}
+}
+
+func (a *sum[T, S]) Merge(groups []uint32, in []batch.Column) error {
+	values := batch.As[S](in[0].Values)
+	for i, g := range groups {
+		if g == Skip || a.seen != nil && !in[0].Valid(i) {
+			continue
+		}
+		a.total[g] += values[i]
+		if a.seen != nil {
+			a.seen[g] = true
+		}
+	}
+	return nil
 }
 
 func (a *sum[T, S]) Emit(groups []uint32, out []batch.Column) {

@@ -1,10 +1,13 @@
 package aggregate
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"math/bits"
+	"slices"
 	"sort"
+	"strings"
 
 	"github.com/weir-stream/weir/ingest/batch"
 )
@@ -81,6 +84,41 @@ func (t *topK) rise(i int) int {
 		}
 	}
 	return front
+}
+
+// merge adds up counters. A value that only one of the two counts may have been as frequent in the other as the least of its counters,
+// if all of them are in use: that is added to the count, and to its error. It is what ClickHouse does.
+func (t *topK) merge(from *topK, _ cells, limit int) {
+	least := func(of *topK) uint64 {
+		if len(of.counters) < limit {
+			return 0
+		}
+		return of.counters[len(of.counters)-1].count
+	}
+	here, there := least(t), least(from)
+	for i := range t.counters {
+		t.counters[i].count += there
+		t.counters[i].error += there
+	}
+	for _, c := range from.counters {
+		if i, ok := t.index[c.value]; ok {
+			t.counters[i].count += c.count - there
+			t.counters[i].error += c.error - there
+		} else {
+			c.count, c.error = c.count+here, c.error+here
+			t.counters = append(t.counters, c)
+		}
+	}
+	slices.SortFunc(t.counters, func(a, b counter) int {
+		return cmp.Or(cmp.Compare(b.count, a.count), cmp.Compare(a.error, b.error), strings.Compare(a.value, b.value))
+	})
+	t.counters = t.counters[:min(len(t.counters), limit)]
+	t.text, t.index = 0, make(map[string]int, len(t.counters))
+	for i, c := range t.counters {
+		t.index[c.value] = i
+		t.text += int64(len(c.value))
+	}
+	t.alpha = max(t.alpha, from.alpha)
 }
 
 // append writes: varint n; of each counter the value (where it is sized, varint length and bytes), varint count, varint error; varint A

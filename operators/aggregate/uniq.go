@@ -77,6 +77,8 @@ func (x *exactWords) add(v []byte, k cells, _ int) int64 {
 	return wordEntry * int64(len(x.set)-before)
 }
 
+func (x *exactWords) merge(from *exactWords, _ cells, _ int) { maps.Copy(x.set, from.set) }
+
 // append writes: varint n, the values as uint64. They are in order, so that a set is the same bytes whoever writes it: rows are
 // known by their hashes.
 func (x *exactWords) append(dst []byte, _ cells) []byte {
@@ -110,6 +112,8 @@ func (x *exactTexts) add(v []byte, _ cells, _ int) int64 {
 	x.set[sipHash128(v)] = struct{}{}
 	return textEntry * int64(len(x.set)-before)
 }
+
+func (x *exactTexts) merge(from *exactTexts, _ cells, _ int) { maps.Copy(x.set, from.set) }
 
 // append writes: varint n, the hashes in 16 bytes, in order.
 func (x *exactTexts) append(dst []byte, _ cells) []byte {
@@ -156,6 +160,10 @@ func (h *hll) add(v []byte, k cells, _ int) int64 {
 	} else {
 		key = same(v, k)
 	}
+	return h.addKey(key)
+}
+
+func (h *hll) addKey(key uint64) int64 {
 	if h.ranks != nil {
 		h.register(key)
 		return 0
@@ -170,13 +178,33 @@ func (h *hll) add(v []byte, k cells, _ int) int64 {
 		h.small = append(h.small, key)
 		return h.size() - before
 	}
+	h.grow()
+	h.register(key)
+	return h.size() - before
+}
+
+// grow makes a sketch of the set.
+func (h *hll) grow() {
 	h.ranks = make([]byte, hllRegisters)
 	for _, have := range h.small {
 		h.register(have)
 	}
 	h.small = nil
-	h.register(key)
-	return h.size() - before
+}
+
+func (h *hll) merge(from *hll, _ cells, _ int) {
+	if from.ranks == nil {
+		for _, key := range from.small {
+			h.addKey(key)
+		}
+		return
+	}
+	if h.ranks == nil {
+		h.grow()
+	}
+	for i, rank := range from.ranks {
+		h.ranks[i] = max(h.ranks[i], rank)
+	}
 }
 
 // register counts a key: its hash's low bits are the register, and the zeroes that follow, and one, the rank.

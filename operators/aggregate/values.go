@@ -42,6 +42,10 @@ func (a *ofValue[S, P]) Load(groups []uint32, in []batch.Column) error {
 	return loadStates(&a.states, groups, in)
 }
 
+func (a *ofValue[S, P]) Merge(groups []uint32, in []batch.Column) error {
+	return mergeStates(&a.states, groups, in, a.limit)
+}
+
 func (a *ofValue[S, P]) Take(from Accumulator, src, dst uint32) {
 	a.move(&from.(*ofValue[S, P]).states, src, dst)
 }
@@ -61,6 +65,9 @@ func (x *anyValue) add(v []byte, k cells, _ int) int64 {
 	}
 	return x.set(k, v)
 }
+
+// merge keeps what was there before.
+func (x *anyValue) merge(*anyValue, cells, int) {}
 
 func (x *anyValue) append(dst []byte, _ cells) []byte { return x.cell.append(dst) }
 
@@ -131,6 +138,8 @@ func (b *bitAnd) add(v []byte, _ cells, _ int) int64 {
 	return 0
 }
 
+func (b *bitAnd) merge(from *bitAnd, _ cells, _ int) { b.v &= from.v }
+
 type bitOr struct{ bitState }
 
 func (b *bitOr) add(v []byte, _ cells, _ int) int64 {
@@ -138,12 +147,16 @@ func (b *bitOr) add(v []byte, _ cells, _ int) int64 {
 	return 0
 }
 
+func (b *bitOr) merge(from *bitOr, _ cells, _ int) { b.v |= from.v }
+
 type bitXor struct{ bitState }
 
 func (b *bitXor) add(v []byte, _ cells, _ int) int64 {
 	b.v, b.any = b.v^word(v), true
 	return 0
 }
+
+func (b *bitXor) merge(from *bitXor, _ cells, _ int) { b.v ^= from.v }
 
 // maxGroupArray bounds what a group of group_array keeps.
 const maxGroupArray = 10_000
@@ -185,6 +198,21 @@ func (l *list) add(v []byte, k cells, limit int) int64 {
 	}
 	l.data = append(l.data, v...)
 	return int64(cap(l.data) - before)
+}
+
+// merge appends the values of the other, as far as there is room.
+func (l *list) merge(from *list, k cells, limit int) {
+	r := reader{src: from.data}
+	n := min(from.n, limit-l.n)
+	for range n {
+		if k.sized() {
+			r.take(r.count(1))
+		} else {
+			r.take(max(k.width, -k.width))
+		}
+	}
+	l.data = append(l.data, from.data[:len(from.data)-len(r.src)]...)
+	l.n += n
 }
 
 // append writes: varint n, the values; of one that is sized, varint length and bytes.

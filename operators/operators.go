@@ -82,6 +82,19 @@ type Window interface {
 	Dirty() int
 }
 
+// Widening merges windows of cuts into wider ones, each of which is made of whole windows. It is safe for concurrent use.
+// All times are in milliseconds; starts and ends are since 1970.
+type Widening interface {
+	// Size is how wide windows are, and Coarsest how wide they may be made. A width is Size times a power of two.
+	Size() int64
+	Coarsest() int64
+	// Start is where the window of a width begins that a time is in.
+	Start(at, width int64) int64
+	// Merge gives the rows of the windows of a width that rows make together, or nil where there are none. Rows are those of cuts, or
+	// of Merge, in the order of their windows, with each window and key once. The result owns its memory.
+	Merge(rows []*batch.Batch, width int64) (*batch.Batch, error)
+}
+
 // Unset is the event time of a partition that has had no row.
 const Unset = -1 << 63
 

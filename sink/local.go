@@ -44,8 +44,8 @@ type LocalChange interface {
 	// DropWindow removes the rows of a window that starts at a time in milliseconds since 1970. No row of it may be Put in
 	// the same change.
 	DropWindow(start int64)
-	// DropWindows removes the rows of all windows that start from a time on and before another. No row of them may be Put
-	// before, in the same change, or after.
+	// DropWindows removes the rows of all windows that start from a time on and before another, once a change. Rows of such
+	// windows may be Put after it, in their place, and none before.
 	DropWindows(from, to int64)
 	// PutState saves what a stateful step carries on, in place of what it did before.
 	PutState(step string, state []byte)

@@ -108,23 +108,29 @@ func (w *Tumbling) rows(n int) *batch.Batch {
 	for i, g := range ids {
 		rows[i] = w.groups.count(g)
 	}
-	b := &batch.Batch{Schema: w.schema, Rows: n}
-	b.SetWidth(len(w.schema.Fields))
+	b := w.groups.emit(w.schema, w.cfg, ids, starts, ends, rows)
+	w.digest(b)
+	return b
+}
+
+// emit writes groups as rows of a cut: with the windows and counts of rows given.
+func (gs *groups) emit(s *batch.Schema, cfg *Config, ids []uint32, starts, ends []int64, rows []uint64) *batch.Batch {
+	b := &batch.Batch{Schema: s, Rows: len(ids)}
+	b.SetWidth(len(s.Fields))
 	b.Cols[0].Values, b.Cols[1].Values, b.Cols[2].Values = batch.Bytes(starts), batch.Bytes(ends), batch.Bytes(rows)
 	col := firstKey
-	for k := range w.groups.cols {
-		b.Cols[col] = w.groups.keyColumn(k, ids)
+	for k := range gs.cols {
+		b.Cols[col] = gs.keyColumn(k, ids)
 		col++
 	}
-	if w.groups.over != nil {
-		b.Cols[col] = w.groups.overColumn(ids)
+	if gs.over != nil {
+		b.Cols[col] = gs.overColumn(ids)
 		col++
 	}
-	for i, a := range w.cfg.Aggregate {
-		w.groups.acc[i].Emit(ids, b.Cols[col:col+len(a.States)])
+	for i, a := range cfg.Aggregate {
+		gs.acc[i].Emit(ids, b.Cols[col:col+len(a.States)])
 		col += len(a.States)
 	}
-	w.digest(b)
 	return b
 }
 

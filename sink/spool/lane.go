@@ -112,6 +112,10 @@ func (c *Change) Put(rows *batch.Batch) {
 	for _, k := range keys {
 		value = appendRow(value[:0], fields[colStart+1:colKeys], rows.Cols[colStart+1:], k.row)
 		value = appendRow(value, fields[colKeys+l.keys:], rows.Cols[colKeys+l.keys:], k.row)
+		if c.dropped(k.key) {
+			c.set(k.key, value)
+			continue
+		}
 		old, err := before.find(k.key)
 		if err != nil {
 			c.err = errors.Join(c.err, err)
@@ -124,6 +128,11 @@ func (c *Change) Put(rows *batch.Batch) {
 		c.set(k.key, value)
 	}
 	c.err = errors.Join(c.err, before.close())
+}
+
+// dropped tells whether DropWindows has removed what was under a key. Of operations on a key in a batch the last counts.
+func (c *Change) dropped(key []byte) bool {
+	return c.to != nil && bytes.Compare(key, c.from) >= 0 && bytes.Compare(key, c.to) < 0
 }
 
 // rowKey is the key of a row of a batch.

@@ -284,6 +284,62 @@ func TestLane(t *testing.T) {
 	}
 }
 
+// TestReplaceWindows puts other rows in place of windows, in one change: some of the same key as was there, some not.
+func TestReplaceWindows(t *testing.T) {
+	disk := vfs.NewCrashableMem()
+	s := mustOpen(t, small(t, disk))
+	id := ID{Pipeline: "p", Revision: 7, Partition: 3}
+	lane := s.Lane(id, &table)
+	if _, err := lane.Load(); err != nil {
+		t.Fatal(err)
+	}
+	fine := func(start int64, device string) group {
+		return group{start: start, end: start + 10, rows: 1, device: device, n: 1}
+	}
+	c := lane.Change()
+	c.Put(rowsOf([]group{fine(0, "a"), fine(10, "a"), fine(20, "a"), fine(20, "b"), fine(30, "a")}))
+	if err := c.Commit([]byte("fine")); err != nil {
+		t.Fatal(err)
+	}
+	coarse := []group{{start: 0, end: 20, rows: 2, device: "a", n: 2}, {start: 20, end: 40, rows: 3, device: "a", n: 2}, {start: 20, end: 40, rows: 1, device: "c", n: 1}}
+	c = lane.Change()
+	c.DropWindows(0, 40)
+	c.Put(rowsOf(coarse[:1]))
+	c.Put(rowsOf(append(coarse[1:], fine(40, "a"))))
+	if err := c.Commit([]byte("coarse")); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{}
+	render(rowsOf(append(coarse, fine(40, "a"))), want)
+	for range 2 { // also as it was written before the power was cut
+		meta, err := lane.Load()
+		if err != nil || string(meta) != "coarse" {
+			t.Fatalf("%q, %v", meta, err)
+		}
+		view, err := lane.View()
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := view.Rows(100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]string{}
+		render(b, got)
+		if !maps.Equal(got, want) || lane.Entries() != len(want) {
+			t.Errorf("%d entries\n%v\nwant\n%v", lane.Entries(), got, want)
+		}
+		if err := errors.Join(view.Close(), s.Close()); err != nil {
+			t.Fatal(err)
+		}
+		s = mustOpen(t, small(t, disk.CrashClone(vfs.CrashCloneCfg{})))
+		lane = s.Lane(id, &table)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // An entry that goes missing, or comes back, without a trace in the database is found.
 func TestLaneFindsHoles(t *testing.T) {
 	for name, harm := range map[string]func(s *Store, key []byte){

@@ -20,6 +20,8 @@ const (
 	Block WhenFull = iota
 	// DropOldest gives up the oldest windows that are closed and not acknowledged.
 	DropOldest
+	// Coarsen merges closed windows that are not acknowledged into wider ones, and blocks when none can be merged any more.
+	Coarsen
 )
 
 // makeRoom does what the pipeline says about a local store that is full; why is what the store says about it.
@@ -28,11 +30,15 @@ func (l *lane) makeRoom(why error) error {
 	if err != nil || swept || l.local.disk.Settling() {
 		return err
 	}
-	if l.e.cfg.WhenFull == DropOldest {
-		dropped, err := l.dropOldest()
-		if err != nil || dropped {
-			return err
-		}
+	made := false
+	switch l.e.cfg.WhenFull {
+	case DropOldest:
+		made, err = l.dropOldest()
+	case Coarsen:
+		made, err = l.coarsen()
+	}
+	if err != nil || made {
+		return err
 	}
 	if l.stats.full.CompareAndSwap(false, true) {
 		l.e.log.Warn("no room to save what waits for the destination: nothing more is read until it is acknowledged", "partition", l.partition.String(), "error", why)
@@ -145,19 +151,23 @@ func (l *lane) dropOldest() (bool, error) {
 func (l *lane) waiting() *closed {
 	d := &l.local
 	for i := range d.closed {
-		c := &d.closed[i]
-		sent := c.version < 0 || c.start < d.pass || d.sent != nil && c.version <= d.sent.coverage.Version
-		if !sent {
+		if c := &d.closed[i]; !l.sent(c) {
 			return c
 		}
 	}
 	return nil
 }
 
-// loss is what goes with closed windows that are dropped.
+// sent tells whether a closed window is acknowledged or on its way.
+func (l *lane) sent(c *closed) bool {
+	d := &l.local
+	return c.version < 0 || c.start < d.pass || d.sent != nil && c.version <= d.sent.coverage.Version
+}
+
+// loss is what goes with closed windows that are dropped or merged.
 type loss struct {
 	rows int64  // that were aggregated
-	hash uint64 // sum of the hashes of the windows' rows
+	hash uint64 // sum of the hashes of the windows' rows, less that of the rows in their place
 }
 
 // from takes the loss from an account.
@@ -170,7 +180,7 @@ func (g loss) from(n *sink.Counters, c *sink.Content) {
 	}
 }
 
-// without is a moment of the lane after windows were dropped.
+// without is a moment of the lane after windows were dropped or merged.
 func (l *lane) without(at saved, gone loss, span sink.Span) (saved, error) {
 	var m commitMetadata
 	if err := json.Unmarshal([]byte(at.commit.Metadata), &m); err != nil {

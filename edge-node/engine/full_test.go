@@ -24,6 +24,10 @@ func TestFullKilled(t *testing.T) {
 			t.Parallel()
 			fillAndKill(t, seed, engine.DropOldest)
 		})
+		t.Run(fmt.Sprint("coarsen/", seed), func(t *testing.T) {
+			t.Parallel()
+			fillAndKill(t, seed, engine.Coarsen)
+		})
 	}
 }
 
@@ -33,7 +37,7 @@ func fillAndKill(t *testing.T, seed uint64, full engine.WhenFull) {
 	tr, c := &truth{devices: 400}, newCentre()
 	s := setup{brokers: brokers, group: "g", centre: c, full: full}
 	dirs := []string{filepath.Join(t.TempDir(), "a"), filepath.Join(t.TempDir(), "b")}
-	dropped, deaths := int64(0), 0
+	given, deaths := int64(0), 0
 	life := func(until time.Duration) bool {
 		disk, err := spool.Open(spool.Config{
 			Dir: dirs[min(1, rng.IntN(6))], Reserve: 1 << 20, MaxBytes: 400 << 10, MemTableSize: 64 << 10,
@@ -55,16 +59,23 @@ func fillAndKill(t *testing.T, seed uint64, full engine.WhenFull) {
 		}
 		lanes, died := liveAndDie(t, &s, rng, until, 3, func() { time.Sleep(until) })
 		for _, lane := range lanes {
-			dropped += lane.Dropped
+			given += lane.Dropped + lane.Merged
 		}
 		if died {
 			deaths++
 		}
 		return !died
 	}
-	for range 12 {
+	for n := range 60 {
 		produce(t, cl, rng, tr, 1500)
-		life(time.Duration(300+rng.IntN(900)) * time.Millisecond)
+		until := time.Duration(300+rng.IntN(900)) * time.Millisecond
+		if n >= 12 { // a busy machine comes less far
+			if given > 0 && deaths > 0 {
+				break
+			}
+			until *= 3
+		}
+		life(until)
 	}
 	s.atEnd = true
 	for range 60 {
@@ -73,8 +84,17 @@ func fillAndKill(t *testing.T, seed uint64, full engine.WhenFull) {
 		}
 	}
 	check(t, c, tr)
-	t.Logf("%d rows dropped, %d deaths, %d writes", dropped, deaths, c.writes)
-	if dropped == 0 || deaths == 0 {
+	spans := 0
+	for _, cov := range c.coverage {
+		spans += len(cov.Spans)
+		for _, span := range cov.Spans {
+			if span.Dropped() != (full == engine.DropOldest) {
+				t.Errorf("with policy %d, there is the span %+v", full, span)
+			}
+		}
+	}
+	t.Logf("%d rows dropped or merged, %d spans in the end, %d deaths, %d writes", given, spans, deaths, c.writes)
+	if given == 0 || deaths == 0 {
 		t.Error("nothing was tested")
 	}
 }

@@ -13,14 +13,16 @@ import (
 
 // Generation is what one version of a pipeline consists of: everything about an engine that can be replaced while it runs.
 type Generation struct {
-	Revision  uint64                         // names everything that decides what the results are
-	Decoder   func() (ingest.Decoder, error) // one per chain
-	Steps     []operators.Step
-	Window    func() operators.Window // one per lane
-	Longest   time.Duration           // no window is longer
-	Programs  []Program               // what the windows run of the user's
-	BatchRows int                     // rows per batch; 0: 8192
-	SlotSize  int                     // bytes of the decoder's slots, as its package says; 0: 4 MiB
+	Revision uint64                         // names everything that decides what the results are
+	Decoder  func() (ingest.Decoder, error) // one per chain
+	Steps    []operators.Step
+	Window   func() operators.Window // one per lane
+	Longest  time.Duration           // no window is longer
+	// Widening merges windows that wait on the disk where WhenFull is Coarsen; nil: they cannot be merged.
+	Widening  operators.Widening
+	Programs  []Program // what the windows run of the user's
+	BatchRows int       // rows per batch; 0: 8192
+	SlotSize  int       // bytes of the decoder's slots, as its package says; 0: 4 MiB
 	// OwnWindows says that windows run what Close frees, so that none outlives its generation.
 	OwnWindows bool
 	// Close frees the steps when nothing runs them any more; nil leaves that to the caller. It is called once.

@@ -46,6 +46,7 @@ type local struct {
 	gone    int64    // of windows that end at or before, rows may not be there any more, or never were
 	// Dead letters, numbered as they are saved: below acked they are acknowledged, below dropped they are gone.
 	acked, dropped int
+	barren         int64    // one more than the position of what is saved, where no windows of it can be merged
 	carried        [32]byte // hash of the states that are on the disk
 }
 

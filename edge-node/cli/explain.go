@@ -210,7 +210,11 @@ func writeExplanation(to io.Writer, e *pipeline.Explanation) error {
 	}
 	line("", "%s", times)
 	if s.WhenFull != string(config.WhenFullBlock) {
-		line("", "when the local store is full and ClickHouse away: %s", s.WhenFull)
+		until := ""
+		if s.Coarsest != "" {
+			until = ", to windows of " + s.Coarsest + " at most"
+		}
+		line("", "when the local store is full and ClickHouse away: %s%s", s.WhenFull, until)
 	}
 	return w.Flush()
 }

@@ -182,6 +182,9 @@ func (p *Pipeline) fill() {
 			p.Sink.ClickHouse.Table = "p" + p.Sink.ClickHouse.Table
 		}
 	}
+	if s := &p.Sink.Spool; s.WhenFull == WhenFullCoarsen && s.Coarsest == 0 {
+		s.Coarsest = min(defaultCoarsest*p.Window.Size, MaxCoarsest)
+	}
 	for i := range p.Steps {
 		if w := p.Steps[i].Wasm; w != nil && w.Name == "" {
 			w.Name = moduleName(w.Module)
@@ -297,6 +300,7 @@ func (p *Pipeline) check(add func(Pos, string, string, ...any) *Error) {
 		}
 		seen[a.Name] = "an aggregate"
 	}
+	p.checkSpool(add)
 }
 
 func noColumn(name string, have []string) string {

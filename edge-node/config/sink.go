@@ -18,7 +18,13 @@ type Sink struct {
 type Spool struct {
 	// WhenFull is what happens when the disk is full. Default block.
 	WhenFull WhenFull
+	// Coarsest is how wide windows may become where WhenFull is coarsen, and 0 where it is not. Default: 64 windows, at most
+	// MaxCoarsest.
+	Coarsest time.Duration
 }
+
+// MaxCoarsest is the most that Coarsest can be.
+const MaxCoarsest = 31 * 24 * time.Hour
 
 // WhenFull is what happens when the local store is full and ClickHouse away.
 type WhenFull string
@@ -27,9 +33,14 @@ type WhenFull string
 const (
 	WhenFullBlock WhenFull = "block"       // read no more
 	WhenFullDrop  WhenFull = "drop_oldest" // give up the oldest windows
+	// WhenFullCoarsen merges windows into wider ones, and blocks when they are as wide as may be.
+	WhenFullCoarsen WhenFull = "coarsen"
 )
 
 const defaultFlush = 10 * time.Second
+
+// defaultCoarsest is how many windows one may be merged of.
+const defaultCoarsest = 64
 
 // ClickHouse is a server and a table.
 type ClickHouse struct {
@@ -69,11 +80,42 @@ func spoolTable() object[Spool] {
 	return object[Spool]{
 		what: "sink.spool",
 		fields: []field[Spool]{
-			at("when_full", enum("a policy", []WhenFull{WhenFullBlock, WhenFullDrop}, "coarsen"), func(s *Spool) *WhenFull { return &s.WhenFull },
+			at("when_full", enum("a policy", []WhenFull{WhenFullBlock, WhenFullCoarsen, WhenFullDrop}), func(s *Spool) *WhenFull { return &s.WhenFull },
 				"When the local store is full and ClickHouse away. block: read no more, Kafka keeps the records; "+
+					"coarsen: merge closed windows into wider ones, as weir_coverage says, and block when they are as wide as may be; "+
 					"drop_oldest: give up the oldest windows that are closed, counted in weir_coverage. Default block."),
+			at("coarsest", durationKind(2*time.Millisecond, MaxCoarsest), func(s *Spool) *time.Duration { return &s.Coarsest },
+				"How wide windows may become with when_full: coarsen, which doubles their length. Default: 64 windows, at most 31d."),
 			later[Spool]("max", "limits.disk in node.yaml bounds what all pipelines of a node keep"),
 		},
+	}
+}
+
+// checkSpool finds out whether windows can be merged where they should be.
+func (p *Pipeline) checkSpool(add func(Pos, string, string, ...any) *Error) {
+	s, w := &p.Sink.Spool, &p.Window
+	const key, coarsest = "sink.spool.when_full", "sink.spool.coarsest"
+	if s.WhenFull != WhenFullCoarsen {
+		if s.Coarsest != 0 {
+			_ = add(p.At(coarsest), coarsest, "%s: it is about when_full: coarsen, and when_full is %s", coarsest, s.WhenFull).WithHint("leave it out")
+		}
+		return
+	}
+	const hint = "use block or drop_oldest"
+	switch {
+	case w.Every < w.Size:
+		_ = add(p.At(key), key, "%s: hopping windows cannot be merged into wider ones: a row is in several of them", key).WithHint(hint)
+	case 2*w.Size > MaxCoarsest:
+		_ = add(p.At(key), key, "%s: windows of %s cannot become twice as wide: %s is the most", key, FormatDuration(w.Size), FormatDuration(MaxCoarsest)).WithHint(hint)
+	case s.Coarsest != 0 && s.Coarsest < 2*w.Size:
+		_ = add(p.At(coarsest), coarsest, "%s: %s is not twice the length of a window, %s", coarsest, FormatDuration(s.Coarsest), FormatDuration(w.Size)).
+			WithHint("at least %s", FormatDuration(2*w.Size))
+	}
+	for _, a := range w.Aggregates {
+		if a.Wasm != nil {
+			_ = add(p.At(key), key, "%s: windows cannot be merged into wider ones: a node does not merge the states of aggregates of your own, such as %s", key, a.Name).WithHint(hint)
+			break
+		}
 	}
 }
 

@@ -97,6 +97,7 @@ type ExplainedSink struct {
 	TTL        string   `json:"ttl"`         // "0" for ever
 	Schema     string   `json:"schema"`
 	WhenFull   string   `json:"when_full"` // what happens when the local store is full and the server away
+	Coarsest   string   `json:"coarsest,omitempty"`
 }
 
 // Explain describes the plan as it runs with so many chains; 0 is one per core. It asks no server.
@@ -192,6 +193,9 @@ func (p *Plan) explainSink() ExplainedSink {
 		View: ch.Table, Tables: []string{ch.Table + "_partials", "weir_coverage", "weir_dead_letters", "weir_revisions"},
 		FlushEvery: config.FormatDuration(ch.FlushEvery), TTL: "0", UsageEvery: "0", Schema: string(ch.Schema),
 		WhenFull: string(p.Spec.Sink.Spool.WhenFull),
+	}
+	if coarsest := p.Spec.Sink.Spool.Coarsest; coarsest > 0 {
+		s.Coarsest = config.FormatDuration(coarsest)
 	}
 	if !ch.URL.IsZero() {
 		s.Server = p.clickhouse.Target()

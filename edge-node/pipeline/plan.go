@@ -34,6 +34,7 @@ type Plan struct {
 	Stages   []Stage // what every stage gives, for people
 	Steps    []operators.Step
 	Window   *window.Config
+	widening operators.Widening // nil: windows are not merged
 	Table    sink.Table
 	Revision uint64 // names everything that decides what the results are
 	Modules  []Module
@@ -222,6 +223,13 @@ func (p *Plan) planWindow(ctx context.Context, in *batch.Schema, opts Options) c
 	}
 	if err := w.Validate(); err != nil {
 		return config.Errors{spec.ErrorAt("window", "%v", err)}
+	}
+	if coarsest := spec.Sink.Spool.Coarsest; coarsest > 0 {
+		widening, err := window.NewWidening(w, coarsest)
+		if err != nil {
+			return config.Errors{spec.ErrorAt("sink.spool.when_full", "%v", err)}
+		}
+		p.widening = widening
 	}
 	p.Window = w
 	p.Stages = append(p.Stages, Stage{

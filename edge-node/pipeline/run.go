@@ -361,7 +361,7 @@ func (p *Plan) generation() engine.Generation {
 		}
 	}
 	return engine.Generation{
-		Revision: p.Revision, Decoder: p.decoder, Steps: p.Steps,
+		Revision: p.Revision, Widening: p.widening, Decoder: p.decoder, Steps: p.Steps,
 		Window:    func() operators.Window { return window.New(p.Window) },
 		Longest:   p.Window.Longest(),
 		Programs:  programs,

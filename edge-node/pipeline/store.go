@@ -98,7 +98,9 @@ func (s *Store) kept(p *Plan) func(uint64) ([]batch.Partition, error) {
 }
 
 // whenFull is the policy as the engine names it.
-var whenFull = map[config.WhenFull]engine.WhenFull{config.WhenFullBlock: engine.Block, config.WhenFullDrop: engine.DropOldest}
+var whenFull = map[config.WhenFull]engine.WhenFull{
+	config.WhenFullBlock: engine.Block, config.WhenFullDrop: engine.DropOldest, config.WhenFullCoarsen: engine.Coarsen,
+}
 
 // needsStore refuses what makes no sense on a node without a local store.
 func (p *Plan) needsStore(s *Store) error {

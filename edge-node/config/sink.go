@@ -103,6 +103,10 @@ func (p *Pipeline) checkSpool(add func(Pos, string, string, ...any) *Error) {
 	}
 	const hint = "use block or drop_oldest"
 	switch {
+	case w.Calendar != nil:
+		_ = add(p.At(key), key, "%s: windows of the calendar cannot be merged into wider ones: they are not of one length", key).WithHint(hint)
+	case w.MaxKeys > 0:
+		_ = add(p.At(key), key, "%s: windows with max_keys cannot be merged into wider ones: a key may be kept apart in one of them, and not in the other", key).WithHint(hint)
 	case w.Every < w.Size:
 		_ = add(p.At(key), key, "%s: hopping windows cannot be merged into wider ones: a row is in several of them", key).WithHint(hint)
 	case 2*w.Size > MaxCoarsest:

@@ -35,6 +35,7 @@ type row struct {
 type rowID struct {
 	segment segment
 	group   group
+	width   int64 // of a window that others were merged into; 0 of others
 }
 
 // letterID names a dead letter. All of a record's own rows fail alike here, so no index is needed.
@@ -158,7 +159,7 @@ func (c *centre) take(in *insert) bool {
 			c.storeStates(cut)
 		case insertOpening:
 			cov := cut.Coverage
-			cov.Version, cov.Counters = cov.Start, sink.Counters{}
+			cov.Version, cov.Counters, cov.Spans = cov.Start, sink.Counters{}, nil
 			cov.Final, cov.Content = sink.MinWatermark, sink.Content{Known: cov.Content.Known}
 			c.storeCoverage(&cov)
 		case insertRows:
@@ -183,12 +184,13 @@ func (c *centre) storeRows(cut *sink.Cut) {
 	for i := range b.Rows {
 		g := group{starts[i], string(b.Cols[3].Bytes(i))}
 		r := row{cov.Version, rows[i], total{int64(n[i]), sum[i]}, ends[i], hashes[i]}
-		if ends[i] != starts[i]+windowMS || int64(r.rows) != r.total.n {
+		width := c.widthOf(cov, g, ends[i])
+		if int64(r.rows) != r.total.n {
 			c.w.wrong("%s, %s: window to %d, %d rows, count %d", s, g, ends[i], r.rows, r.total.n)
 		}
-		c.check(s, cov.Start, g, r)
+		c.check(s, cov.Start, g, width, r)
 		c.taken++
-		id := rowID{s, g}
+		id := rowID{s, g, width}
 		if old, ok := c.rows[id]; ok && old.version > r.version {
 			c.stale++
 			if !c.lastWins {
@@ -200,7 +202,7 @@ func (c *centre) storeRows(cut *sink.Cut) {
 }
 
 // check compares a row with all records of its identity below its version.
-func (c *centre) check(s segment, start int64, g group, r row) {
+func (c *centre) check(s segment, start int64, g group, width int64, r row) {
 	accounts := c.open(s, start)
 	if accounts == nil {
 		return
@@ -210,7 +212,7 @@ func (c *centre) check(s segment, start int64, g group, r row) {
 		if !a.to(r.version) {
 			continue
 		}
-		if want, ok := a.totalAt(g, r.version); ok && want == r.total {
+		if want, ok := a.wideAt(g, width, r.version); ok && want == r.total {
 			left = append(left, a)
 		}
 	}
@@ -220,7 +222,7 @@ func (c *centre) check(s segment, start int64, g group, r row) {
 	}
 	c.w.wrong("%s: the row of %s at version %d has count %d and sum %d", s, g, r.version, r.total.n, r.total.sum)
 	for _, a := range accounts {
-		want, _ := a.totalAt(g, r.version)
+		want, _ := a.wideAt(g, width, r.version)
 		c.w.wrong("    read as %s (computed to %d) it would be count %d and sum %d", a, a.end(), want.n, want.sum)
 	}
 }
@@ -265,11 +267,12 @@ func (c *centre) open(s segment, start int64) []*account {
 func (c *centre) storeCoverage(cov *sink.Coverage) {
 	s := segmentOf(cov)
 	n := cov.Counters
-	if n.RecordsIn+n.Expanded != n.Aggregated+n.Late+n.Filtered+n.Rejected || n.RecordsIn != cov.Version-cov.Start {
+	if n.RecordsIn+n.Expanded != n.Aggregated+n.Late+n.Filtered+n.Rejected+n.Dropped || n.RecordsIn != cov.Version-cov.Start {
 		c.w.count(&c.w.tally.unbalanced)
 		c.w.wrong("%s does not add up: offsets %d to %d, %+v", s, cov.Start, cov.Version, n)
 	}
 	c.open(s, cov.Start)
+	c.w.checkSpans(s, cov)
 	if old, ok := c.coverage[s]; ok && old.Version > cov.Version {
 		c.stale++
 		if !c.lastWins {

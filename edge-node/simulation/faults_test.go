@@ -38,6 +38,9 @@ const (
 	faultRot
 	faultFull
 	faultLongOutage
+	faultNoRoom
+	faultMerged
+	faultDropped
 	faults
 )
 
@@ -48,6 +51,7 @@ func (f fault) String() string {
 		"broker away", "coordinator error", "answer to a commit lost", "restart in another revision", "hot swap",
 		"old revision asked for once more", "records deleted by retention", "topic deleted and made again", "partition added",
 		"bits of the local store turned", "disk full", "outage of hours",
+		"outage longer than the room for what waits", "account with windows that were merged", "account with windows that were dropped",
 	}[f]
 }
 

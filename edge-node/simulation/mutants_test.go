@@ -19,11 +19,12 @@ const (
 	mutantNoFinal         // commits do not say how far windows were final: a new owner builds final ones again, from fewer records
 	mutantLastWins        // the centre shows what came last, whatever its version
 	mutantNoSync          // the local store's disk does not sync
+	mutantAllCount        // all rows count, also those that were merged into wider windows, or dropped
 	mutantSplit           // the local store saves rows in one commit, and what they are of in the next
 )
 
 func (m mutant) String() string {
-	return [...]string{"sound", "no F in the commit", "last arrival wins", "commits are not synced", "split commit"}[m]
+	return [...]string{"sound", "no F in the commit", "last arrival wins", "commits are not synced", "all rows count", "split commit"}[m]
 }
 
 var reached = regexp.MustCompile(`"reached":\[[^]]*\]`)

@@ -252,7 +252,7 @@ func (w *world) launch(n *node) (*process, error) {
 	}
 	p.engine, err = engine.New(p.ctx, engine.Config{
 		Pipeline: "sim", Node: n.name, Source: &source{Source: src, p: p}, Generation: w.generation(n.revision),
-		Delivery: p.delivery, Coverage: c.Coverage, States: c.States, Local: local, Kept: kept,
+		Delivery: p.delivery, Coverage: c.Coverage, States: c.States, Local: local, WhenFull: w.plan.whenFull, Kept: kept,
 		FlushEvery: w.plan.flush, PlainPool: true, Chains: 2, MaxQueued: 256 << 10, ShutdownTimeout: 5 * time.Second, Log: log,
 	})
 	if err != nil {

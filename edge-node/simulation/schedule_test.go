@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/weir-stream/weir/edge-node/engine"
 )
 
 // plan is a schedule: everything that a seed decides.
@@ -28,11 +30,13 @@ type plan struct {
 
 	mutant mutant
 
-	mayFill bool           // disks may be full
-	quietly bool           // no faults are drawn
-	forced  []fault        // kinds that are drawn in any case
-	kinds   map[fault]bool // drawn faults
-	rest    time.Duration  // how long the world may take to come to rest
+	mayFill  bool            // disks may be full
+	whenFull engine.WhenFull // what nodes do that have no room for more than the budget; Block: there is no budget
+	budget   int             // entries of the local store that there is room for, by lane
+	quietly  bool            // no faults are drawn
+	forced   []fault         // kinds that are drawn in any case
+	kinds    map[fault]bool  // drawn faults
+	rest     time.Duration   // how long the world may take to come to rest
 }
 
 // event is something that happens at a moment.
@@ -44,8 +48,8 @@ type event struct {
 
 func (p *plan) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d: %d partitions, %d of %d nodes, protocol %s, static %t, local store %t, session %s, flush %s, restart %s, batches of %d rows, %d devices, %d revisions, %s\n",
-		p.seed, p.parts, p.begin, p.nodes, p.protocol, p.static, p.store, p.session, p.flush, p.restart, p.batchRows, p.devices, len(p.revisions), p.length)
+	fmt.Fprintf(&b, "seed %d: %d partitions, %d of %d nodes, protocol %s, static %t, local store %t with policy %d and room for %d entries, session %s, flush %s, restart %s, batches of %d rows, %d devices, %d revisions, %s\n",
+		p.seed, p.parts, p.begin, p.nodes, p.protocol, p.static, p.store, p.whenFull, p.budget, p.session, p.flush, p.restart, p.batchRows, p.devices, len(p.revisions), p.length)
 	for _, e := range p.events {
 		if e.what != "" {
 			fmt.Fprintf(&b, "  %8.3f  %s\n", e.at.Seconds(), e.what)
@@ -74,6 +78,9 @@ func newPlanOf(seed uint64, change func(p *plan)) *plan {
 	p.revisions = []revision{{number: 1, modulo: 7}}
 	if change != nil {
 		change(p)
+	}
+	if p.store && !p.quietly && !*spin {
+		p.small()
 	}
 	p.draw(rng)
 	slices.SortStableFunc(p.events, func(a, b event) int { return int(a.at - b.at) })

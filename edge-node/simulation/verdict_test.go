@@ -35,7 +35,7 @@ func (w *world) verdict() {
 func (w *world) checkContent(s segment, cov *sink.Coverage) {
 	got, ahead := sink.Content{Known: true}, false
 	for id, r := range w.centre.rows {
-		if id.segment != s {
+		if id.segment != s || !w.counts(cov, id) {
 			continue
 		}
 		ahead = ahead || r.version > cov.Version
@@ -130,31 +130,26 @@ func (w *world) compare(s segment, cov *sink.Coverage, at int64, a *account) str
 		return fmt.Sprintf("read as %s, the log ends at %d", a, a.end())
 	}
 	n := a.count(cov.Version)
+	rowsWant, dropped := a.expected(cov, at)
 	want := sink.Counters{
-		RecordsIn: cov.Version - cov.Start, Aggregated: n[counted], Late: n[late], Filtered: n[filtered], Rejected: n[malformed] + n[future],
+		RecordsIn: cov.Version - cov.Start, Aggregated: n[counted] - dropped, Dropped: dropped, Late: n[late], Filtered: n[filtered], Rejected: n[malformed] + n[future],
 	}
 	if cov.Counters != want {
 		return fmt.Sprintf("read as %s, it counts %+v, and should %+v", a, cov.Counters, want)
 	}
 	seen, rows := 0, int64(0)
 	for id, r := range c.rows {
-		if id.segment != s {
+		if id.segment != s || !w.counts(cov, id) {
 			continue
 		}
 		seen++
 		rows += int64(r.rows)
-		if should, _ := a.totalAt(id.group, at); should != r.total {
-			return fmt.Sprintf("read as %s, %s has count %d and sum %d, and should have %d and %d", a, id.group, r.total.n, r.total.sum, should.n, should.sum)
+		if should := rowsWant[id]; should != r.total {
+			return fmt.Sprintf("read as %s, %s of width %d has count %d and sum %d, and should have %d and %d", a, id.group, id.width, r.total.n, r.total.sum, should.n, should.sum)
 		}
 	}
-	groups := 0
-	for g := range a.groups {
-		if _, ok := a.totalAt(g, at); ok {
-			groups++
-		}
-	}
-	if seen != groups || rows != a.count(at)[counted] {
-		return fmt.Sprintf("read as %s, %d groups with %d rows, and should be %d with %d", a, seen, rows, groups, a.count(at)[counted])
+	if all := a.count(at)[counted] - dropped; seen != len(rowsWant) || rows != all {
+		return fmt.Sprintf("read as %s, %d groups with %d rows, and should be %d with %d", a, seen, rows, len(rowsWant), all)
 	}
 	letters := int64(0)
 	for id, reason := range c.letters {

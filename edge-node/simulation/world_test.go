@@ -290,9 +290,13 @@ func (w *world) generation(number uint64) engine.Generation {
 		MaxOutOfOrder: disorder * time.Millisecond, AllowedLateness: lateness * time.Millisecond,
 		Aggregate: []window.Aggregate{{Aggregate: count, Name: "n"}, {Aggregate: sum, Name: "sum", Args: []int{2}}},
 	}
+	widening, err := window.NewWidening(cfg, coarsest*time.Millisecond)
+	if err != nil {
+		panic(err)
+	}
 	rows := w.plan.batchRows
 	return engine.Generation{
-		Revision: number, Steps: steps,
+		Revision: number, Steps: steps, Widening: widening,
 		Decoder:   func() (ingest.Decoder, error) { return decode.New("json", cols, decode.Options{MaxRows: rows}) },
 		Window:    func() operators.Window { return window.New(cfg) },
 		BatchRows: rows, SlotSize: decode.SlotSize(cols, rows, 1<<10),

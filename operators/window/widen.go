@@ -1,6 +1,7 @@
 package window
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -37,8 +38,13 @@ func NewWidening(cfg *Config, coarsest time.Duration) (*Widening, error) {
 
 // Widens tells why windows of the configuration cannot be merged into wider ones, or nil.
 func (c *Config) Widens() error {
-	if c.overlap() > 1 {
-		return fmt.Errorf("windows that overlap cannot be merged: a row is in several of them")
+	switch {
+	case c.Calendar != nil:
+		return errors.New("windows of the calendar cannot be merged: they are not of one length")
+	case c.overlap() > 1:
+		return errors.New("windows that overlap cannot be merged: a row is in several of them")
+	case c.MaxKeys > 0:
+		return errors.New("windows with max_keys cannot be merged: a key may be kept apart in one of them, and not in the other")
 	}
 	for _, a := range c.Aggregate {
 		if !a.CanMerge() {

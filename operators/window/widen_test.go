@@ -10,6 +10,7 @@ import (
 	"github.com/weir-stream/weir/ingest/batch"
 	"github.com/weir-stream/weir/operators"
 	"github.com/weir-stream/weir/operators/aggregate"
+	"github.com/weir-stream/weir/operators/calendar"
 )
 
 // TestWiden merges windows in steps, each of two or more into one, and compares with the specification of windows that were as
@@ -87,6 +88,12 @@ func TestWidenRefuses(t *testing.T) {
 	hopping := testConfig(t)
 	hopping.Every = 5 * time.Second
 	refuses(hopping, time.Minute, "windows that overlap cannot be merged")
+	limited := testConfig(t)
+	limited.MaxKeys = 5
+	refuses(limited, time.Minute, "windows with max_keys cannot be merged")
+	days := testConfig(t)
+	days.Size, days.Calendar = 0, &calendar.Calendar{Unit: calendar.Day}
+	refuses(days, 24*time.Hour, "windows of the calendar cannot be merged")
 	users := testConfig(t)
 	users.Aggregate = append(users.Aggregate, Aggregate{Aggregate: aggregate.NewExternal(counter{}, batch.Field{Type: intType}), Name: "mine"})
 	refuses(users, time.Minute, "aggregate mine is a module's")

@@ -290,7 +290,7 @@ func TestReplaceWindows(t *testing.T) {
 	s := mustOpen(t, small(t, disk))
 	id := ID{Pipeline: "p", Revision: 7, Partition: 3}
 	lane := s.Lane(id, &table)
-	if _, err := lane.Load(); err != nil {
+	if _, err := lane.Load(nil); err != nil {
 		t.Fatal(err)
 	}
 	fine := func(start int64, device string) group {
@@ -312,7 +312,7 @@ func TestReplaceWindows(t *testing.T) {
 	want := map[string]string{}
 	render(rowsOf(append(coarse, fine(40, "a"))), want)
 	for range 2 { // also as it was written before the power was cut
-		meta, err := lane.Load()
+		meta, err := lane.Load(nil)
 		if err != nil || string(meta) != "coarse" {
 			t.Fatalf("%q, %v", meta, err)
 		}

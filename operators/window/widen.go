@@ -127,7 +127,7 @@ func (m *merger) add(b *batch.Batch) error {
 		if m.index.n > before {
 			m.ids, m.starts = append(m.ids, g), append(m.starts, start)
 		}
-		gs.rows[g] += counts[i]
+		gs.rows[g] += counts[i] &^ isDirty
 		m.rowOf[i] = g
 	}
 	col := firstKey + len(gs.cols)
@@ -148,7 +148,7 @@ func (m *merger) rows() *batch.Batch {
 	}
 	ends, rows := make([]int64, n), make([]uint64, n)
 	for i, g := range m.ids {
-		ends[i], rows[i] = m.starts[i]+m.width, m.groups.rows[g]
+		ends[i], rows[i] = m.starts[i]+m.width, m.groups.count(g)
 	}
 	return m.groups.emit(m.w.schema, m.w.cfg, m.ids, m.starts, ends, rows)
 }

@@ -35,8 +35,13 @@ func TestZombieOfAnotherRevision(t *testing.T) {
 	old := s.start("--node", "a")
 	progress("the first", old)
 	zombies := 0
-	for i := 0; zombies < 3 && i < 9; i++ {
-		time.Sleep(time.Duration(rand.IntN(200)) * time.Millisecond)
+	for i := 0; zombies < 3 && i < 9 || zombies == 0 && i < 20; i++ {
+		if i < 3 || zombies > 0 {
+			time.Sleep(time.Duration(rand.IntN(200)) * time.Millisecond)
+		} else { // on a slow machine something is always on its way, but not right after an account has arrived
+			last := s.stored(conn)
+			eventually(t, patience, func() (bool, string) { return s.stored(conn) > last, old.stderr.String() })
+		}
 		old.signal(t, syscall.SIGSTOP)
 		s.module(i%3 + 1)
 		next := s.start("--node", fmt.Sprintf("b%d", i))

@@ -351,7 +351,8 @@ FROM
         ) = (_width != 0)
     GROUP BY window_start, window_end, `k_bool`, `n_bool`, `k_int8`, `n_int8`, `k_int16`, `n_int16`, `k_int32`, `n_int32`, `k_int64`, `n_int64`, `k_uint8`, `n_uint8`, `k_uint16`, `n_uint16`, `k_uint32`, `n_uint32`, `k_uint64`, `n_uint64`, `k_float32`, `n_float32`, `k_float64`, `n_float64`, `k_string`, `n_string`, `k_binary`, `n_binary`, `k_date32`, `n_date32`, `k_timestamp_s`, `n_timestamp_s`, `k_timestamp_ms`, `n_timestamp_ms`, `k_timestamp_us`, `n_timestamp_us`, `k_timestamp_ns`, `n_timestamp_ns`
 )
-SETTINGS do_not_merge_across_partitions_select_final = 1;
+SETTINGS do_not_merge_across_partitions_select_final = 1,
+    compile_aggregate_expressions = 0;
 
 CREATE VIEW IF NOT EXISTS `my-db`.`weir_completeness` AS
 SELECT

@@ -3,8 +3,6 @@ package simulation
 import (
 	"fmt"
 	"math/rand/v2"
-	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -19,9 +17,6 @@ func (d *disk) rot(rng *rand.Rand, bits int) error {
 	names, err := d.mem.List(storeDir)
 	if err != nil {
 		return err
-	}
-	if !*spin { // tables are read by background work
-		names = slices.DeleteFunc(names, func(name string) bool { return strings.HasSuffix(name, ".sst") })
 	}
 	d.mu.Lock()
 	d.damaged = true

@@ -33,7 +33,5 @@
 //	mutants_test.go   what is broken on purpose, to see that it is noticed
 //	tally_test.go     what happened, counted
 //
-// What is missing: logs that are cut back, brokers that restart, steps with state. Disks are filled, and tables of the local
-// store damaged, with -spin only: the database repeats background work that fails without a pause, and then virtual time stands
-// still.
+// What is missing: logs that are cut back, brokers that restart, steps with state.
 package simulation

@@ -64,7 +64,6 @@ type draft struct {
 
 func always(*plan) bool      { return true }
 func withStore(p *plan) bool { return p.store }
-func withFull(p *plan) bool  { return p.store && *spin }
 func withNodes(p *plan) bool { return p.nodes > 1 }
 
 var drafts = []draft{
@@ -170,7 +169,7 @@ var drafts = []draft{
 		p.add(at, "the topic gets a partition", (*world).addPartition)
 	}},
 	{faultRot, withStore, (*plan).drawRot},
-	{faultFull, withFull, (*plan).drawFull},
+	{faultFull, withStore, (*plan).drawFull},
 }
 
 // exclusions are pairs of kinds that are never in one schedule, and why. Everything else is.

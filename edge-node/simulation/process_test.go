@@ -223,8 +223,8 @@ func (l *link) Close() error {
 	return l.Conn.Close()
 }
 
-// launch starts a process of a node.
-func (w *world) launch(n *node) (*process, error) {
+// launch starts a process of a node. w.mu is not held: opening a store may take time.
+func (w *world) launch(n *node, revision uint64) (*process, error) {
 	n.lives++
 	p := &process{w: w, n: n, client: clientName(n, n.lives), disk: n.getDisk(), gone: make(chan struct{}), ended: make(chan struct{}), links: map[net.Conn]struct{}{}}
 	p.ctx, p.stop = context.WithCancel(context.Background())
@@ -251,7 +251,7 @@ func (w *world) launch(n *node) (*process, error) {
 		local, kept = p.localOf, p.kept
 	}
 	p.engine, err = engine.New(p.ctx, engine.Config{
-		Pipeline: "sim", Node: n.name, Source: &source{Source: src, p: p}, Generation: w.generation(n.revision),
+		Pipeline: "sim", Node: n.name, Source: &source{Source: src, p: p}, Generation: w.generation(revision),
 		Delivery: p.delivery, Coverage: c.Coverage, States: c.States, Local: local, WhenFull: w.plan.whenFull, Kept: kept,
 		FlushEvery: w.plan.flush, PlainPool: true, Chains: 2, MaxQueued: 256 << 10, ShutdownTimeout: 5 * time.Second, Log: log,
 	})
@@ -293,7 +293,7 @@ type node struct {
 	wanted   bool
 	delay    time.Duration // before the next process
 	now      *process
-	lives    int
+	lives    int // of supervise alone
 	kick     chan struct{}
 }
 
@@ -328,8 +328,14 @@ func (w *world) supervise(n *node) {
 			return
 		}
 		w.mu.Lock()
-		p, err := w.launch(n)
+		revision := n.revision
+		w.mu.Unlock()
+		p, err := w.launch(n, revision)
+		w.mu.Lock()
 		n.now = p
+		if p != nil && (n.revision != revision || !n.wanted) { // it was told so while it started
+			p.stop()
+		}
 		w.mu.Unlock()
 		if errors.Is(err, sink.ErrFull) {
 			w.note("%s does not start, and is started again: %v", n.name, err)

@@ -79,7 +79,7 @@ func newPlanOf(seed uint64, change func(p *plan)) *plan {
 	if change != nil {
 		change(p)
 	}
-	if p.store && !p.quietly && !*spin {
+	if p.store && !p.quietly {
 		p.small()
 	}
 	p.draw(rng)

@@ -3,6 +3,7 @@ package simulation
 import (
 	"flag"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -12,7 +13,7 @@ import (
 var (
 	seeds   = flag.Int("seeds", 100, "schedules to play")
 	seed    = flag.Uint64("seed", 1, "the first of them; given alone, the only one")
-	spin    = flag.Bool("spin", false, "fill disks, and turn bits in tables, too: the database repeats background work that fails without a pause, and keeps time from passing")
+	force   = flag.String("force", "", "kinds of faults that every schedule has, as the tally names them, with commas between")
 	verbose = flag.Bool("logs", false, "print what the nodes log")
 )
 
@@ -33,13 +34,36 @@ func TestSchedules(t *testing.T) {
 			s := from + uint64(i)
 			t.Run(fmt.Sprint(s), func(t *testing.T) {
 				t.Parallel()
-				out := run(t, newPlan(s))
+				out := run(t, newPlanOf(s, forced(t)))
 				all.add(out)
 				report(t, out)
 			})
 		}
 	})
 	all.record(t)
+}
+
+// forced has plans have the kinds of faults that the flag names, and what those need.
+func forced(t *testing.T) func(p *plan) {
+	if *force == "" {
+		return nil
+	}
+	var kinds []fault
+	for _, name := range strings.Split(*force, ",") {
+		i := slices.IndexFunc(drafts, func(d draft) bool { return d.fault.String() == strings.TrimSpace(name) })
+		if i < 0 {
+			t.Fatalf("there is no kind of fault %q that is drawn", name)
+		}
+		kinds = append(kinds, drafts[i].fault)
+	}
+	return func(p *plan) {
+		p.forced = append(p.forced, kinds...)
+		for _, d := range drafts {
+			if slices.Contains(kinds, d.fault) && !d.fits(p) {
+				p.store, p.nodes = true, max(p.nodes, 2)
+			}
+		}
+	}
 }
 
 // outcome is what a schedule came to.

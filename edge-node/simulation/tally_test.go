@@ -89,9 +89,6 @@ func (t *tally) record(tt *testing.T) {
 		return
 	}
 	for f := range faults {
-		if f == faultFull && !*spin {
-			continue
-		}
 		torture.AtLeast(tt, "fault struck: "+f.String(), float64(t.hits[f]), "times", 1)
 	}
 }

@@ -8,14 +8,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
-
-	"github.com/weir-stream/weir/sink"
 )
 
 // TestLivesThatEndEarly kills one process after another. A good store is read as a whole now and then, and stays; one that no other
@@ -109,67 +108,110 @@ func TestCrashesOfTheDatabase(t *testing.T) {
 	}
 }
 
-// TestGivenUpIsSetAside has a table rot under a store that runs: its background work fails, is not tried forever, and the next
+// badSectors is a disk on which tables cannot be read any more.
+type badSectors struct {
+	vfs.FS
+	bad *atomic.Bool
+}
+
+func (d badSectors) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
+	f, err := d.FS.Open(name, opts...)
+	if isTable(name) && err == nil {
+		f = badFile{f, d.bad}
+	}
+	return f, err
+}
+
+type badFile struct {
+	vfs.File
+	bad *atomic.Bool
+}
+
+func (f badFile) ReadAt(p []byte, at int64) (int, error) {
+	if f.bad.Load() {
+		return 0, syscall.EIO
+	}
+	return f.File.ReadAt(p, at)
+}
+
+// TestGivenUpIsSetAside has tables become unreadable under a store that runs: work on them is not tried forever, and the next
 // process begins anew.
 func TestGivenUpIsSetAside(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		disk := vfs.NewMem()
-		cfg := small(t, disk)
-		fatal := make(chan error, 1)
-		cfg.Fatal = func(err error) { fatal <- err }
-		s := mustOpen(t, cfg)
-		set(t, s, "ga", "1")
-		if err := s.db.Flush(); err != nil {
-			t.Fatal(err)
+	for _, c := range []struct {
+		name     string
+		harm     func(t *testing.T, disk badSectors)
+		failures int32 // of background work, at least
+	}{
+		{"rotten", rotTables, 0},
+		{"unreadable", func(_ *testing.T, disk badSectors) { disk.bad.Store(true) }, failuresAtMost},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { givenUp(t, c.harm, c.failures) })
+		})
+	}
+}
+
+// rotTables turns bits in the first block of every table.
+func rotTables(t *testing.T, disk badSectors) {
+	names, err := disk.List("store")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if !isTable(name) {
+			continue
 		}
-		names, err := disk.List("store")
+		f, err := disk.OpenReadWrite("store/"+name, vfs.WriteCategoryUnspecified)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range names {
-			if isTable(name) {
-				f, err := disk.OpenReadWrite("store/"+name, vfs.WriteCategoryUnspecified)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if _, err := f.WriteAt([]byte{0xa5, 0x5a}, 8); err != nil {
-					t.Fatal(err)
-				}
-				_ = f.Close()
-			}
+		if _, err := f.WriteAt([]byte{0xa5, 0x5a}, 8); err != nil {
+			t.Fatal(err)
 		}
-		began := time.Now()
-		for i := 0; len(fatal) == 0; i++ { // it is tidied when there are some tables
-			if i == 100 {
-				t.Fatal("nobody found out")
-			}
-			set(t, s, "ga", fmt.Sprint(i))
-			if err := s.db.Flush(); err != nil {
-				t.Fatal(err)
-			}
-			time.Sleep(time.Second)
+		_ = f.Close()
+	}
+}
+
+func givenUp(t *testing.T, harm func(*testing.T, badSectors), failures int32) {
+	disk := badSectors{vfs.NewMem(), new(atomic.Bool)}
+	cfg := small(t, disk)
+	fatal := make(chan error, 1)
+	cfg.Fatal = func(err error) { fatal <- err }
+	s := mustOpen(t, cfg)
+	set(t, s, "ga", "1")
+	if err := s.db.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	harm(t, disk)
+	began := time.Now()
+	for i := 0; len(fatal) == 0; i++ { // it is tidied when there are some tables
+		if i == 100 {
+			t.Fatal("nobody found out")
 		}
-		if failures := s.guard.inRow.Load(); failures < failuresAtMost || failures > 10*failuresAtMost {
-			t.Errorf("given up after %d failures", failures)
+		set(t, s, "ga", fmt.Sprint(i))
+		if err := s.db.Flush(); err != nil {
+			t.Fatal(err)
 		}
-		if err := <-fatal; !errors.Is(err, sink.ErrDamaged) && !pebble.IsCorruptionError(err) {
-			t.Error(err)
-		}
-		t.Logf("given up after %s", time.Since(began))
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-		if _, err := OpenReadOnly(cfg); !errors.Is(err, ErrDamaged) {
-			t.Errorf("opened to be read: %v", err)
-		}
-		s = mustOpen(t, cfg)
-		defer s.Close()
-		if _, damage := s.SetAside(); damage == nil {
-			t.Error("it was not set aside")
-		} else if v, err := s.Get([]byte("ga")); v != nil || err != nil {
-			t.Errorf("a new store has %q, %v", v, err)
-		}
-	})
+		time.Sleep(time.Second)
+	}
+	if n := s.guard.inRow.Load(); n < failures || n > failuresAtMost+1 {
+		t.Errorf("given up after %d failures", n)
+	}
+	t.Logf("given up after %s: %v", time.Since(began), <-fatal)
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	disk.bad.Store(false)
+	if _, err := OpenReadOnly(cfg); !errors.Is(err, ErrDamaged) {
+		t.Errorf("opened to be read: %v", err)
+	}
+	s = mustOpen(t, cfg)
+	defer s.Close()
+	if _, damage := s.SetAside(); damage == nil {
+		t.Error("it was not set aside")
+	} else if v, err := s.Get([]byte("ga")); v != nil || err != nil {
+		t.Errorf("a new store has %q, %v", v, err)
+	}
 }
 
 // TestReportCrashes has a process panic, and reads what it left.

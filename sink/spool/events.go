@@ -70,7 +70,7 @@ func (e *events) listener(g *guard) *pebble.EventListener {
 		DataCorruption: func(info pebble.DataCorruptionInfo) {
 			err := fmt.Errorf("%w: %s: %w", ErrDamaged, info.Path, info.Details)
 			if e.damaged.CompareAndSwap(nil, &err) {
-				g.condemn(err)
+				g.giveUp(err)
 			}
 		},
 		WriteStallBegin: func(info pebble.WriteStallBeginInfo) { e.stalls.Add(1) },

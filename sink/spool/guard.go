@@ -52,10 +52,17 @@ func (g *guard) failed(err error) {
 	}
 	g.reads.Store(true)
 	g.cfg.Log.Error("the local store cannot tidy up", "error", err, "failures", n)
-	if n < failuresAtMost || !g.gaveUp.CompareAndSwap(false, true) {
+	if n >= failuresAtMost {
+		g.giveUp(fmt.Errorf("tidy up the local store: failed %d times in a row: %w", n, err))
+	}
+}
+
+// giveUp ends the process, and has the next one begin anew if the store is damaged: a table that cannot be read can neither be merged
+// nor removed, and stands in the way of all whose keys are in it.
+func (g *guard) giveUp(err error) {
+	if !g.gaveUp.CompareAndSwap(false, true) {
 		return
 	}
-	err = fmt.Errorf("tidy up the local store: failed %d times in a row: %w", n, err)
 	if isRot(err) {
 		g.condemn(err)
 	}

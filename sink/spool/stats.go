@@ -10,7 +10,7 @@ type Stats struct {
 	Slow     int64  // writes that took longer than Config.SlowDisk
 	SlowNow  string // which write is slow, or was within 10 s; empty if none
 	Stalls   int64  // times writers had to wait for the database
-	Damaged  error  // what was found damaged while running; the next Open sets the store aside
+	Damaged  error  // what was found damaged while running; the process ends, and the next Open sets the store aside
 	SetAside bool   // Open found a damaged store, and began this one
 }
 

@@ -124,6 +124,10 @@ type Cut struct {
 	// FinalHash is the sum of the hashes of all rows of the windows that the cut closed, OpenHash that of the windows that stay
 	// open: of batch.HashRows over rows as they were shipped last, modulo 2^64.
 	FinalHash, OpenHash uint64
+	// Final has the rows of the windows that the cut closed, changed or not, where windows are shipped when they are final; Rows
+	// has what changed all the same. OpenRows is how many rows the windows that stay open have taken. Elsewhere they are nil and 0.
+	Final    *batch.Batch
+	OpenRows int64
 	// Open are the windows that are open after the cut, and Closed those that it closed, both in no particular order.
 	Open   []OpenWindow
 	Closed []ClosedWindow

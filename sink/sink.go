@@ -104,7 +104,7 @@ func RevisionText(revision uint64) string { return fmt.Sprintf("%016x", revision
 const MinWatermark = -1 << 63
 
 // Counters account for the records of a segment, cumulatively:
-// RecordsIn + Expanded = Aggregated + Late + Filtered + Rejected + Dropped.
+// RecordsIn + Expanded = Aggregated + Open + Late + Filtered + Rejected + Dropped.
 type Counters struct {
 	RecordsIn  int64 // records read
 	Aggregated int64 // rows in windows
@@ -113,6 +113,9 @@ type Counters struct {
 	Rejected   int64 // records and rows that went to dead letters, the late ones not included
 	Expanded   int64 // rows that steps added
 	Dropped    int64 // rows in windows that were dropped before they were stored, see Spans
+	// Open are rows in windows that are shipped when they are final, and are not. While there are any, rows that are stored of
+	// windows that end behind Coverage.Final do not count.
+	Open int64
 }
 
 // DeadLetter is a record or row that could not go on, with what is needed to look at it and to replay it. Its
@@ -147,6 +150,7 @@ type Table struct {
 	Aggregates           []Aggregate
 	Window               time.Duration
 	Stateful             bool // cuts have States
+	Final                bool // windows are stored when they are final
 }
 
 // Schema is the schema of the rows of a cut.

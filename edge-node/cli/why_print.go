@@ -122,8 +122,12 @@ func (b *branch) source(src *clickhouse.Source, replay string) {
 		names, texts = append(names, name), append(texts, fmt.Sprintf(format, args...))
 	}
 	add("watermark", "%s; windows are final until %s", momentOr(acc.Watermark, "none"), momentOr(acc.Final, "none"))
-	add("account", "offsets %s: %s and %s more; %s aggregated, %s late, %s filtered, %s rejected, %s dropped", span(acc.Start, acc.Version),
-		count(acc.RecordsIn, "record"), count(acc.Expanded, "row"), thousands(acc.Counted), thousands(acc.Late), thousands(acc.Filtered), thousands(acc.Rejected), thousands(acc.Dropped))
+	open := ""
+	if acc.Open > 0 {
+		open = fmt.Sprintf(", %s in windows that are not final", thousands(acc.Open))
+	}
+	add("account", "offsets %s: %s and %s more; %s aggregated, %s late, %s filtered, %s rejected, %s dropped%s", span(acc.Start, acc.Version),
+		count(acc.RecordsIn, "record"), count(acc.Expanded, "row"), thousands(acc.Counted), thousands(acc.Late), thousands(acc.Filtered), thousands(acc.Rejected), thousands(acc.Dropped), open)
 	if acc.Gap > 0 || acc.GapReason != "" {
 		add("gap", "%s before offset %d lost: %s", count(acc.Gap, "offset"), acc.Start, acc.GapReason)
 	}

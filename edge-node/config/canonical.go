@@ -73,6 +73,7 @@ func (p *Pipeline) canonical(digests []string, functions map[string]string, show
 		Steps                                   []step
 		Tumbling                                int64 // the size of windows of any kind
 		Every, Offset, MaxKeys                  int64 `json:",omitempty"`
+		Emit                                    Emit  `json:",omitempty"` // final
 		// The unit, the name of the zone, and a hash of its rules.
 		Calendar   *[3]string `json:",omitempty"`
 		GroupBy    []string
@@ -86,6 +87,9 @@ func (p *Pipeline) canonical(digests []string, functions map[string]string, show
 	}
 	if p.Window.Every != p.Window.Size {
 		spec.Every = int64(p.Window.Every)
+	}
+	if p.Window.Emit == EmitFinal {
+		spec.Emit = EmitFinal
 	}
 	if c := p.Window.Calendar; c != nil {
 		spec.Calendar = &[3]string{string(c.Every), c.Timezone.Name(), c.Timezone.Rules()}

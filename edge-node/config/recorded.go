@@ -66,6 +66,7 @@ type recordedSpec struct {
 	Steps                                   []recordedStep
 	Tumbling                                int64
 	Every, Offset, MaxKeys                  int64
+	Emit                                    string
 	Calendar                                *[3]string
 	GroupBy                                 []string
 	Aggregates                              [][2]string
@@ -202,6 +203,9 @@ func (w *recordedWriter) window(old *yaml.Node) *yaml.Node {
 	}
 	if s.Offset != 0 {
 		set(out, "offset", text(FormatDuration(time.Duration(s.Offset))))
+	}
+	if s.Emit != "" {
+		set(out, "emit", text(s.Emit))
 	}
 	set(out, "group_by", list(s.GroupBy))
 	if s.MaxKeys != 0 {

@@ -29,6 +29,8 @@ type Window struct {
 	hopping             *Hopping // as written
 	// Calendar makes windows of days, weeks or months of a time zone; then Size, Every and Offset are 0.
 	Calendar *Calendar
+	// Emit says when a window is shipped. Default updates.
+	Emit Emit
 	// GroupBy are the columns that make the key, in order. There may be none.
 	GroupBy []Ident
 	// MaxKeys is how many keys a window of a partition keeps apart; rows of more count in one. 0 is no limit, the default.
@@ -44,6 +46,15 @@ func (w *Window) Length() string {
 	}
 	return FormatDuration(w.Size)
 }
+
+// Emit is when a window is shipped.
+type Emit string
+
+// The times.
+const (
+	EmitUpdates Emit = "updates" // whenever it has changed
+	EmitFinal   Emit = "final"   // when it takes no more rows
+)
 
 func timeTable() object[Time] {
 	const century = 100 * 365 * 24 * time.Hour
@@ -73,6 +84,8 @@ func windowTable() object[Window] {
 				"Days, weeks or months of a time zone, of 23 or 25 hours where clocks are changed."),
 			at("offset", windowLength(0), func(w *Window) *time.Duration { return &w.Offset },
 				"How long after those multiples windows begin. Default 0."),
+			at("emit", enum("a time to ship windows", []Emit{EmitUpdates, EmitFinal}), func(w *Window) *Emit { return &w.Emit },
+				"updates: a window is shipped whenever it has changed, and is right up to the moment; final: it is shipped once, when it takes no more rows. Default updates."),
 			at("group_by", groupByKind(), func(w *Window) *[]Ident { return &w.GroupBy }, "Columns that make the key."),
 			at("max_keys", intKind(1, math.MaxInt32), func(w *Window) *int64 { return &w.MaxKeys },
 				"How many keys a window of a partition keeps apart, the first in the log. Rows of others count in one row whose _overflow is true. Default: no limit."),

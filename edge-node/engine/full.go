@@ -189,7 +189,9 @@ func (l *lane) without(at saved, gone loss, span sink.Span) (saved, error) {
 	c := &at.coverage
 	gone.from(&c.Counters, &c.Content)
 	c.Spans = l.spans.With(span)
-	m.Counters, m.Content, m.Spans = countersArray(c.Counters), contentOf(c.Content), c.Spans.Flat()
+	all := c.Counters
+	all.Aggregated += all.Open
+	m.Counters, m.Content, m.Spans = countersArray(all), contentOf(c.Content), c.Spans.Flat()
 	at.commit = l.commit(at.commit.Offset, m)
 	return at, nil
 }

@@ -13,11 +13,12 @@ import (
 
 // Generation is what one version of a pipeline consists of: everything about an engine that can be replaced while it runs.
 type Generation struct {
-	Revision uint64                         // names everything that decides what the results are
-	Decoder  func() (ingest.Decoder, error) // one per chain
-	Steps    []operators.Step
-	Window   func() operators.Window // one per lane
-	Longest  time.Duration           // no window is longer
+	Revision  uint64                         // names everything that decides what the results are
+	Decoder   func() (ingest.Decoder, error) // one per chain
+	Steps     []operators.Step
+	Window    func() operators.Window // one per lane
+	Longest   time.Duration           // no window is longer
+	EmitFinal bool                    // cuts of windows have Final, which alone is shipped while the lane goes on
 	// Widening merges windows that wait on the disk where WhenFull is Coarsen; nil: they cannot be merged.
 	Widening  operators.Widening
 	Programs  []Program // what the windows run of the user's

@@ -43,6 +43,8 @@ type lane struct {
 	counters sink.Counters
 	content  sink.Content // as of the last cut
 	spans    sink.Spans
+	open     int64 // aggregated rows that are in no row shipped: of windows that were not final at the last cut
+	whole    bool  // what is shipped has windows that are not final, too
 	gap      int64
 	why      string
 	letters  []sink.DeadLetter
@@ -93,7 +95,7 @@ func newLane(e *Engine, gen *generation, a ingest.Assignment, at resumption) *la
 		e: e, partition: a.Partition, ctx: ctx, cancel: cancel,
 		done: make(chan struct{}), finished: make(chan struct{}), wake: make(chan struct{}, 1),
 		gen: gen, window: gen.Window(), segment: at.segment, start: at.start, position: at.position, replayTo: at.position,
-		begins: at.begins, reached: at.reached, counters: at.counters, content: at.content, spans: at.spans, gap: at.gap, why: at.why, shipped: at.position,
+		begins: at.begins, reached: at.reached, counters: at.counters, content: at.content, spans: at.spans, open: at.open, gap: at.gap, why: at.why, shipped: at.position,
 		endAt: a.LogEnd,
 	}
 	l.local.disk, l.local.pass = at.disk, noPass
@@ -445,7 +447,7 @@ func (l *lane) nextSegment(number uint64, start, gap int64, why string) error {
 	l.start, l.position, l.shipped, l.skipTo, l.replayTo = start, start, start, start, 0
 	l.gap, l.why = gap, why
 	l.counters, l.content = sink.Counters{}, sink.Content{Known: true}
-	l.spans = nil
+	l.spans, l.open = nil, 0
 	l.opened, l.begins, l.asked, l.beyond = false, false, true, start // nobody has had this one before
 	return l.forget()
 }

@@ -57,6 +57,7 @@ type saved struct {
 	open     [][5]int64 // windows, as in localMeta
 	letters  int        // the number of the next dead letter
 	clock    operators.Clock
+	openHash uint64 // sum of the hashes of the rows that the coverage calls open
 }
 
 // closed is a window that takes no more rows, but has rows on the disk until they are acknowledged.
@@ -72,7 +73,9 @@ type localMeta struct {
 	Commit  json.RawMessage `json:"commit"` // its metadata
 	Open    [][5]int64      `json:"open"`   // open windows: start, offset, clock
 	Letters int             `json:"letters"`
-	Gone    *int64          `json:"gone"` // as in local; nil where nobody kept account of it
+	// OpenHash is the sum of the hashes of the rows that were withheld, which are saved like the others.
+	OpenHash uint64 `json:"open_hash,omitempty"`
+	Gone     *int64 `json:"gone"` // as in local; nil where nobody kept account of it
 	// Of the coverage.
 	Watermark int64 `json:"watermark"`
 	Final     int64 `json:"final"`
@@ -126,8 +129,8 @@ func (l *lane) reap() {
 func (l *lane) save(w *operators.Cut, cut *sink.Cut, commit ingest.Commit) error {
 	d := &l.local
 	ch := d.disk.Change()
-	if cut.Rows != nil {
-		ch.Put(cut.Rows)
+	if w.Rows != nil {
+		ch.Put(w.Rows)
 	}
 	kept, gone := make([]closed, 0, len(d.closed)+len(w.Closed)), d.gone
 	for _, c := range d.closed {
@@ -145,6 +148,9 @@ func (l *lane) save(w *operators.Cut, cut *sink.Cut, commit ingest.Commit) error
 	slices.SortFunc(kept, func(a, b closed) int { return cmp.Compare(a.start, b.start) })
 	ch.PutLetters(cut.DeadLetters)
 	next := saved{coverage: cut.Coverage, commit: commit, letters: d.saved.letters + len(cut.DeadLetters), clock: l.window.Clock()}
+	if l.open > 0 {
+		next.openHash = w.OpenHash
+	}
 	carried, err := l.saveMemory(ch)
 	if err != nil {
 		ch.Discard()
@@ -169,7 +175,7 @@ func (l *lane) commitLocal(ch sink.LocalChange, at *saved, gone int64) error {
 	ch.DropLetters(d.acked - d.dropped)
 	m := localMeta{
 		localNote: l.note(), Format: localFormat, Offset: at.commit.Offset, Commit: json.RawMessage(at.commit.Metadata), Open: at.open,
-		Letters: at.letters - d.acked, Gone: &gone, Watermark: at.coverage.Watermark, Final: at.coverage.Final,
+		Letters: at.letters - d.acked, OpenHash: at.openHash, Gone: &gone, Watermark: at.coverage.Watermark, Final: at.coverage.Final,
 	}
 	text, err := json.Marshal(&m)
 	if err != nil {
@@ -383,7 +389,7 @@ func (r *remembered) resumption() resumption {
 	reached := arrayClock(m.Reached)
 	return resumption{
 		read: m.Position, position: m.Position, segment: m.Segment, start: m.Start, at: reached,
-		reached: operators.Clock{Max: operators.Unset}, counters: arrayCounters(m.Counters), content: m.Content.sink(), spans: r.spans,
+		reached: operators.Clock{Max: operators.Unset}, counters: arrayCounters(m.Counters), content: m.Content.sink(), spans: r.spans, open: m.Open,
 		gap: m.Gap, why: m.Why, saved: r,
 	}
 }
@@ -393,7 +399,7 @@ func (l *lane) load(r *remembered) {
 	d := &l.local
 	d.closed = r.closed
 	d.saved = saved{
-		coverage: l.coverage(), letters: r.meta.Letters, open: r.meta.Open, clock: arrayClock(r.at.Reached),
+		coverage: l.coverage(), letters: r.meta.Letters, open: r.meta.Open, clock: arrayClock(r.at.Reached), openHash: r.meta.OpenHash,
 		commit: ingest.Commit{Partition: l.partition, Offset: r.meta.Offset, Metadata: string(r.meta.Commit)},
 	}
 	if r.meta.Gone != nil {
@@ -413,9 +419,11 @@ func (e *Engine) deliver(ctx context.Context, a ingest.Assignment, r *remembered
 	}
 	defer view.Close()
 	m := &r.at
+	content := m.Content.sink()
+	content.All += r.meta.OpenHash // what was withheld goes along, and the account has nothing open
 	coverage := sink.Coverage{
 		Partition: a.Partition, Revision: revision, Segment: m.Segment, Start: m.Start, Version: m.Position,
-		Watermark: r.meta.Watermark, Final: r.meta.Final, Counters: arrayCounters(m.Counters), Content: m.Content.sink(), Spans: r.spans, Gap: m.Gap, GapReason: m.Why,
+		Watermark: r.meta.Watermark, Final: r.meta.Final, Counters: arrayCounters(m.Counters), Content: content, Spans: r.spans, Gap: m.Gap, GapReason: m.Why,
 	}
 	for more := true; more; {
 		cut, err := nextCut(view, coverage, resendRows)
@@ -439,11 +447,15 @@ func (e *Engine) deliver(ctx context.Context, a ingest.Assignment, r *remembered
 	return r.disk.Clear()
 }
 
-// finishSaved ships what is saved under the revision of the commit, which is another one than is run now.
+// finishSaved ships what is saved under the revision of the commit, which is another one than is run now. That
+// has what is withheld as well; where the disk has nothing of it, that is an error.
 func (e *Engine) finishSaved(ctx context.Context, a ingest.Assignment, revision uint64, m *commitMetadata) error {
 	r, disk := e.savedOf(ctx, a.Partition, revision, nil)
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if m.Open > 0 && (r == nil || !r.fits(m, &a)) {
+		return withheld(a.Partition, revision, m.Open)
 	}
 	if r == nil {
 		return nil

@@ -190,11 +190,14 @@ func ReadCommit(offset int64, metadata string) (*Committed, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the commit: %w", err)
 	}
+	counters := arrayCounters(m.Counters)
+	counters.Aggregated -= m.Open
+	counters.Open = m.Open
 	return &Committed{
 		Revision: rev, TopicID: [16]byte(id), Offset: offset, At: arrayClock(m.At), State: m.State, Reached: arrayClock(m.Reached), Node: m.Node,
 		Coverage: sink.Coverage{
 			Revision: rev, Segment: m.Segment, Start: m.Start, Version: m.Position,
-			Counters: arrayCounters(m.Counters), Content: m.Content.sink(), Spans: spans, Gap: m.Gap, GapReason: m.Why,
+			Counters: counters, Content: m.Content.sink(), Spans: spans, Gap: m.Gap, GapReason: m.Why,
 		},
 	}, nil
 }

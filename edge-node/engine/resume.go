@@ -27,6 +27,7 @@ type resumption struct {
 	counters sink.Counters
 	content  sink.Content
 	spans    sink.Spans
+	open     int64 // rows that were withheld
 	gap      int64
 	why      string
 	stored   int64       // the offset under which the state of stateful steps before read is stored; 0: there is none yet
@@ -49,6 +50,7 @@ type commitMetadata struct {
 	Counters [7]int64 `json:"n"`
 	Spans    []int64  `json:"spans,omitempty"` // windows that were dropped or merged; all of them are final at Position
 	Content  *content `json:"h,omitempty"`
+	Open     int64    `json:"open,omitempty"` // aggregated rows that are in no row shipped up to Position
 	Gap      int64    `json:"gap,omitempty"`
 	Why      string   `json:"why,omitempty"`
 	Node     string   `json:"node"`
@@ -155,13 +157,16 @@ func (e *Engine) resumeWith(ctx context.Context, a ingest.Assignment, revision u
 			return resumption{
 				read: a.Committed, position: m.Position, segment: m.Segment, start: m.Start,
 				at: arrayClock(m.At), reached: arrayClock(m.Reached), counters: arrayCounters(m.Counters), content: m.Content.sink(),
-				spans: spans, gap: m.Gap, why: m.Why, stored: m.State,
+				spans: spans, open: m.Open, gap: m.Gap, why: m.Why, stored: m.State,
 			}, nil
 		}
 		if rev != revision {
 			if err := e.finishSaved(ctx, a, rev, &m); err != nil {
 				return resumption{}, err
 			}
+		}
+		if rev == revision && m.Open > 0 {
+			e.log.Error("rows of windows that were not final are lost: the log no longer has their records", "partition", a.Partition.String(), "rows", m.Open)
 		}
 		// Another revision, or records that open windows need are gone. What was stored up to the commit stays true;
 		// a new segment adds to it.
@@ -182,7 +187,12 @@ func (e *Engine) cutBack(ctx context.Context, a ingest.Assignment, revision uint
 	if e.cfg.OnGapStop {
 		return resumption{}, fmt.Errorf("%s: the log was cut back from %d to %d, and on_gap is stop; reset the group's offset to go on", a.Partition, m.Position, at)
 	}
-	if err := e.finishSaved(ctx, a, revision, m); err != nil {
+	if m.Open > 0 {
+		e.log.Error("rows of windows that were not final are lost where the node's disk has them not", "partition", a.Partition.String(), "rows", m.Open)
+	}
+	ended := *m
+	ended.Open = 0 // nobody can build them again
+	if err := e.finishSaved(ctx, a, revision, &ended); err != nil {
 		return resumption{}, err
 	}
 	cov, err := e.coverage(ctx, a.Partition)
@@ -226,6 +236,9 @@ func (e *Engine) newSegment(ctx context.Context, a ingest.Assignment, revision u
 			}
 			return resumption{}, fmt.Errorf("%s: revision %s stored rows up to offset %d but accounted for %d only; run that revision once more so that it can finish",
 				a.Partition, sink.RevisionText(last.Revision), last.RowsVersion, last.Version)
+		}
+		if last.Counters.Open > 0 && last.Revision != revision {
+			return resumption{}, withheld(a.Partition, last.Revision, last.Counters.Open)
 		}
 		r.segment = max(number, last.Segment+1)
 		r.read = max(begin, last.Version)

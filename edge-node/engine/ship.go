@@ -133,7 +133,7 @@ func (l *lane) ship() bool {
 	if l.settled() && !l.inFlight.Load() {
 		l.recall()
 	}
-	changed := l.position != l.shipped || !l.opened || len(l.letters) > 0
+	changed := l.position != l.shipped || !l.opened || len(l.letters) > 0 || l.withholds()
 	if !l.settled() || l.inFlight.Load() {
 		done := !changed || l.keeps() && l.saveOnly()
 		if l.canResend() {
@@ -171,10 +171,8 @@ func (l *lane) ship() bool {
 
 // cut takes out of the window what changed, and with it everything that waits. It will be shipped as it is, or saved only.
 func (l *lane) cut(ships bool) (operators.Cut, *sink.Cut, ingest.Commit, error) {
-	w := cut(l.window, l.position, &l.gen.counts.window)
-	l.content.Final += w.FinalHash
-	l.content.All = l.content.Final + w.OpenHash
-	c := &sink.Cut{Rows: w.Rows, DeadLetters: l.letters, Coverage: l.coverage()}
+	w, rows := l.cutWindows()
+	c := &sink.Cut{Rows: rows, DeadLetters: l.letters, Coverage: l.coverage()}
 	stored, err := l.remember(&w, c, ships)
 	if err != nil {
 		return w, nil, ingest.Commit{}, err
@@ -187,9 +185,12 @@ func (l *lane) cut(ships bool) (operators.Cut, *sink.Cut, ingest.Commit, error) 
 
 // coverage is the account of the lane's segment as it is.
 func (l *lane) coverage() sink.Coverage {
+	counters := l.counters
+	counters.Aggregated -= l.open
+	counters.Open = l.open
 	return sink.Coverage{
 		Partition: l.partition, Revision: l.gen.Revision, Segment: l.segment, Start: l.start, Version: l.position,
-		Watermark: l.window.Watermark(), Final: l.window.Final(), Counters: l.counters, Content: l.content, Spans: l.spans, Gap: l.gap, GapReason: l.why,
+		Watermark: l.window.Watermark(), Final: l.window.Final(), Counters: counters, Content: l.content, Spans: l.spans, Gap: l.gap, GapReason: l.why,
 	}
 }
 
@@ -230,7 +231,7 @@ func (l *lane) commitOf(w operators.Cut, stored int64) ingest.Commit {
 	return l.commit(w.ReplayFrom, commitMetadata{
 		Revision: sink.RevisionText(l.gen.Revision), Segment: l.segment, Start: l.start, Position: l.position,
 		At: clockArray(w.Replay), Reached: clockArray(l.window.Clock()),
-		Counters: countersArray(l.counters), Content: contentOf(l.content), Spans: l.spans.Flat(), Gap: l.gap, Why: l.why, State: stored,
+		Counters: countersArray(l.counters), Content: contentOf(l.content), Spans: l.spans.Flat(), Open: l.open, Gap: l.gap, Why: l.why, State: stored,
 	})
 }
 
@@ -246,11 +247,13 @@ func (l *lane) commit(offset int64, m commitMetadata) ingest.Commit {
 
 // drain ships everything that was processed and waits for the acknowledgement. It tells whether that worked.
 func (l *lane) drain() bool {
+	l.whole = true
+	defer func() { l.whole = false }()
 	for {
 		if l.awaitAck() != nil || l.ctx.Err() != nil {
 			return false
 		}
-		if l.replayTo > 0 || (l.position == l.shipped && len(l.letters) == 0 && l.settled()) {
+		if l.replayTo > 0 || (l.position == l.shipped && len(l.letters) == 0 && l.settled() && !l.withholds()) {
 			return l.ctx.Err() == nil
 		}
 		l.ship()

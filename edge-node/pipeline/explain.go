@@ -316,6 +316,9 @@ func (p *Plan) describeWindow() []string {
 	}
 	does = append(does, fmt.Sprintf("the watermark trails the newest row of a partition by %s; windows take rows %s longer; %s",
 		config.FormatDuration(t.MaxOutOfOrder), config.FormatDuration(t.AllowedLateness), late))
+	if w.Emit == config.EmitFinal {
+		does = append(does, "a window is shipped once, when it takes no more rows")
+	}
 	if t.MaxJump > 0 {
 		does = append(does, "a row ahead by more than "+config.FormatDuration(t.MaxJump)+" moves the watermark only when others confirm it")
 	}

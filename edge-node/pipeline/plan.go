@@ -173,7 +173,7 @@ func (p *Plan) planWindow(ctx context.Context, in *batch.Schema, opts Options) c
 	w := &window.Config{
 		In: in, Size: spec.Window.Size, Every: spec.Window.Every, Offset: spec.Window.Offset, MaxKeys: int(spec.Window.MaxKeys),
 		MaxOutOfOrder: spec.Time.MaxOutOfOrder, AllowedLateness: spec.Time.AllowedLateness, MaxJump: spec.Time.MaxJump,
-		LateRows: spec.Late.To == config.LateDeadLetters,
+		LateRows: spec.Late.To == config.LateDeadLetters, EmitFinal: spec.Window.Emit == config.EmitFinal,
 	}
 	if c := spec.Window.Calendar; c != nil {
 		w.Calendar = &calendar.Calendar{Unit: c.Every.Unit(), Zone: c.Timezone}
@@ -249,7 +249,7 @@ func columnsHint(name string, in *batch.Schema) string {
 
 // planSink describes the table that follows from the window.
 func (p *Plan) planSink(ctx context.Context) {
-	t := sink.Table{Site: p.Node.Site, Node: p.Node.Node, Pipeline: p.Spec.Name, Window: p.Window.Longest()}
+	t := sink.Table{Site: p.Node.Site, Node: p.Node.Node, Pipeline: p.Spec.Name, Window: p.Window.Longest(), Final: p.Window.EmitFinal}
 	t.Keys = p.Window.KeyFields()
 	for _, a := range p.Window.Aggregate {
 		out := sink.Aggregate{Name: a.Name, Type: a.Type}

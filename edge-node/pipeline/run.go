@@ -364,6 +364,7 @@ func (p *Plan) generation() engine.Generation {
 		Revision: p.Revision, Widening: p.widening, Decoder: p.decoder, Steps: p.Steps,
 		Window:    func() operators.Window { return window.New(p.Window) },
 		Longest:   p.Window.Longest(),
+		EmitFinal: p.Window.EmitFinal,
 		Programs:  programs,
 		BatchRows: p.batchRows, SlotSize: p.slotSize, OwnWindows: len(p.Programs) > 0,
 	}

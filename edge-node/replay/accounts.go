@@ -117,7 +117,7 @@ func (c *Config) follow(before, s *account) {
 	if s.Segment == before.Segment+1 && s.GapReason != string(ingest.GapTruncated) {
 		if end := s.Start - s.Gap; end > before.Version {
 			before.Version, before.counted, before.lost = end, false, true
-			before.Content = sink.Content{}
+			before.Content, before.Counters.Open = sink.Content{}, 0
 		}
 	}
 	if s.Start < before.Version {

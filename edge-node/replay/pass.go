@@ -299,6 +299,9 @@ func (p *pass) settle(ctx context.Context, next int64, last bool) error {
 	return p.compareRows(ctx, cut.Rows, lo, hi, final)
 }
 
+// open tells whether a window, by its end in milliseconds, is not to be stored yet, by the account.
+func (p *pass) open(end int64) bool { return p.of.Counters.Open > 0 && end*1000 > p.of.Final }
+
 // expired tells whether the destination drops a window, by its end in milliseconds.
 func (p *pass) expired(end int64) bool {
 	if p.cfg.Windows == 0 {

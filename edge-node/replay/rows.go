@@ -98,6 +98,7 @@ const (
 	skipBehind  = "they go on behind the range"
 	skipAhead   = "a node has stored them beyond the account"
 	skipExpired = "the table drops windows so old"
+	skipOpen    = "they are not final, and windows are stored when they are"
 	skipSpan    = "a node that was cut off dropped or merged their windows, and the account says which"
 )
 
@@ -116,6 +117,8 @@ func (p *pass) compareRows(ctx context.Context, rows *batch.Batch, lo, hi, final
 			case start < lo || start >= hi:
 			case dropped:
 				p.out.skip("rows", skipSpan, 1, start)
+			case p.open(ends(rows)[i]):
+				p.out.skip("rows", skipOpen, 1, start)
 			case start < p.bound:
 				before = append(before, start)
 			default:
@@ -135,6 +138,9 @@ func (p *pass) compareRows(ctx context.Context, rows *batch.Batch, lo, hi, final
 		for j, start := range starts(stored) {
 			if _, dropped := p.of.Spans.Find(start); dropped {
 				continue // the account decides what counts there
+			}
+			if p.open(ends(stored)[j]) {
+				continue // it does not count yet
 			}
 			key = rowKey(key[:0], stored, keys, j)
 			i, built := local[string(key)]

@@ -267,7 +267,7 @@ func (c *centre) open(s segment, start int64) []*account {
 func (c *centre) storeCoverage(cov *sink.Coverage) {
 	s := segmentOf(cov)
 	n := cov.Counters
-	if n.RecordsIn+n.Expanded != n.Aggregated+n.Late+n.Filtered+n.Rejected+n.Dropped || n.RecordsIn != cov.Version-cov.Start {
+	if n.RecordsIn+n.Expanded != n.Aggregated+n.Open+n.Late+n.Filtered+n.Rejected+n.Dropped || n.RecordsIn != cov.Version-cov.Start {
 		c.w.count(&c.w.tally.unbalanced)
 		c.w.wrong("%s does not add up: offsets %d to %d, %+v", s, cov.Start, cov.Version, n)
 	}

@@ -70,7 +70,8 @@ func (w *world) swap(n *node, revision uint64) {
 	}
 }
 
-// askedBack is what the engine says where a process died between rows and coverage, and the next one runs another revision.
+// askedBack is what the engine says where a process died between rows and coverage, or with rows that it withheld, and the next one
+// runs another revision.
 const askedBack = "run that revision once more"
 
 // remedy does what the nodes ask people for. It tells whether anybody asked.
@@ -83,11 +84,11 @@ func (w *world) remedy() bool {
 			continue
 		}
 		for _, text := range p.engine.Status().Problems {
-			before, _, asked := strings.Cut(text, " stored rows up to offset")
+			_, after, asked := strings.Cut(text, "revision ")
 			if !asked || !strings.Contains(text, askedBack) {
 				continue
 			}
-			_, number, _ := strings.Cut(before, "revision ")
+			number, _, _ := strings.Cut(after, " ")
 			old, err := strconv.ParseUint(number, 16, 64)
 			if err != nil {
 				w.wrong("cannot read %q", text)

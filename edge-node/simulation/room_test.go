@@ -56,6 +56,9 @@ func spanOf(cov *sink.Coverage, at int64) (span, bool) {
 
 // counts tells whether a row counts by an account.
 func (w *world) counts(cov *sink.Coverage, id rowID) bool {
+	if !finished(cov, id.group.start+max(windowMS, id.width)) {
+		return false
+	}
 	s, in := spanOf(cov, id.group.start)
 	if in && w.plan.mutant == mutantAllCount {
 		return true

@@ -286,7 +286,7 @@ func (w *world) generation(number uint64) engine.Generation {
 	}
 	steps := []operators.Step{filter}
 	cfg := &window.Config{
-		In: in, Time: 0, Size: windowMS * time.Millisecond, Keys: []int{1}, LateRows: true, MaxJump: maxJump * time.Millisecond,
+		In: in, Time: 0, Size: windowMS * time.Millisecond, Keys: []int{1}, LateRows: true, MaxJump: maxJump * time.Millisecond, EmitFinal: w.plan.emitFinal,
 		MaxOutOfOrder: disorder * time.Millisecond, AllowedLateness: lateness * time.Millisecond,
 		Aggregate: []window.Aggregate{{Aggregate: count, Name: "n"}, {Aggregate: sum, Name: "sum", Args: []int{2}}},
 	}
@@ -299,6 +299,7 @@ func (w *world) generation(number uint64) engine.Generation {
 		Revision: number, Steps: steps, Widening: widening,
 		Decoder:   func() (ingest.Decoder, error) { return decode.New("json", cols, decode.Options{MaxRows: rows}) },
 		Window:    func() operators.Window { return window.New(cfg) },
+		EmitFinal: w.plan.emitFinal,
 		BatchRows: rows, SlotSize: decode.SlotSize(cols, rows, 1<<10),
 	}
 }

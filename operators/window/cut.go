@@ -1,6 +1,8 @@
 package window
 
 import (
+	"slices"
+
 	"github.com/weir-stream/weir/ingest/batch"
 	"github.com/weir-stream/weir/operators"
 )
@@ -16,13 +18,16 @@ func (w *Tumbling) Cut(next int64) operators.Cut {
 		cut.Rows = w.rows(n)
 	}
 	watermark := w.Watermark()
+	if w.cfg.EmitFinal {
+		cut.Final, cut.OpenRows = w.final(watermark)
+	}
 	kept := w.open[:0]
 	for _, p := range w.open {
 		for _, g := range p.dirty {
 			w.groups.clean(g)
 		}
 		p.dirty = p.dirty[:0]
-		if watermark != operators.Unset && p.end+w.allow <= watermark {
+		if w.isFinal(p, watermark) {
 			cut.FinalHash += p.sum
 			cut.Closed = append(cut.Closed, operators.ClosedWindow{Start: p.start / 1000, End: p.end / 1000})
 			w.close(p)
@@ -39,6 +44,36 @@ func (w *Tumbling) Cut(next int64) operators.Cut {
 	w.open = kept
 	w.shrink()
 	return cut
+}
+
+// isFinal tells whether a window takes no more rows.
+func (w *Tumbling) isFinal(p *pane, watermark int64) bool {
+	return watermark != operators.Unset && p.end+w.allow <= watermark
+}
+
+// final gives the rows of the windows that are final, and how many rows the others have taken.
+func (w *Tumbling) final(watermark int64) (rows *batch.Batch, openRows int64) {
+	var panes []*pane
+	var ids [][]uint32
+	n := 0
+	for _, p := range w.open {
+		if !w.isFinal(p, watermark) {
+			for _, g := range p.members {
+				openRows += int64(w.groups.count(g))
+			}
+			continue
+		}
+		members := p.members
+		if len(w.external.of) > 0 { // those whose rows were all rejected have nothing to ship
+			members = slices.DeleteFunc(slices.Clone(members), func(g uint32) bool { return w.groups.count(g) == 0 })
+		}
+		panes, ids = append(panes, p), append(ids, members)
+		n += len(members)
+	}
+	if n == 0 {
+		return nil, openRows
+	}
+	return w.rowsOf(panes, ids, n), openRows
 }
 
 // A slab of at least shrinkAbove groups is made anew when less than a quarter of it is in use.
@@ -96,11 +131,22 @@ func (w *Tumbling) close(p *pane) {
 
 // rows writes the n dirty groups of all windows as one batch.
 func (w *Tumbling) rows(n int) *batch.Batch {
+	dirty := make([][]uint32, len(w.open))
+	for i, p := range w.open {
+		dirty[i] = p.dirty
+	}
+	b := w.rowsOf(w.open, dirty, n)
+	w.digest(b)
+	return b
+}
+
+// rowsOf writes n groups of windows as one batch: some of each.
+func (w *Tumbling) rowsOf(panes []*pane, groups [][]uint32, n int) *batch.Batch {
 	ids := make([]uint32, 0, n)
 	starts, ends := make([]int64, 0, n), make([]int64, 0, n)
-	for _, p := range w.open {
-		ids = append(ids, p.dirty...)
-		for range p.dirty {
+	for i, p := range panes {
+		ids = append(ids, groups[i]...)
+		for range groups[i] {
 			starts, ends = append(starts, p.start/1000), append(ends, p.end/1000)
 		}
 	}
@@ -108,9 +154,7 @@ func (w *Tumbling) rows(n int) *batch.Batch {
 	for i, g := range ids {
 		rows[i] = w.groups.count(g)
 	}
-	b := w.groups.emit(w.schema, w.cfg, ids, starts, ends, rows)
-	w.digest(b)
-	return b
+	return w.groups.emit(w.schema, w.cfg, ids, starts, ends, rows)
 }
 
 // emit writes groups as rows of a cut: with the windows and counts of rows given.

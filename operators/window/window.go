@@ -62,6 +62,8 @@ type Config struct {
 	// "future" unless the timestamp of its Kafka record is within MaxJump of it too, or 64 rows in sequence lie
 	// within MaxJump of each other.
 	MaxJump time.Duration
+	// EmitFinal has cuts give the windows that they close as a whole, beside what changed.
+	EmitFinal bool
 	// LateRows keeps late rows as rejects; without it they are only counted.
 	LateRows bool
 }

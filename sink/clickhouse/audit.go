@@ -3,6 +3,7 @@ package clickhouse
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -54,6 +55,7 @@ type SegmentAudit struct {
 	// Dropped is how many rows were in windows that the node dropped, and Spans which windows those were, and which were
 	// merged into wider ones: start, end and width of each stretch in milliseconds, width 0 where they were dropped.
 	Dropped      int64   `json:"dropped"`
+	Open         int64   `json:"open"` // rows in windows that are shipped when they are final, and are not
 	Spans        []int64 `json:"spans,omitempty"`
 	Rows         int64   `json:"rows"` // rows in the stored windows
 	LateLetters  int64   `json:"late_letters"`
@@ -188,17 +190,20 @@ func (a *audit) accounting(rows driver.Rows) error {
 	var k partitionKey
 	var g SegmentAudit
 	if err := rows.Scan(&k.site, &k.topic, &k.topicID, &k.partition, &g.Revision, &g.Segment,
-		&g.RecordsIn, &g.Expanded, &g.Aggregated, &g.Late, &g.Filtered, &g.Rejected, &g.Dropped, &g.Spans,
+		&g.RecordsIn, &g.Expanded, &g.Aggregated, &g.Late, &g.Filtered, &g.Rejected, &g.Dropped, &g.Spans, &g.Open,
 		&g.Rows, &g.LateLetters, &g.OtherLetters, &g.PurgedLetters, &g.Conservation, &g.Stored, &g.Letters, &g.Account, &g.Content); err != nil {
 		return err
 	}
 	p := a.partition(k)
 	p.RecordsIn += g.RecordsIn
 	if g.Conservation != "ok" {
-		p.fault(&g, "%d records and %d rows more, but %d aggregated, %d late, %d filtered, %d rejected, %d dropped",
-			g.RecordsIn, g.Expanded, g.Aggregated, g.Late, g.Filtered, g.Rejected, g.Dropped)
+		p.fault(&g, "%d records and %d rows more, but %d aggregated, %d open, %d late, %d filtered, %d rejected, %d dropped",
+			g.RecordsIn, g.Expanded, g.Aggregated, g.Open, g.Late, g.Filtered, g.Rejected, g.Dropped)
 	}
 	a.spans(p, &g)
+	if g.Open > 0 && slices.ContainsFunc(p.Segments, func(s SegmentAudit) bool { return s.Segment > g.Segment }) {
+		p.fault(&g, "%d rows were in windows that were not final when it ended, and nobody stores them any more", g.Open)
+	}
 	switch {
 	case g.Stored == "ahead":
 		a.settled = false

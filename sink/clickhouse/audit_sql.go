@@ -47,7 +47,7 @@ func (l *layout) auditQueries(pipeline string) []AuditQuery {
 		"{hash}", coverageHashSQL(),
 		"{row_hash}", rowHashSQL(l.schema, "content_columns"),
 		"{content_known}", contentKnownSQL(l.schema, "content_columns"),
-		"{counted}", counted(db),
+		"{counted}", counted(db)+"\n            AND "+finished(db),
 	)
 	return []AuditQuery{
 		{
@@ -97,9 +97,9 @@ ORDER BY site, topic, topic_uuid, partition, segment, start_offset`
 // because that is cheaper than by six columns, and each row has at most one account by it but for one case in 2^64.
 const accountingSQL = `SELECT
     site, topic, toString(topic_id) AS topic_uuid, partition, rev, segment,
-    records_in, expanded, aggregated, late, filtered, rejected, dropped, spans,
+    records_in, expanded, aggregated, late, filtered, rejected, dropped, spans, open_rows,
     toInt64(stored_rows) AS rows, toInt64(late_letters) AS late_letters, toInt64(other_letters) AS other_letters, toInt64(purged_letters) AS purged_letters,
-    if(records_in + expanded = aggregated + late + filtered + rejected + dropped, 'ok', 'UNBALANCED') AS conservation,
+    if(records_in + expanded = aggregated + open_rows + late + filtered + rejected + dropped, 'ok', 'UNBALANCED') AS conservation,
     multiIf(rows_version > version, 'ahead', stored_rows = aggregated, 'ok', stored_rows < aggregated, 'MISSING', 'TOO MANY') AS stored,
     multiIf(
         last_letter >= toInt64(version) AND late_letters + other_letters > 0, 'ahead',

@@ -124,7 +124,7 @@ func TestAuditCatchesDamage(t *testing.T) {
 		{
 			"a counter is changed",
 			"ALTER TABLE weir_coverage UPDATE filtered = 2 WHERE segment = 0 AND partition = 0 SETTINGS mutations_sync = 2",
-			"segment 0 of revision 0000000000000001: 10 records and 1 rows more, but 7 aggregated, 1 late, 2 filtered, 2 rejected, 0 dropped",
+			"segment 0 of revision 0000000000000001: 10 records and 1 rows more, but 7 aggregated, 0 open, 1 late, 2 filtered, 2 rejected, 0 dropped",
 		},
 		{
 			"counters are changed in a way that adds up",

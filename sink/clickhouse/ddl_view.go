@@ -52,7 +52,7 @@ func finishedDef(cfg Config, t *sink.Table) viewDef {
 		v.columns = append(v.columns, def)
 	}
 	// Versions of a row are all in one day's partition, so FINAL may take each by itself.
-	v.query = newestGrouped(outer, inner, qualified(cfg.Database, cfg.Table+"_partials"), group, counted(cfg.Database))
+	v.query = newestGrouped(outer, inner, qualified(cfg.Database, cfg.Table+"_partials"), group, counting(cfg.Database, t))
 	if ordersTimes(t) {
 		v.query += ",\n    compile_aggregate_expressions = 0"
 	}
@@ -104,6 +104,29 @@ func counted(database string) string {
                 ARRAY JOIN range(1, length(spans), 3) AS i
             )
         ) = (_width != 0)`, qualified(database, coverageTable))
+}
+
+// counting is the condition that chooses the rows of a table that count.
+func counting(database string, t *sink.Table) string {
+	if t.Final {
+		return counted(database) + "\n        AND " + finished(database)
+	}
+	return counted(database)
+}
+
+// finished is the condition that leaves out rows of windows that are not final by an account which has open rows, see
+// sink.Counters: there are such rows where a lane ended in order and its segment went on. Most windows end before any such account
+// is final, and for them it is one comparison.
+func finished(database string) string {
+	return fmt.Sprintf(`(toUnixTimestamp64Milli(window_end) * 1000 <= (SELECT min(final_us) FROM %[1]s FINAL WHERE open_rows > 0)
+            OR NOT arrayExists(
+                s -> s.1 = _site AND s.2 = _pipeline AND s.3 = _rev AND s.4 = _topic_id AND s.5 = _partition AND s.6 = _segment
+                    AND toUnixTimestamp64Milli(window_end) * 1000 > s.7,
+                (
+                    SELECT groupArray((site, pipeline, rev, topic_id, partition, segment, final_us))
+                    FROM (SELECT * FROM %[1]s FINAL WHERE open_rows > 0)
+                )
+            ))`, qualified(database, coverageTable))
 }
 
 // merge is the expression that makes one state of those of several sources.

@@ -99,6 +99,7 @@ type Account struct {
 	Filtered  int64      `json:"filtered"`
 	Rejected  int64      `json:"rejected"`
 	Dropped   int64      `json:"dropped"` // rows in windows that the node dropped
+	Open      int64      `json:"open"`    // rows in windows that are stored when they are final, and are not
 	Gap       int64      `json:"gap"`     // offsets that were lost just before Start
 	GapReason string     `json:"gap_reason,omitempty"`
 	Node      string     `json:"node"` // that wrote the account last
@@ -314,7 +315,7 @@ WHERE window_start = fromUnixTimestamp64Milli(%d, 'UTC') AND window_end = fromUn
     AND %s
 ORDER BY _site, _pipeline, _topic, _topic_id, _partition, _segment, _rev
 SETTINGS %s`, strings.Join(columns, ", "), qualified(s.cfg.Database, s.layout.partials().name), l.Start.UnixMilli(), l.End.UnixMilli(), s.keysSQL(at),
-		counted(s.cfg.Database), jsonSettings)
+		counting(s.cfg.Database, &s.table), jsonSettings)
 	return s.query(ctx, "read the rows it is made of", sql, func(rows driver.Rows) error {
 		src, texts := Source{DeadLetters: map[string]int64{}, State: "unaccounted"}, []string(nil)
 		if err := rows.Scan(&src.Site, &src.Pipeline, &src.Revision, &src.Topic, &src.TopicID, &src.Partition, &src.Segment, &src.To,
@@ -338,7 +339,7 @@ func (s *Sink) accounts(ctx context.Context, l *Lineage) error {
 		return nil
 	}
 	sql := fmt.Sprintf(`SELECT site, pipeline, leftPad(lower(hex(rev)), 16, '0'), topic, toString(topic_id), partition, segment, start_offset, toInt64(version), watermark_us, final_us,
-    records_in, expanded, aggregated, late, filtered, rejected, dropped, spans, gap, gap_reason, node, content_columns != '', received_at
+    records_in, expanded, aggregated, late, filtered, rejected, dropped, open_rows, spans, gap, gap_reason, node, content_columns != '', received_at
 FROM %s FINAL
 WHERE pipeline IN (%s)
 ORDER BY site, pipeline, topic, topic_id, partition, segment, start_offset`,
@@ -358,7 +359,7 @@ ORDER BY site, pipeline, topic, topic_id, partition, segment, start_offset`,
 		var heard time.Time
 		var flat []int64
 		if err := rows.Scan(&k.Site, &k.Pipeline, &k.Revision, &k.Topic, &k.TopicID, &k.Partition, &k.Segment, &a.Start, &a.Version, &watermark, &final,
-			&a.RecordsIn, &a.Expanded, &a.Counted, &a.Late, &a.Filtered, &a.Rejected, &a.Dropped, &flat, &a.Gap, &a.GapReason, &a.Node, &a.Hashed, &heard); err != nil {
+			&a.RecordsIn, &a.Expanded, &a.Counted, &a.Late, &a.Filtered, &a.Rejected, &a.Dropped, &a.Open, &flat, &a.Gap, &a.GapReason, &a.Node, &a.Hashed, &heard); err != nil {
 			return err
 		}
 		a.Watermark, a.Final = microTime(watermark), microTime(final)

@@ -55,6 +55,7 @@ CREATE TABLE IF NOT EXISTS `default`.`weir_coverage`
     `content_all` UInt64,
     `dropped` Int64,
     `spans` Array(Int64),
+    `open_rows` Int64,
     `received_at` DateTime64(3, 'UTC') MATERIALIZED now64(3, 'UTC')
 )
 ENGINE = ReplacingMergeTree(`version`)

@@ -1,0 +1,79 @@
+package clickhouse_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/weir-stream/weir/edge-node/embedded/embeddedtest"
+	"github.com/weir-stream/weir/sink"
+	"github.com/weir-stream/weir/sink/clickhouse"
+)
+
+// TestFinal has windows stored when they are final, and all of them where a lane ends in order: the newest account decides which
+// count, and the audit adds up after each write.
+func TestFinal(t *testing.T) {
+	b := &bed{t: t, cfg: clickhouse.Config{URL: embeddedtest.ClickHouse(t), Table: "temps"}, tab: temperature()}
+	b.tab.Final = true
+	b.conn = open(t, b.cfg.URL)
+	b.sink = b.open(b.cfg)
+	b.apply()
+	const t0 = 1_700_000_000
+	audited := func(fault string) {
+		t.Helper()
+		r := b.audit()
+		var have []string
+		for _, p := range r.Partitions {
+			have = append(have, p.Faults...)
+		}
+		if text := strings.Join(have, "\n"); r.OK != (fault == "") || !strings.Contains(text, fault) {
+			t.Errorf("ok is %t, with the faults %q; want %q", r.OK, text, fault)
+		}
+	}
+	// account completes a cut: final is up to when windows are, and open how many rows are in others.
+	account := func(c *sink.Cut, final, aggregated, open int64) *sink.Cut {
+		c.Coverage.Final = final * 1_000_000
+		c.Coverage.Content = contentOf(c)
+		c.Coverage.Counters = sink.Counters{RecordsIn: aggregated + open, Aggregated: aggregated, Open: open}
+		return c
+	}
+	src := source{rev: 1}
+	b.write(account(b.cut(src, 10, row{t0, "a", 2, f(2), 2, f(1)}), t0+10, 2, 5))
+	b.want("1700000000 a 2 1 1")
+	audited("")
+
+	// The lane ends in order, in the middle of a window: it is stored, and counts.
+	first := b.cut(src, 12, row{t0, "a", 2, f(2), 2, f(1)}, row{t0 + 10, "a", 6, f(6), 6, f(1)})
+	b.write(account(first, t0+10, 8, 0))
+	b.want("1700000000 a 2 1 1\n1700000010 a 6 1 1")
+	audited("")
+
+	// The segment goes on: what was stored of the window does not count until the window is final.
+	none := b.cut(src, 20)
+	none.Coverage.Content = contentOf(b.cut(src, 20, row{t0, "a", 2, f(2), 2, f(1)}))
+	none.Rows, none.Coverage.Final, none.Coverage.Counters = nil, (t0+15)*1_000_000, sink.Counters{RecordsIn: 12, Aggregated: 2, Open: 10}
+	none.Coverage.Content.Final = none.Coverage.Content.All
+	b.write(none)
+	b.want("1700000000 a 2 1 1")
+	audited("")
+	if got, err := b.sink.Coverage(b.ctx(), src.key()); err != nil || len(got) != 1 || got[0].Counters.Open != 10 {
+		t.Errorf("coverage %+v, %v", got, err)
+	}
+	// Another partition has nothing to do with it.
+	b.write(account(b.cut(source{rev: 1, partition: 1}, 3, row{t0 + 10, "b", 3, f(3), 3, f(1)}), t0, 3, 0))
+	b.want("1700000000 a 2 1 1\n1700000010 b 3 1 1")
+
+	last := b.cut(src, 30, row{t0 + 10, "a", 9, f(9), 9, f(1)})
+	both := account(b.cut(src, 30, row{t0, "a", 2, f(2), 2, f(1)}, row{t0 + 10, "a", 9, f(9), 9, f(1)}), t0+20, 11, 4)
+	last.Coverage = both.Coverage
+	b.write(last)
+	b.want("1700000000 a 2 1 1\n1700000010 a 9 1 1\n1700000010 b 3 1 1")
+	audited("")
+
+	// Another segment begins, and nobody stored the rest.
+	next := b.cut(source{rev: 1, segment: 1}, 40, row{t0 + 20, "a", 1, f(1), 1, f(1)})
+	next.Coverage.Start = 30
+	b.write(next)
+	audited("4 rows were in windows that were not final when it ended")
+	b.exec("ALTER TABLE weir_coverage UPDATE open_rows = 3, aggregated = 12 WHERE segment = 0 AND partition = 0 SETTINGS mutations_sync = 2")
+	audited("the account was changed by hand")
+}

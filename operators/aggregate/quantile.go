@@ -49,11 +49,56 @@ func newQuantiles(s Spec) *Aggregate {
 	if s.Func == "quantiles" {
 		function, answer = "quantilesDD", batch.ListOf(float64Type)
 	}
-	a := floatAggregate[ddSketch](s, fmt.Sprintf("%s(%v, %s)", function, accuracy, strings.Join(levels, ", ")), answer)
-	if a != nil && answer.Kind == batch.List {
-		a.Nullable = false // ClickHouse has no list that may be null: it is of NaNs
+	if numbers(s.Args) == nil {
+		return nil
 	}
-	return a
+	// ClickHouse has no list that may be null: it is of NaNs.
+	nullable := s.Args[0].Nullable && answer.Kind != batch.List
+	of := []batch.Field{{Type: float64Type}}
+	return ofState(fmt.Sprintf("%s(%v, %s)", function, accuracy, strings.Join(levels, ", ")), of, answer, nullable, func() Accumulator {
+		return &ddSketches{ofFloat: ofFloat[ddSketch, *ddSketch]{values: numbers(s.Args)[0]}}
+	})
+}
+
+// ddSketches finds the buckets of all rows first, and then counts: what waits for memory is apart from what computes.
+type ddSketches struct {
+	ofFloat[ddSketch, *ddSketch]
+	index []int32
+}
+
+func (a *ddSketches) Add(groups []uint32, args []*batch.Column) {
+	c, of := args[0], a.of
+	values := a.values.read(c, len(groups))
+	if cap(a.index) < len(values) {
+		a.index = make([]int32, len(values)+len(values)/4)
+	}
+	index := a.index[:len(values)]
+	for i, v := range values {
+		index[i] = ddIndex(math.Abs(v))
+	}
+	for i, v := range values {
+		g := groups[i]
+		if g == Skip || c.Validity != nil && !c.Valid(i) {
+			continue
+		}
+		d := &of[g]
+		size := math.Abs(v)
+		if !(size > ddLeast && size <= math.MaxFloat64) {
+			d.add(v)
+			continue
+		}
+		b := &d.side[math.Float64bits(v)>>63]
+		if at := int(index[i]) - b.first; uint(at) < uint(len(b.counts)) {
+			b.counts[at]++
+		} else {
+			a.extra += b.add(int(index[i]), 1)
+		}
+	}
+}
+
+// Take implements Accumulator.
+func (a *ddSketches) Take(from Accumulator, src, dst uint32) {
+	a.move(&from.(*ddSketches).states, src, dst)
 }
 
 func checkLevels(s Spec) error {
@@ -70,37 +115,28 @@ func checkLevels(s Spec) error {
 
 // ddSketch counts values in buckets. NaNs and infinities are left out.
 type ddSketch struct {
-	positive, negative buckets
-	zeroes             float64
+	side   [2]buckets // of values above zero, and below
+	zeroes float64
 }
 
 func (d *ddSketch) seen() bool {
-	return d.zeroes > 0 || len(d.positive.counts) > 0 || len(d.negative.counts) > 0
+	return d.zeroes > 0 || len(d.side[0].counts) > 0 || len(d.side[1].counts) > 0
 }
 
 func (d *ddSketch) size() int64 {
-	return 8 * int64(cap(d.positive.counts)+cap(d.negative.counts))
+	return 8 * int64(cap(d.side[0].counts)+cap(d.side[1].counts))
 }
 
 func (d *ddSketch) add(v float64) int64 {
 	switch {
 	case v > ddLeast && v <= math.MaxFloat64:
-		return d.positive.add(ddIndex(v), 1)
+		return d.side[0].add(int(ddIndex(v)), 1)
 	case v < -ddLeast && v >= -math.MaxFloat64:
-		return d.negative.add(ddIndex(-v), 1)
+		return d.side[1].add(int(ddIndex(-v)), 1)
 	case v >= -ddLeast && v <= ddLeast:
 		d.zeroes++
 	}
 	return 0
-}
-
-// ddIndex is the bucket of a value above zero.
-func ddIndex(v float64) int {
-	index := math.Log(v) * ddMultiplier
-	if index >= 0 {
-		return int(index)
-	}
-	return int(index) - 1
 }
 
 // buckets are counts of the indexes from first on.
@@ -173,8 +209,8 @@ func (b *buckets) merge(from *buckets) {
 // and below (3), and how many are zero (4, float64).
 func (d *ddSketch) append(dst []byte, _ cells) []byte {
 	dst = appendFloat(appendFloat(append(dst, ddMapping), ddGamma), 0)
-	dst = d.positive.append(append(dst, ddPositive))
-	dst = d.negative.append(append(dst, ddNegative))
+	dst = d.side[0].append(append(dst, ddPositive))
+	dst = d.side[1].append(append(dst, ddNegative))
 	return appendFloat(append(dst, ddZeroes), d.zeroes)
 }
 
@@ -203,7 +239,7 @@ func (d *ddSketch) load(src []byte, _ cells) error {
 	if r.byte() != ddMapping || r.float() != ddGamma || r.float() != 0 {
 		return errState
 	}
-	if r.byte() != ddPositive || !d.positive.load(&r) || r.byte() != ddNegative || !d.negative.load(&r) || r.byte() != ddZeroes {
+	if r.byte() != ddPositive || !d.side[0].load(&r) || r.byte() != ddNegative || !d.side[1].load(&r) || r.byte() != ddZeroes {
 		return errState
 	}
 	d.zeroes = r.float()

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/weir-stream/weir/ingest/batch"
-	"github.com/weir-stream/weir/operators/aggregate"
 )
 
 // TestTexts gives groups new texts, longer and shorter ones, and compares with a plain list.
@@ -42,30 +41,14 @@ func TestTexts(t *testing.T) {
 
 // BenchmarkGroups is count, sum, min, max and avg of a number, by one key.
 func BenchmarkGroups(b *testing.B) {
-	s := &batch.Schema{Fields: []batch.Field{
-		{Name: "ts", Type: batch.TimestampOf(batch.Millisecond)},
-		{Name: "id", Type: intType},
-		{Name: "name", Type: stringType},
-		{Name: "v", Type: floatType},
-	}}
+	s := numbersSchema()
 	for _, bb := range []struct {
 		name   string
 		key    int
 		groups int
 	}{{"int64", 1, 10_000}, {"string", 2, 10_000}, {"string", 2, 1_000_000}} {
 		b.Run(fmt.Sprintf("%s/%d", bb.name, bb.groups), func(b *testing.B) {
-			cfg := &Config{In: s, Time: 0, Size: 10_000_000_000, Keys: []int{bb.key}}
-			for _, fn := range []string{"count", "sum", "min", "max", "avg"} {
-				spec, args := aggregate.Spec{Func: fn, Args: s.Fields[3:4]}, []int{3}
-				if fn == "count" {
-					spec.Args, args = nil, nil
-				}
-				a, err := aggregate.New(spec)
-				if err != nil {
-					b.Fatal(err)
-				}
-				cfg.Aggregate = append(cfg.Aggregate, Aggregate{Aggregate: a, Name: fn, Args: args})
-			}
+			cfg := numbersOf(b, s, bb.key, "count", "sum", "min", "max", "avg")
 			batches := manyKeys(s, bb.groups)
 			w := New(cfg)
 			for _, in := range batches { // every group is there, and memory is as large as it gets

@@ -192,8 +192,8 @@ func (b *buckets) extend(index int) {
 
 func (d *ddSketch) merge(from *ddSketch, _ cells, _ int) {
 	d.zeroes += from.zeroes
-	d.positive.merge(&from.positive)
-	d.negative.merge(&from.negative)
+	d.side[0].merge(&from.side[0])
+	d.side[1].merge(&from.side[1])
 }
 
 // merge goes from the highest down, so that the lowest become one once.

@@ -4,11 +4,8 @@ import (
 	"cmp"
 	"encoding/binary"
 	"maps"
-	"math"
 	"math/bits"
 	"slices"
-
-	"github.com/go-faster/city"
 
 	"github.com/weir-stream/weir/ingest/batch"
 )
@@ -17,9 +14,11 @@ import (
 // states are those of ClickHouse's uniqExact.
 func newUniqExact(s Spec) *Aggregate {
 	if s.Args[0].Type.Variable() {
-		return uniqAggregate[exactTexts](s, "uniqExact", batch.Type{Kind: batch.String})
+		a := valueAggregate[exactTexts](s, "uniqExact", batch.Type{Kind: batch.String}, batch.Type{Kind: batch.Uint64}, 0)
+		a.Nullable = false
+		return a
 	}
-	return uniqAggregate[exactWords](s, "uniqExact", batch.Type{Kind: batch.Uint64})
+	return wordAggregate[exactWords](s, "uniqExact", batch.Type{Kind: batch.Uint64})
 }
 
 // newUniq estimates how many values are different, after Flajolet, Fusy, Gandouet and Meunier, "HyperLogLog" (2007): 4096
@@ -30,34 +29,7 @@ func newUniq(s Spec) *Aggregate {
 	if s.Args[0].Type.Variable() {
 		of = batch.Type{Kind: batch.String}
 	}
-	return uniqAggregate[hll](s, "uniqHLL12", of)
-}
-
-// uniqAggregate plans a count of different values: never null, zero where there was none.
-func uniqAggregate[S any, P valueState[S]](s Spec, function string, of batch.Type) *Aggregate {
-	a := valueAggregate[S, P](s, function, of, batch.Type{Kind: batch.Uint64}, 0)
-	a.Nullable = false
-	return a
-}
-
-// same is a number as 64 bits: floats that are equal have the same, and so have all NaNs.
-func same(v []byte, k cells) uint64 {
-	w := word(v)
-	switch f := math.Float64frombits(w); k.kind {
-	case batch.Float32:
-		if f32 := math.Float32frombits(uint32(w)); f32 == 0 {
-			return 0
-		} else if f32 != f32 {
-			return uint64(math.Float32bits(float32(math.NaN())))
-		}
-	case batch.Float64:
-		if f == 0 {
-			return 0
-		} else if f != f {
-			return math.Float64bits(math.NaN())
-		}
-	}
-	return w
+	return wordAggregate[hll](s, "uniqHLL12", of)
 }
 
 type exactWords struct{ set map[uint64]struct{} }
@@ -68,12 +40,12 @@ const wordEntry, textEntry = 20, 40
 func (x *exactWords) seen() bool  { return len(x.set) > 0 }
 func (x *exactWords) size() int64 { return wordEntry * int64(len(x.set)) }
 
-func (x *exactWords) add(v []byte, k cells, _ int) int64 {
+func (x *exactWords) add(word uint64) int64 {
 	if x.set == nil {
 		x.set = map[uint64]struct{}{}
 	}
 	before := len(x.set)
-	x.set[same(v, k)] = struct{}{}
+	x.set[word] = struct{}{}
 	return wordEntry * int64(len(x.set)-before)
 }
 
@@ -153,17 +125,7 @@ const (
 func (h *hll) seen() bool  { return len(h.small) > 0 || h.ranks != nil }
 func (h *hll) size() int64 { return 8*int64(cap(h.small)) + int64(cap(h.ranks)) }
 
-func (h *hll) add(v []byte, k cells, _ int) int64 {
-	key := uint64(0)
-	if k.width == 0 {
-		key = city.CH64(v)
-	} else {
-		key = same(v, k)
-	}
-	return h.addKey(key)
-}
-
-func (h *hll) addKey(key uint64) int64 {
+func (h *hll) add(key uint64) int64 {
 	if h.ranks != nil {
 		h.register(key)
 		return 0
@@ -195,7 +157,7 @@ func (h *hll) grow() {
 func (h *hll) merge(from *hll, _ cells, _ int) {
 	if from.ranks == nil {
 		for _, key := range from.small {
-			h.addKey(key)
+			h.add(key)
 		}
 		return
 	}

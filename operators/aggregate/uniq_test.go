@@ -17,9 +17,9 @@ func TestExactSetsAreTheSameBytes(t *testing.T) {
 	var words, otherWords, readWords exactWords
 	var texts, otherTexts, readTexts exactTexts
 	for i, v := range values {
-		words.add(v, cells{}, 0)
+		words.add(binary.LittleEndian.Uint64(v))
 		texts.add(v, cells{}, 0)
-		otherWords.add(values[len(values)-1-i], cells{}, 0)
+		otherWords.add(binary.LittleEndian.Uint64(values[len(values)-1-i]))
 		otherTexts.add(values[len(values)-1-i], cells{}, 0)
 	}
 	a, b := words.append(nil, cells{}), texts.append(nil, cells{})

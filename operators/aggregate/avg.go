@@ -2,16 +2,22 @@ package aggregate
 
 import "github.com/weir-stream/weir/ingest/batch"
 
-// avg is a sum and a count of the values that are not null; the answer is their ratio in float64.
-type avg struct {
-	sum   Mergeable
-	count count
+// avg is a sum and a count of the values that are not null, side by side; the answer is their ratio in float64.
+type avg[T, S number] struct {
+	of       []mean[S]
+	nullable bool
+}
+
+type mean[S number] struct {
+	sum S
+	n   uint64
 }
 
 func newAvg(spec Spec) *Aggregate {
 	arg := spec.Args[0]
-	t, makeSum := sumOf(arg)
-	if makeSum == nil {
+	t, _ := sumOf(arg)
+	make := avgOf(arg)
+	if make == nil {
 		return nil
 	}
 	return &Aggregate{
@@ -21,46 +27,97 @@ func newAvg(spec Spec) *Aggregate {
 			{Name: "count", Type: batch.Type{Kind: batch.Uint64}, Merge: Sum},
 		},
 		Finish: Ratio,
-		make:   func() Accumulator { return &avg{sum: makeSum()} },
+		make:   make,
 	}
 }
 
-func (a *avg) Grow(n int) {
-	a.sum.Grow(n)
-	a.count.Grow(n)
-}
-
-func (a *avg) Reset(g uint32) {
-	a.sum.Reset(g)
-	a.count.Reset(g)
-}
-
-func (a *avg) Add(groups []uint32, args []*batch.Column) {
-	a.sum.Add(groups, args)
-	a.count.Add(groups, args)
-}
-
-func (a *avg) Take(from Accumulator, src, dst uint32) {
-	f := from.(*avg)
-	a.sum.Take(f.sum, src, dst)
-	a.count.Take(&f.count, src, dst)
-}
-
-func (a *avg) Merge(groups []uint32, in []batch.Column) error {
-	if err := a.sum.Merge(groups, in[:1]); err != nil {
-		return err
+// avgOf picks the accumulator for a column. Totals are those of sum.
+func avgOf(arg batch.Field) func() Accumulator {
+	switch arg.Type.Kind {
+	case batch.Int8:
+		return makeAvg[int8, int64](arg)
+	case batch.Int16:
+		return makeAvg[int16, int64](arg)
+	case batch.Int32:
+		return makeAvg[int32, int64](arg)
+	case batch.Int64:
+		return makeAvg[int64, int64](arg)
+	case batch.Uint8:
+		return makeAvg[uint8, uint64](arg)
+	case batch.Uint16:
+		return makeAvg[uint16, uint64](arg)
+	case batch.Uint32:
+		return makeAvg[uint32, uint64](arg)
+	case batch.Uint64:
+		return makeAvg[uint64, uint64](arg)
+	case batch.Float32:
+		return makeAvg[float32, float64](arg)
+	case batch.Float64:
+		return makeAvg[float64, float64](arg)
 	}
-	return a.count.Merge(groups, in[1:])
+	return nil
 }
 
-func (a *avg) Emit(groups []uint32, out []batch.Column) {
-	a.sum.Emit(groups, out[:1])
-	a.count.Emit(groups, out[1:])
+func makeAvg[T, S number](arg batch.Field) func() Accumulator {
+	return func() Accumulator { return &avg[T, S]{nullable: arg.Nullable} }
 }
 
-func (a *avg) Load(groups []uint32, in []batch.Column) error {
-	if err := a.sum.Load(groups, in[:1]); err != nil {
-		return err
+func (a *avg[T, S]) Grow(n int)     { a.of = grow(a.of, n) }
+func (a *avg[T, S]) Reset(g uint32) { a.of[g] = mean[S]{} }
+
+func (a *avg[T, S]) Add(groups []uint32, args []*batch.Column) {
+	c, of := args[0], a.of
+	for i, v := range batch.As[T](c.Values)[:len(groups)] {
+		if g := groups[i]; g != Skip && (c.Validity == nil || c.Valid(i)) {
+			m := &of[g]
+			m.sum += S(v)
+			m.n++
+		}
 	}
-	return a.count.Load(groups, in[1:])
+}
+
+func (a *avg[T, S]) Take(from Accumulator, src, dst uint32) { a.of[dst] = from.(*avg[T, S]).of[src] }
+
+func (a *avg[T, S]) Emit(groups []uint32, out []batch.Column) {
+	sums, counts := make([]S, len(groups)), make([]uint64, len(groups))
+	for i, g := range groups {
+		sums[i], counts[i] = a.of[g].sum, a.of[g].n
+	}
+	out[0], out[1] = batch.Column{Values: batch.Bytes(sums)}, batch.Column{Values: batch.Bytes(counts)}
+	if !a.nullable {
+		return
+	}
+	valid := make([]byte, batch.BitmapLen(len(groups)))
+	for i, n := range counts {
+		if n > 0 {
+			batch.SetBit(valid, i)
+		} else {
+			out[0].Nulls++
+		}
+	}
+	if out[0].Nulls > 0 {
+		out[0].Validity = valid
+	}
+}
+
+func (a *avg[T, S]) Load(groups []uint32, in []batch.Column) error {
+	sums, counts := batch.As[S](in[0].Values), batch.As[uint64](in[1].Values)
+	for i, g := range groups {
+		if g != Skip {
+			a.of[g] = mean[S]{sums[i], counts[i]}
+		}
+	}
+	return nil
+}
+
+func (a *avg[T, S]) Merge(groups []uint32, in []batch.Column) error {
+	sums, counts := batch.As[S](in[0].Values), batch.As[uint64](in[1].Values)
+	for i, g := range groups {
+		if g != Skip && in[0].Valid(i) {
+			m := &a.of[g]
+			m.sum += sums[i]
+			m.n += counts[i]
+		}
+	}
+	return nil
 }

@@ -2,16 +2,20 @@ package aggregate
 
 import (
 	"bytes"
+	"math"
 
 	"github.com/weir-stream/weir/ingest/batch"
 )
 
 // extreme keeps the least or the greatest value of a column: numbers and times by value, strings by bytes. A float
 // NaN is passed over unless there is nothing else. A group that has seen no value is null.
+//
+// The best of such a group is none: the one value that no other is worse than, or a NaN. So most rows are one look and one comparison.
 type extreme[T number] struct {
 	best  []T
 	seen  []bool
 	least bool
+	none  T
 }
 
 func newMin(s Spec) *Aggregate { return newExtreme(s.Args[0], Min) }
@@ -23,25 +27,25 @@ func newExtreme(arg batch.Field, merge Merge) *Aggregate {
 	least := merge == Min
 	switch k := arg.Type.Kind; k {
 	case batch.Int8:
-		make = makeExtreme[int8](least)
+		make = makeExtreme[int8](least, math.MinInt8, math.MaxInt8)
 	case batch.Int16:
-		make = makeExtreme[int16](least)
+		make = makeExtreme[int16](least, math.MinInt16, math.MaxInt16)
 	case batch.Int32, batch.Date32:
-		make = makeExtreme[int32](least)
+		make = makeExtreme[int32](least, math.MinInt32, math.MaxInt32)
 	case batch.Int64, batch.Timestamp:
-		make = makeExtreme[int64](least)
+		make = makeExtreme[int64](least, math.MinInt64, math.MaxInt64)
 	case batch.Uint8:
-		make = makeExtreme[uint8](least)
+		make = makeExtreme[uint8](least, 0, math.MaxUint8)
 	case batch.Uint16:
-		make = makeExtreme[uint16](least)
+		make = makeExtreme[uint16](least, 0, math.MaxUint16)
 	case batch.Uint32:
-		make = makeExtreme[uint32](least)
+		make = makeExtreme[uint32](least, 0, math.MaxUint32)
 	case batch.Uint64:
-		make = makeExtreme[uint64](least)
+		make = makeExtreme[uint64](least, 0, math.MaxUint64)
 	case batch.Float32:
-		make = makeExtreme[float32](least)
+		make = makeExtreme[float32](least, float32(math.NaN()), float32(math.NaN()))
 	case batch.Float64:
-		make = makeExtreme[float64](least)
+		make = makeExtreme[float64](least, math.NaN(), math.NaN())
 	case batch.String:
 		make = func() Accumulator { return &extremeString{least: least} }
 	default:
@@ -54,27 +58,50 @@ func newExtreme(arg batch.Field, merge Merge) *Aggregate {
 	}
 }
 
-func makeExtreme[T number](least bool) func() Accumulator {
-	return func() Accumulator { return &extreme[T]{least: least} }
+// makeExtreme takes the least and the greatest value of the type.
+func makeExtreme[T number](least bool, lowest, highest T) func() Accumulator {
+	none := lowest
+	if least {
+		none = highest
+	}
+	return func() Accumulator { return &extreme[T]{least: least, none: none} }
 }
 
 func (a *extreme[T]) Grow(n int) {
+	before := len(a.best)
 	a.best, a.seen = grow(a.best, n), grow(a.seen, n)
+	for g := before; g < len(a.best); g++ {
+		a.best[g] = a.none
+	}
 }
 
-func (a *extreme[T]) Reset(g uint32) { a.best[g], a.seen[g] = 0, false }
+func (a *extreme[T]) Reset(g uint32) { a.best[g], a.seen[g] = a.none, false }
 
 func (a *extreme[T]) Add(groups []uint32, args []*batch.Column) {
-	c := args[0]
-	values, best, seen := batch.As[T](c.Values), a.best, a.seen
+	c, best, none := args[0], a.best, a.none
+	values := batch.As[T](c.Values)[:len(groups)]
+	if a.least {
+		for i, g := range groups {
+			if g == Skip || values[i] >= best[g] && values[i] != none || c.Validity != nil && !c.Valid(i) {
+				continue
+			}
+			a.offer(g, values[i])
+		}
+		return
+	}
 	for i, g := range groups {
-		if g == Skip || c.Validity != nil && !c.Valid(i) {
+		if g == Skip || values[i] <= best[g] && values[i] != none || c.Validity != nil && !c.Valid(i) {
 			continue
 		}
-		// best != best is a NaN so far: any number is better.
-		if v := values[i]; !seen[g] || (a.least && v < best[g]) || (!a.least && v > best[g]) || best[g] != best[g] {
-			best[g], seen[g] = v, true
-		}
+		a.offer(g, values[i])
+	}
+}
+
+// offer takes a value that may be better than the best of the group. Any number is better than a NaN.
+func (a *extreme[T]) offer(g uint32, v T) {
+	best := a.best[g]
+	if !a.seen[g] || v == v && (a.least && v < best || !a.least && v > best || best != best) {
+		a.best[g], a.seen[g] = v, true
 	}
 }
 
@@ -90,13 +117,24 @@ func (a *extreme[T]) Merge(groups []uint32, in []batch.Column) error {
 }
 
 func (a *extreme[T]) Emit(groups []uint32, out []batch.Column) {
-	out[0] = emitFixed(a.best, groups)
+	best := make([]T, len(groups))
+	for i, g := range groups {
+		if a.seen[g] {
+			best[i] = a.best[g]
+		}
+	}
+	out[0] = batch.Column{Values: batch.Bytes(best)}
 	emitNulls(a.seen, groups, &out[0])
 }
 
 func (a *extreme[T]) Load(groups []uint32, in []batch.Column) error {
 	loadFixed(a.best, groups, &in[0])
 	loadSeen(a.seen, groups, &in[0])
+	for _, g := range groups {
+		if g != Skip && !a.seen[g] {
+			a.best[g] = a.none
+		}
+	}
 	return nil
 }
 

@@ -19,6 +19,7 @@ type groups struct {
 	bitsN [][]uint64 // per fixed width key column: its values in the batch at hand
 	slotN []uint64   // see lookup
 	candN []uint32
+	seen  byte // keeps the compiler from leaving a look out
 
 	fixed [][]uint64 // per key column: the value's bits, for fixed width keys
 	texts []texts    // per key column: the value, for strings

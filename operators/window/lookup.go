@@ -79,7 +79,7 @@ func (gs *groups) overflow(x *index) (g uint32, dirtied bool) {
 
 // lookAhead is how many rows are looked up together: each step is done for all of them before the next, so that the processor
 // waits for the memory of many at a time. What they need stays in its first cache.
-const lookAhead = 512
+const lookAhead = 256
 
 // lookup gives the rows from one to another their candidates: the group, plus one, that has their keys in the window, or 0 where find is to
 // look. They are valid until the next call. There are at most lookAhead.
@@ -127,6 +127,16 @@ func (gs *groups) lookup(x *index, b *batch.Batch, from, to int) []uint32 {
 func (gs *groups) sameText(k int, c *batch.Column, from int, candidates []uint32) {
 	offsets := batch.As[int32](c.Offsets)[from:]
 	at, data := gs.texts[k].at, gs.texts[k].data
+	// A look at each text makes the processor fetch them all; comparing one by one would wait for each.
+	seen := byte(0)
+	for _, g := range candidates {
+		if g != 0 {
+			if t := &at[g-1]; t.n > 0 {
+				seen ^= data[t.off]
+			}
+		}
+	}
+	gs.seen = seen
 	lo := offsets[0]
 	for i, g := range candidates {
 		hi := offsets[i+1]

@@ -48,8 +48,11 @@ func BenchmarkGroups(b *testing.B) {
 		groups int
 		zipf   bool // some keys come often
 	}{
-		{"int64/10000", 1, 10_000, false}, {"int64/10000/zipf", 1, 10_000, true}, {"string/10000", 2, 10_000, false},
-		{"string/1000000", 2, 1_000_000, false}, {"string/1000000/zipf", 2, 1_000_000, true},
+		{"int64/10000", 1, 10_000, false},
+		{"int64/10000/zipf", 1, 10_000, true},
+		{"string/10000", 2, 10_000, false},
+		{"string/1000000", 2, 1_000_000, false},
+		{"string/1000000/zipf", 2, 1_000_000, true},
 	} {
 		b.Run(bb.name, func(b *testing.B) {
 			cfg := numbersOf(b, s, bb.key, "count", "sum", "min", "max", "avg")

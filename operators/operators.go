@@ -91,7 +91,8 @@ type Widening interface {
 	// Start is where the window of a width begins that a time is in.
 	Start(at, width int64) int64
 	// Merge gives the rows of the windows of a width that rows make together, or nil where there are none. Rows are those of cuts, or
-	// of Merge, in the order of their windows, with each window and key once. The result owns its memory.
+	// of Merge, in the order of their windows, with each window and key once. The result owns its memory. It is the same,
+	// bit by bit, whether windows are merged at once or step by step.
 	Merge(rows []*batch.Batch, width int64) (*batch.Batch, error)
 }
 

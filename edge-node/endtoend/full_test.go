@@ -250,4 +250,25 @@ func (l *fullLog) check(ctx context.Context, t *testing.T, conn driver.Conn, dir
 	}
 	defer func() { _ = plan.Close() }()
 	wantAudit(ctx, t, plan)
+
+	s := &stream{t: t, dir: dir}
+	whole := s.report(0, "replay")
+	if g := whole.Segments[0]; !whole.OK || g.Rows.Identical != int64(rows) {
+		t.Errorf("replay compared %+v of %d rows, and skipped %+v", g.Rows, rows, g.Skipped)
+	}
+	if wide == 0 {
+		return
+	}
+	why, _ := runWeir(t, 0, "why", "--window", time.UnixMilli(fullBegin).UTC().Format(time.RFC3339), "--key", "device="+l.devices[3], s.file())
+	if !strings.Contains(why, "2023-11-14T22:13:20Z to ") || !strings.Contains(why, "erged") {
+		t.Errorf("weir why:\n%s", why)
+	}
+	// Wide rows that the centre lost are stored again, and are as wide.
+	s.exec(conn, "ALTER TABLE full_coarsen_partials DELETE WHERE _width > 0 AND device = '"+l.devices[3]+"'"+atOnce)
+	lost, _ := tallies(s.report(5, "replay"))
+	sent, _ := tallies(s.report(0, "resend", "--since", "2023-11-14T22:00:00Z"))
+	if again, _ := tallies(s.report(0, "replay")); lost.Missing == 0 || sent.Sent != lost.Missing || again.Identical != int64(rows) {
+		t.Errorf("lost %+v, sent %+v, and then %+v", lost, sent, again)
+	}
+	wantAudit(ctx, t, plan)
 }

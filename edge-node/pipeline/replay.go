@@ -13,6 +13,7 @@ import (
 	"github.com/weir-stream/weir/edge-node/replay"
 	"github.com/weir-stream/weir/ingest/kafka"
 	"github.com/weir-stream/weir/operators"
+	"github.com/weir-stream/weir/operators/window"
 	"github.com/weir-stream/weir/sink"
 	"github.com/weir-stream/weir/sink/clickhouse"
 )
@@ -66,7 +67,8 @@ func (p *Plan) OpenReplay(ctx context.Context, opts ReplayOptions) (_ *Replayer,
 		return nil, err
 	}
 	r.cfg = replay.Config{
-		Rebuild: r.rebuild, Revision: p.Revision, Log: r.reader, Stored: r.sink, Table: p.Table,
+		Widening: p.widest(),
+		Rebuild:  r.rebuild, Revision: p.Revision, Log: r.reader, Stored: r.sink, Table: p.Table,
 		MaxOutOfOrder: p.Window.MaxOutOfOrder, AllowedLateness: p.Window.AllowedLateness,
 		LateLetters: p.Spec.Late.To == config.LateDeadLetters, Jumps: p.Window.MaxJump > 0,
 		MaxState: p.Node.Limits.State, Most: opts.Most, Progress: opts.Progress,
@@ -75,6 +77,16 @@ func (p *Plan) OpenReplay(ctx context.Context, opts ReplayOptions) (_ *Replayer,
 		r.cfg.Stateful = r.cfg.Stateful || operators.IsStateful(s)
 	}
 	return r, nil
+}
+
+// widest merges windows to whatever width a node may have merged them, also one whose file says otherwise since; nil where none can
+// have.
+func (p *Plan) widest() operators.Widening {
+	w, err := window.NewWidening(p.Window, window.MaxWidth)
+	if err != nil {
+		return nil
+	}
+	return w
 }
 
 // Compare builds what was chosen again and compares it with what is stored; see replay.Config.

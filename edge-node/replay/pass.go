@@ -34,6 +34,7 @@ type pass struct {
 
 	lateLetters bool // late rows have dead letters
 	content     sink.Content
+	merging     []merging
 
 	out  *Segment
 	send func(ctx context.Context, rows *batch.Batch, letters []sink.DeadLetter) error // nil: compare alone
@@ -70,6 +71,7 @@ func (p *pass) run(ctx context.Context) error {
 	from := engine.RebuildFrom{Partition: p.of.Partition, Segment: p.of.Segment, Clock: operators.Clock{Max: operators.Unset}, States: p.states}
 	p.lo, p.hi, p.bound, p.letters = math.MinInt64, math.MaxInt64, math.MinInt64, max(p.from, p.changed)
 	p.first, p.content = math.MinInt64, sink.Content{Known: true}
+	p.merging = p.mergings()
 	p.rows, p.purged = map[engine.LetterKind]int64{}, map[engine.LetterKind]int64{}
 	p.began = time.Now()
 	if p.anchored = p.clock != nil; p.anchored {
@@ -95,6 +97,7 @@ func (p *pass) run(ctx context.Context) error {
 	if err := p.settle(ctx, p.to, true); err != nil {
 		return err
 	}
+	p.endMerged()
 	p.endLetters()
 	p.tell(p.to)
 	return nil

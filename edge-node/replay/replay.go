@@ -16,6 +16,7 @@ import (
 	"github.com/weir-stream/weir/edge-node/engine"
 	"github.com/weir-stream/weir/ingest"
 	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/operators"
 	"github.com/weir-stream/weir/sink"
 )
 
@@ -56,6 +57,7 @@ type Config struct {
 	Stored   Stored
 
 	Table           sink.Table
+	Widening        operators.Widening // merges windows as nodes without room did; nil: such windows are not compared
 	MaxOutOfOrder   time.Duration
 	AllowedLateness time.Duration
 	Stateful        bool

@@ -99,45 +99,82 @@ const (
 	skipAhead   = "a node has stored them beyond the account"
 	skipExpired = "the table drops windows so old"
 	skipOpen    = "they are not final, and windows are stored when they are"
+	skipMemory  = "a node merged their windows, and as they were before they need more memory than limits.state"
 	skipSpan    = "a node that was cut off dropped or merged their windows, and the account says which"
 )
 
 // compareRows compares the rows that were built of windows that start in [lo, hi) with those stored. Windows that start before
 // final take no more rows.
 func (p *pass) compareRows(ctx context.Context, rows *batch.Batch, lo, hi, final int64) error {
-	keys := p.keys
-	local := map[string]int32{}
-	var chosen []int32
+	if err := p.compareMerged(ctx, rows, lo, hi, final); err != nil {
+		return err
+	}
+	var dropped []int32
 	if rows != nil {
-		var key []byte
 		before := []int64{}
 		for i, start := range starts(rows) {
-			_, dropped := p.of.Spans.Find(start)
+			s, given := p.of.Spans.Find(start)
 			switch {
-			case start < lo || start >= hi:
-			case dropped:
+			case start < lo || start >= hi || p.mergedHere(start):
+			case given:
 				p.out.skip("rows", skipSpan, 1, start)
+				if s.Dropped() {
+					dropped = append(dropped, int32(i))
+				}
 			case p.open(ends(rows)[i]):
 				p.out.skip("rows", skipOpen, 1, start)
 			case start < p.bound:
 				before = append(before, start)
-			default:
-				key = rowKey(key[:0], rows, keys, i)
-				local[string(key)] = int32(i)
 			}
 		}
 		p.out.skip("rows", skipBefore, int64(len(before)), before...)
+	}
+	if len(dropped) > 0 {
+		p.mended(-hashOf(pick(rows, dropped)))
 	}
 	lo = max(lo, p.bound)
 	if lo >= hi {
 		return nil
 	}
+	return p.compareBuilt(ctx, rows, p.index(rows, lo, hi), lo, hi, final, 0)
+}
+
+// index finds rows of windows that start in [lo, hi) by window and key. Those of the account's spans are in it where they are of wide
+// windows.
+func (p *pass) index(rows *batch.Batch, lo, hi int64) map[string]int32 {
+	local := map[string]int32{}
+	if rows == nil {
+		return local
+	}
+	var key []byte
+	until := ends(rows)
+	for i, start := range starts(rows) {
+		s, given := p.of.Spans.Find(start)
+		if start < lo || start >= hi || given && (s.Dropped() || until[i]-start != s.Width) || p.open(until[i]) {
+			continue
+		}
+		key = rowKey(key[:0], rows, p.keys, i)
+		local[string(key)] = int32(i)
+	}
+	return local
+}
+
+// compareBuilt compares rows that were built, found by local, with those stored of windows that start in [lo, hi): of those that are
+// width wide where others were merged into them, or where width is 0 of those that are as they were.
+func (p *pass) compareBuilt(ctx context.Context, rows *batch.Batch, local map[string]int32, lo, hi, final, width int64) error {
+	keys := p.keys
+	var chosen []int32
 	seen := make(map[int32]bool, len(local))
 	var key []byte
 	err := p.cfg.Stored.Rows(ctx, p.of, lo, hi, func(stored *batch.Batch, versions []int64) error {
+		until := ends(stored)
 		for j, start := range starts(stored) {
-			if _, dropped := p.of.Spans.Find(start); dropped {
-				continue // the account decides what counts there
+			// The account decides what counts.
+			if s, given := p.of.Spans.Find(start); given != (width > 0) || given && (s.Width != width || until[j]-start != width) {
+				continue
+			}
+			if w := p.cfg.Widening; w != nil && width == 0 && until[j]-start > w.Size() {
+				continue // merged by a node whose account holds no more
 			}
 			if p.open(ends(stored)[j]) {
 				continue // it does not count yet

@@ -73,19 +73,33 @@ func (w *Widening) Start(at, width int64) int64 { return floorTo(at-w.offset, wi
 
 // Merge implements operators.Widening. All aggregates come to what they would be of all rows together, but that an order
 // among rows of several windows is one of the windows, and not that of the log.
+//
+// Windows are merged in pairs, then pairs of these, so that sums of floats are rounded alike whatever was merged before.
 func (w *Widening) Merge(rows []*batch.Batch, width int64) (*batch.Batch, error) {
-	m := merger{w: w, width: width}
-	m.groups.init(w.cfg)
-	m.groups.cols = make([]int, len(w.cfg.Keys)) // the keys stand elsewhere in the rows of a cut than in what is aggregated
-	for k := range m.groups.cols {
-		m.groups.cols[k] = firstKey + k
-	}
-	for _, b := range rows {
-		if err := m.add(b); err != nil {
-			return nil, err
+	to := 2 * w.size
+	for ; ; to *= 2 {
+		m := merger{w: w, width: to}
+		m.groups.init(w.cfg)
+		m.groups.cols = make([]int, len(w.cfg.Keys)) // the keys stand elsewhere in the rows of a cut than in what is aggregated
+		for k := range m.groups.cols {
+			m.groups.cols[k] = firstKey + k
+		}
+		for _, b := range rows {
+			if err := m.add(b, width); err != nil {
+				return nil, err
+			}
+		}
+		switch b := m.rows(); {
+		case b == nil:
+			return nil, nil
+		case to == width:
+			return b, nil
+		case to > width:
+			return nil, fmt.Errorf("windows of %v are not made %v wide by doubling them", w.cfg.Size, time.Duration(width)*time.Millisecond)
+		default:
+			rows = []*batch.Batch{b}
 		}
 	}
-	return m.rows(), nil
 }
 
 // merger is a merge under way: rows come window by window, so that one wide window at a time takes any.
@@ -96,12 +110,14 @@ type merger struct {
 	index  index
 	start  int64 // of the wide window that index is of
 	begun  bool
-	ids    []uint32 // the groups in the order of the rows that come out, with the start of each
-	starts []int64
-	rowOf  []uint32
+	// The groups in the order of the rows that come out, with the window of each.
+	ids          []uint32
+	starts, ends []int64
+	rowOf        []uint32
 }
 
-func (m *merger) add(b *batch.Batch) error {
+// add takes rows in. No window may be wider than most; those that are wider than the merge makes them stay as they are.
+func (m *merger) add(b *batch.Batch, most int64) error {
 	if !b.Schema.Equal(m.w.schema) {
 		return fmt.Errorf("rows to merge have the columns %s, and the window has %s", b.Schema, m.w.schema)
 	}
@@ -111,8 +127,12 @@ func (m *merger) add(b *batch.Batch) error {
 	m.rowOf = grow(m.rowOf, b.Rows)
 	for i := range b.Rows {
 		start := m.w.Start(starts[i], m.width)
-		if ends[i] > start+m.width || ends[i] <= starts[i] {
-			return fmt.Errorf("a window from %s to %s is not part of one of %v", formatTime(starts[i]*1000), formatTime(ends[i]*1000), time.Duration(m.width)*time.Millisecond)
+		end := start + m.width
+		if wide := ends[i] - starts[i]; wide > m.width && wide <= most && m.w.Start(starts[i], wide) == starts[i] {
+			start, end = starts[i], ends[i]
+		}
+		if ends[i] > end || ends[i] <= starts[i] {
+			return fmt.Errorf("a window from %s to %s is not part of one of %v", formatTime(starts[i]*1000), formatTime(ends[i]*1000), time.Duration(most)*time.Millisecond)
 		}
 		if !m.begun || start != m.start {
 			if m.begun && start < m.start {
@@ -125,7 +145,7 @@ func (m *merger) add(b *batch.Batch) error {
 		before := m.index.n
 		g, _ := gs.find(&m.index, b, i)
 		if m.index.n > before {
-			m.ids, m.starts = append(m.ids, g), append(m.starts, start)
+			m.ids, m.starts, m.ends = append(m.ids, g), append(m.starts, start), append(m.ends, end)
 		}
 		gs.rows[g] += counts[i] &^ isDirty
 		m.rowOf[i] = g
@@ -146,9 +166,9 @@ func (m *merger) rows() *batch.Batch {
 	if n == 0 {
 		return nil
 	}
-	ends, rows := make([]int64, n), make([]uint64, n)
+	rows := make([]uint64, n)
 	for i, g := range m.ids {
-		ends[i], rows[i] = m.starts[i]+m.width, m.groups.count(g)
+		rows[i] = m.groups.count(g)
 	}
-	return m.groups.emit(m.w.schema, m.w.cfg, m.ids, m.starts, ends, rows)
+	return m.groups.emit(m.w.schema, m.w.cfg, m.ids, m.starts, m.ends, rows)
 }

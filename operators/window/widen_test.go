@@ -56,6 +56,51 @@ func TestWiden(t *testing.T) {
 	}
 }
 
+// TestWidenBySteps merges floats, which do not add up exactly, at once and in steps: the bits must be the same.
+func TestWidenBySteps(t *testing.T) {
+	for seed := range uint64(10) {
+		rng := rand.New(rand.NewPCG(seed, 5))
+		cfg := testConfig(t)
+		rows := stream(rng, 2000)
+		slices.SortFunc(rows, func(a, b row) int { return int(a.ts - b.ts) })
+		for i := range rows {
+			rows[i].temp = rng.NormFloat64()
+		}
+		widening, err := NewWidening(cfg, MaxWidth)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := New(cfg)
+		add(t, w, makeBatch(cfg.In, rows, 0), 0)
+		fine := w.Cut(int64(len(rows))).Rows
+		merge := func(b *batch.Batch, width int64) *batch.Batch {
+			b, err := widening.Merge(inParts(rng, b), width*widening.Size())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return b
+		}
+		sum := func(b *batch.Batch) (sum uint64) {
+			hashes := make([]uint64, b.Rows)
+			batch.HashRows(hashes, b, nil)
+			for _, h := range hashes {
+				sum += h
+			}
+			return sum
+		}
+		want := sum(merge(fine, 16))
+		for _, way := range [][]int64{{2, 16}, {4, 16}, {2, 4, 8, 16}, {8, 16}} {
+			b := fine
+			for _, width := range way {
+				b = merge(b, width)
+			}
+			if sum(b) != want {
+				t.Errorf("seed %d: merged to %v windows, rows are not those that are merged at once", seed, way)
+			}
+		}
+	}
+}
+
 // inParts cuts rows anywhere, in the order of their windows.
 func inParts(rng *rand.Rand, b *batch.Batch) []*batch.Batch {
 	starts := batch.As[int64](b.Cols[0].Values)
@@ -115,6 +160,9 @@ func TestWidenRefuses(t *testing.T) {
 		if _, err := widening.Merge(parts, 20_000); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
+	}
+	if _, err := widening.Merge([]*batch.Batch{rows}, 30_000); err == nil || !strings.Contains(err.Error(), "by doubling them") {
+		t.Errorf("three windows were merged: %v", err)
 	}
 	merged, err := widening.Merge([]*batch.Batch{rows}, 40_000)
 	if err != nil {

@@ -37,6 +37,13 @@ func TestNodeBad(t *testing.T) {
 		{"limits: {state: 64k}\n", "", "", `node.yaml:1:17: limits.state: 64k is too small; at least 1MiB`},
 		{"usage_every: 100ms\n", "", "", `node.yaml:1:14: usage_every: 100ms is too short; at least 1s, or 0 for never`},
 		{"usage_every: 1h\n", "", "", `node.yaml:1:14: usage_every: 1h is too long; at most 10m`},
+		{"uplink: 5\n", "", "", `node.yaml:1:9: uplink: want a mapping with rate, hours, timezone, not "5"`},
+		{"uplink: {speed: 1MiB}\n", "", "", `node.yaml:1:10: unknown key "speed" in uplink; known keys: rate, hours, timezone`},
+		{"uplink: {rate: 10}\n", "", "", `node.yaml:1:16: uplink.rate: 10 is too small; at least 1KiB`},
+		{"uplink: {hours: [night], timezone: UTC}\n", "", "", `node.yaml:1:18: uplink.hours[0]: "night" are not hours: write them like 22:00-06:00`},
+		{"uplink: {hours: ['22:00-22:00'], timezone: UTC}\n", "", "", `node.yaml:1:18: uplink.hours[0]: "22:00-22:00" is no time at all`},
+		{"uplink: {hours: ['22:00-06:00'], timezone: Mars/Olympus}\n", "", "", `node.yaml:1:44: uplink.timezone: "Mars/Olympus" is not a time zone`},
+		{"uplink: {timezone: UTC}\n", "", "", `node.yaml:1:9: uplink: hours and timezone go together`},
 		{"", "WEIR_STATE", "lots", `WEIR_STATE: `},
 		{"", "WEIR_SITE", "${HOME}", `WEIR_SITE: "${HOME}" is not a site name`},
 	} {

@@ -54,6 +54,7 @@ func flightsTruth(t *testing.T) *truth {
 			{weir: "median(air)", sql: "tuple(quantileDD(0.01, 0.5)(air), arraySort(groupArray(air)))", right: level(rightQuantile, "0.5")},
 			{weir: "quantile(v, 0.9)", sql: "tuple(quantileDD(0.01, 0.9)(v), arraySort(groupArray(v)))", right: level(rightQuantile, "0.9")},
 			{weir: "quantiles(dep_delay, 0.1, 0.5, 0.99)", sql: "quantilesDD(0.01, 0.1, 0.5, 0.99)(toFloat64(dep_delay))"},
+			{weir: "histogram(v, 100, 500, 1000.5, 2475)", sql: "[countIf(v < 100), countIf(v >= 100 AND v < 500), countIf(v >= 500 AND v < 1000.5), countIf(v >= 1000.5 AND v < 2475), countIf(v >= 2475)]"},
 			{weir: "uniq(tail)", sql: "tuple(uniqHLL12(tail), uniqExact(tail))", right: rightUniq},
 			{weir: "uniq(flight)", sql: "tuple(uniqHLL12(toUInt64(flight)), uniqExact(flight))", right: rightUniq},
 			{weir: "uniq_exact(tail)", sql: "uniqExact(tail)"},

@@ -39,6 +39,14 @@ var compatibles = []compatible{
 	{fn: "median", args: []string{"f"}, types: "Float64", sql: "f"},
 	{fn: "quantile", params: []float64{0.9}, args: []string{"i"}, types: "Float64", sql: "toFloat64(i)"},
 	{fn: "quantiles", params: []float64{0, 0.01, 0.5, 0.99, 1}, args: []string{"f"}, types: "Float64", sql: "f"},
+	{
+		fn: "histogram", params: []float64{-10, -1, 0, 0.5, 100}, args: []string{"f"}, types: "Array(UInt64)",
+		sql: "arrayMap((lo, hi) -> toUInt64(f >= lo AND f < hi), [-inf, -10, -1, 0, 0.5, 100], [-10, -1, 0, 0.5, 100, inf])", sorted: true,
+	},
+	{
+		fn: "histogram", params: []float64{3}, args: []string{"i"}, types: "Array(UInt64)",
+		sql: "[toUInt64(i < 3), toUInt64(i >= 3)]", sorted: true,
+	},
 	{fn: "uniq", args: []string{"s"}, types: "String", sql: "s"},
 	{fn: "uniq", args: []string{"u"}, types: "UInt64", sql: "u"},
 	{fn: "uniq_exact", args: []string{"s"}, types: "String", sql: "s"},

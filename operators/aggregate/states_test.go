@@ -52,7 +52,7 @@ func TestLoadAggregates(t *testing.T) {
 // planAny plans a function over the first columns of the tests that it takes.
 func planAny(t testing.TB, info Info) *Aggregate {
 	t.Helper()
-	params := map[string][]float64{"quantile": {0.9}, "quantiles": {0.1, 0.9}, "topk": {50}, "group_array": {50}}[info.Name]
+	params := map[string][]float64{"quantile": {0.9}, "quantiles": {0.1, 0.9}, "histogram": {-1, 0, 0.5, 7}, "topk": {50}, "group_array": {50}}[info.Name]
 	for _, x := range []string{"n", "i", "b"} {
 		args := []string{x}
 		if info.Time {
@@ -170,6 +170,8 @@ func TestRefuses(t *testing.T) {
 		"quantile is written quantile(x, 0.99)":  {Func: "quantile", Args: []batch.Field{field("f")}},
 		"must be a whole number from 1 to 1000":  {Func: "topk", Args: []batch.Field{field("s")}, Params: []float64{2.5}},
 		"must be a whole number from 1 to 10000": {Func: "group_array", Args: []batch.Field{field("s")}, Params: []float64{0}},
+		"the bound 1 is not above 2":             {Func: "histogram", Args: []batch.Field{field("f")}, Params: []float64{2, 1}},
+		"histogram of s":                         {Func: "histogram", Args: []batch.Field{field("s")}, Params: []float64{2}},
 		"bool_and of f":                          {Func: "bool_and", Args: []batch.Field{field("f")}},
 		"columns of types float64, string":       {Func: "argmax", Args: []batch.Field{field("f"), field("s")}},
 	} {

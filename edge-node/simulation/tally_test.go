@@ -89,6 +89,6 @@ func (t *tally) record(tt *testing.T) {
 		return
 	}
 	for f := range faults {
-		torture.AtLeast(tt, "fault struck: "+f.String(), float64(t.hits[f]), "times", 1)
+		torture.AtLeast(tt, torture.Struck+f.String(), float64(t.hits[f]), "times", 1)
 	}
 }

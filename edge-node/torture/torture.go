@@ -1,11 +1,14 @@
 // Package torture keeps what the torture harness measures: every figure beside the limit it is held to.
 //
-// The tests that attack weir call Record or AtLeast with each figure they promise. The test fails where a figure does not
-// keep its limit; and where the environment variable WEIR_TORTURE_RESULTS names a file, a line is added to it:
+// The tests that attack weir call Record or AtLeast with each figure they promise, and Note with what is worth knowing beside. The
+// test fails where a figure does not keep its limit; and where the environment variable WEIR_TORTURE_RESULTS names a file, a line
+// is added to it:
 //
-//	{"name":"wrong totals","value":0,"unit":"of 10000 schedules","bound":"at most","limit":0,"holds":true,"at":"2026-01-02T03:04:05Z","commit":"1a2b3c4"}
+//	{"name":"wrong totals","value":0,"unit":"of 10000 schedules","bound":"at most","limit":0,"holds":true,
+//	 "at":"2026-01-02T03:04:05Z","commit":"1a2b3c4","load":"0.52 0.58 0.59","machine":"2 cores, ..."}
 //
-// Lines are only ever added, each with one write, so tests of several processes may share a file. Command table prints it.
+// Lines are only ever added, each with one write, so tests of several processes may share a file. Command table prints it, and
+// makes the page RESULTS.md of it.
 package torture
 
 import (
@@ -28,6 +31,9 @@ type Test interface {
 // ResultsVariable is the environment variable that names the file of results.
 const ResultsVariable = "WEIR_TORTURE_RESULTS"
 
+// Struck begins the names of figures that say how often a kind of fault happened.
+const Struck = "fault struck: "
+
 // Result is a line of the file of results.
 type Result struct {
 	Name   string    `json:"name"`
@@ -38,32 +44,46 @@ type Result struct {
 	Holds  bool      `json:"holds"`
 	At     time.Time `json:"at"`
 	Commit string    `json:"commit,omitempty"` // what was tested, with a + where the tree had changes; absent where git does not say
+	// How it was measured, in a few words.
+	Detail string `json:"detail,omitempty"`
+	// How busy the machine was, over 1, 5 and 15 minutes, as Linux counts; the test itself counts too.
+	Load    string `json:"load,omitempty"`
+	Machine string `json:"machine,omitempty"`
 }
 
 // Bound is on which side of its limit a figure has to be.
 type Bound string
 
-// The bounds.
+// The bounds. Unbound is that of a figure without a limit.
 const (
 	AtMost    Bound = "at most"
 	AtLeastIs Bound = "at least"
+	Unbound   Bound = ""
 )
 
-// Record notes a figure that may be at most limit, and fails the test where it is more.
-func Record(t Test, name string, value float64, unit string, limit float64) {
+// Record notes a figure that may be at most limit, and fails the test where it is more. detail says in a few words how it was
+// measured, where the name does not.
+func Record(t Test, name string, value float64, unit string, limit float64, detail ...string) {
 	t.Helper()
-	record(t, &Result{Name: name, Value: value, Unit: unit, Bound: AtMost, Limit: limit, Holds: value <= limit})
+	record(t, &Result{Name: name, Value: value, Unit: unit, Bound: AtMost, Limit: limit, Holds: value <= limit, Detail: strings.Join(detail, "; ")})
 }
 
 // AtLeast notes a figure that has to be at least limit, and fails the test where it is less.
-func AtLeast(t Test, name string, value float64, unit string, limit float64) {
+func AtLeast(t Test, name string, value float64, unit string, limit float64, detail ...string) {
 	t.Helper()
-	record(t, &Result{Name: name, Value: value, Unit: unit, Bound: AtLeastIs, Limit: limit, Holds: value >= limit})
+	record(t, &Result{Name: name, Value: value, Unit: unit, Bound: AtLeastIs, Limit: limit, Holds: value >= limit, Detail: strings.Join(detail, "; ")})
+}
+
+// Note notes a figure that has no limit.
+func Note(t Test, name string, value float64, unit string, detail ...string) {
+	t.Helper()
+	record(t, &Result{Name: name, Value: value, Unit: unit, Holds: true, Detail: strings.Join(detail, "; ")})
 }
 
 func record(t Test, r *Result) {
 	t.Helper()
 	r.At, r.Commit = time.Now().UTC().Truncate(time.Second), commit()
+	r.Load, r.Machine = load(), machine()
 	t.Log(r.String())
 	if !r.Holds {
 		t.Errorf("%s: %g %s, and has to be %s %g", r.Name, r.Value, r.Unit, r.Bound, r.Limit)
@@ -79,7 +99,10 @@ func record(t Test, r *Result) {
 
 // String is the result as people read it.
 func (r *Result) String() string {
-	s := fmt.Sprintf("%s: %g %s (%s %g)", r.Name, r.Value, r.Unit, r.Bound, r.Limit)
+	s := fmt.Sprintf("%s: %.4g %s", r.Name, r.Value, r.Unit)
+	if r.Bound != Unbound {
+		s += fmt.Sprintf(" (%s %g)", r.Bound, r.Limit)
+	}
 	if !r.Holds {
 		s += " FAILED"
 	}

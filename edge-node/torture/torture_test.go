@@ -24,6 +24,7 @@ func TestRecord(t *testing.T) {
 	Record(s, "start", 1.5, "s", 1)
 	AtLeast(s, "throughput", 0.9, "of without", 0.8)
 	AtLeast(s, "throughput", 0.7, "of without", 0.8)
+	Note(s, "memory", 5, "MiB", "at the end", "of the soak")
 	if s.failed != 2 {
 		t.Errorf("%d figures failed, want the second and the last", s.failed)
 	}
@@ -33,6 +34,7 @@ func TestRecord(t *testing.T) {
 	}
 	defer f.Close()
 	var holds []bool
+	var last Result
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		var r Result
 		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
@@ -41,9 +43,12 @@ func TestRecord(t *testing.T) {
 		if r.At.IsZero() || r.Name == "" || r.Unit == "" {
 			t.Errorf("incomplete: %s", lines.Text())
 		}
-		holds = append(holds, r.Holds)
+		holds, last = append(holds, r.Holds), r
 	}
-	if want := [4]bool{true, false, true, false}; len(holds) != 4 || [4]bool(holds) != want {
+	if last.Detail != "at the end; of the soak" || last.Machine == "" || last.Bound != Unbound {
+		t.Errorf("the last line is %+v", last)
+	}
+	if want := [5]bool{true, false, true, false, true}; len(holds) != 5 || [5]bool(holds) != want {
 		t.Errorf("the file says %v, want %v", holds, want)
 	}
 }

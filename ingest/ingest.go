@@ -74,7 +74,8 @@ type Source interface {
 	// Run joins the group and feeds the handler until ctx ends, then leaves. It returns an error only when it
 	// cannot go on at all.
 	Run(ctx context.Context, h Handler) error
-	// Pause and Resume stop and restart the fetching of one partition.
+	// Pause and Resume stop and restart the fetching of one partition. They do not wait for anything, since they are called with a
+	// lock held.
 	Pause(p batch.Partition)
 	Resume(p batch.Partition)
 	// Commit records offsets with metadata in the group. It fails as a whole.

@@ -105,6 +105,8 @@ func (l *lane) beginRun() error {
 	r.rows, d.long = max(1, l.e.cfg.PartRows()), false
 	oldest := l.oldestClosed()
 	if oldest == nil {
+		// Closed windows that are acknowledged stay on the disk until something is saved again.
+		view.From(l.firstOpen())
 		return nil
 	}
 	view.From(oldest.start)
@@ -156,6 +158,15 @@ func (l *lane) oldestClosed() *closed {
 		}
 	}
 	return nil
+}
+
+// firstOpen is where the first of the open windows that are saved starts, or the end of time.
+func (l *lane) firstOpen() int64 {
+	first := int64(math.MaxInt64)
+	for _, o := range l.local.saved.open {
+		first = min(first, o[0])
+	}
+	return first
 }
 
 // submitClosed submits a part of a run over closed windows: whole windows, or some of one that is more than a part.

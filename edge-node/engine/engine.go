@@ -14,7 +14,7 @@
 // # Locks
 //
 // Engine.mu guards the set of lanes and is never held while a lane's mutex is taken by another path; lane.mu guards
-// the lane's queue. Neither is held during I/O.
+// the lane's queue, and the order of pauses and resumptions. Neither is held during I/O.
 package engine
 
 import (

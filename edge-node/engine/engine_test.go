@@ -184,6 +184,30 @@ func TestBackPressure(t *testing.T) {
 	check(t, c, tr)
 }
 
+// TestSlowPause has lanes take what waits while the source is still being told to pause: what comes last must be the resumption.
+func TestSlowPause(t *testing.T) {
+	brokers, cl := broker(t)
+	tr, c := &truth{}, newCentre()
+	rng := rand.New(rand.NewPCG(8, 1))
+	for range 10 {
+		produce(t, cl, rng, tr, 500)
+	}
+	e, l := start(t, setup{brokers: brokers, group: "g", centre: c, atEnd: true, queued: 64 << 10})
+	l.slowPause = 20 * time.Millisecond
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	if err := e.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if ctx.Err() != nil {
+		t.Fatalf("it came to a stop, after %d pauses: %+v", l.pauses.Load(), e.Status())
+	}
+	check(t, c, tr)
+	if l.pauses.Load() == 0 {
+		t.Error("nothing was paused")
+	}
+}
+
 // TestStateBudget has more keys in open windows than the budget holds: the run ends and says what to do.
 func TestStateBudget(t *testing.T) {
 	brokers, cl := broker(t)

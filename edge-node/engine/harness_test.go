@@ -230,6 +230,7 @@ type life struct {
 	gate   chan struct{} // where set, nothing is stored before it is closed
 	pauses atomic.Int64
 
+	slowPause   time.Duration // a pause takes effect so much later
 	slowCommits time.Duration // commits take so long, and fail
 	tried       atomic.Int64  // such commits
 
@@ -238,6 +239,7 @@ type life struct {
 
 func (l *life) Pause(p batch.Partition) {
 	l.pauses.Add(1)
+	time.Sleep(l.slowPause)
 	l.Source.Pause(p)
 }
 

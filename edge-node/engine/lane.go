@@ -165,13 +165,10 @@ func (l *lane) push(c chunk) {
 	l.queue = append(l.queue, c)
 	l.queuedBytes += c.bytes
 	full := l.queuedBytes > l.e.cfg.MaxQueued/4 || total > l.e.cfg.MaxQueued
-	pause := full && !l.paused
-	l.paused = l.paused || full
-	l.mu.Unlock()
-	if pause {
-		l.e.cfg.Source.Pause(l.partition)
-		l.stats.pauses.Add(1)
+	if full {
+		l.pause()
 	}
+	l.mu.Unlock()
 	l.poke()
 }
 
@@ -185,18 +182,25 @@ func (l *lane) next() (c chunk, ok bool, w want) {
 		l.queue = l.queue[1:]
 		l.queuedBytes -= c.bytes
 	}
-	resume := l.paused && len(l.queue) == 0
-	if resume {
+	if l.paused && len(l.queue) == 0 {
 		l.paused = false
+		l.e.cfg.Source.Resume(l.partition)
 	}
 	l.mu.Unlock()
 	if ok {
 		l.e.queued.Add(-c.bytes)
 	}
-	if resume {
-		l.e.cfg.Source.Resume(l.partition)
-	}
 	return c, ok, w
+}
+
+// pause pauses the partition, if it is not paused. It is called with mu, as Resume is, so that the source hears of the two in the order
+// in which they were decided: a partition that the lane takes for resumed and the source for paused would stand still for ever.
+func (l *lane) pause() {
+	if !l.paused {
+		l.paused = true
+		l.e.cfg.Source.Pause(l.partition)
+		l.stats.pauses.Add(1)
+	}
 }
 
 // run is the lane's goroutine.
@@ -237,8 +241,13 @@ func (l *lane) run() {
 			return
 		}
 		flush = flush || l.comeToEnd()
-		if (flush || l.full() || l.canResend()) && l.ship() {
-			flush = false
+		switch {
+		case flush || l.full():
+			if l.ship() {
+				flush = false
+			}
+		case l.canResend():
+			l.resend()
 		}
 		l.mayGive()
 		l.checkEnd()
@@ -298,8 +307,11 @@ func (l *lane) take(c chunk) error {
 			return err
 		}
 		records = records[taken:]
-		if l.full() && (l.keeps() || !l.inFlight.Load()) || l.canResend() {
+		switch {
+		case l.full() && (l.keeps() || !l.inFlight.Load()):
 			l.ship()
+		case l.canResend():
+			l.resend()
 		}
 		if err := l.await(l.overfull); err != nil {
 			return err

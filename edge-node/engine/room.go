@@ -27,11 +27,6 @@ func (l *lane) awaitRoom() error {
 // hold pauses the partition until the lane has taken what waits.
 func (l *lane) hold() {
 	l.mu.Lock()
-	pause := !l.paused
-	l.paused = true
-	l.mu.Unlock()
-	if pause {
-		l.e.cfg.Source.Pause(l.partition)
-		l.stats.pauses.Add(1)
-	}
+	defer l.mu.Unlock()
+	l.pause()
 }

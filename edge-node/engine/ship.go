@@ -169,6 +169,21 @@ func (l *lane) ship() bool {
 	return true
 }
 
+// resend submits the next part of what is saved, when the part before is acknowledged. What changed since waits for the clock, as it
+// does otherwise, unless the store had no room: what was acknowledged makes some with the next change.
+func (l *lane) resend() {
+	if l.stats.full.Load() {
+		l.ship()
+		return
+	}
+	l.reap()
+	l.letGo()
+	defer l.countBacklog()
+	if l.canResend() {
+		l.shipSaved()
+	}
+}
+
 // cut takes out of the window what changed, and with it everything that waits. It will be shipped as it is, or saved only.
 func (l *lane) cut(ships bool) (operators.Cut, *sink.Cut, ingest.Commit, error) {
 	w, rows := l.cutWindows()

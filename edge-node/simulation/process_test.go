@@ -232,7 +232,8 @@ func (w *world) launch(n *node, revision uint64) (*process, error) {
 	src, err := kafka.New(kafka.Config{
 		Brokers: w.cluster.ListenAddrs(), Topics: []string{topic}, Group: "weir", ClientID: p.client, InstanceID: n.instance,
 		Protocol: w.plan.protocol, SessionTimeout: w.plan.session, Dial: p.dial,
-		Clock: func() time.Duration { return time.Since(w.began) },
+		MaxWait: 5 * time.Second, // days pass, and brokers mostly have nothing
+		Clock:   func() time.Duration { return time.Since(w.began) },
 	}, log)
 	if err != nil {
 		return nil, err

@@ -54,7 +54,10 @@ type Config struct {
 	SessionTimeout time.Duration // 0: 45 s
 	MaxPoll        int           // records per poll; 0: 16384
 	FetchMaxBytes  int32         // bytes per fetch of a broker; 0: 8 MiB
-	MaxRecord      int           // largest record to accept, which bounds a partition's fetch; 0: 1 MiB
+	// MaxWait is how long a broker holds a fetch for which it has nothing. Partitions that are resumed meanwhile wait for its answer.
+	// 0: 500 ms.
+	MaxWait   time.Duration
+	MaxRecord int // largest record to accept, which bounds a partition's fetch; 0: 1 MiB
 	// AllowCompacted reads topics whose cleanup.policy has compact, too.
 	AllowCompacted bool
 
@@ -218,6 +221,7 @@ func (s *Source) connection() ([]kgo.Opt, error) {
 		// Never skip by default: an offset that is not in the log any more is reported and becomes a gap.
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.FetchMaxBytes(orDefault(c.FetchMaxBytes, 8<<20)),
+		kgo.FetchMaxWait(orDefault(c.MaxWait, 500*time.Millisecond)),
 		kgo.FetchMaxPartitionBytes(max(1<<20, int32(c.MaxRecord))),
 		kgo.MaxConcurrentFetches(2),
 		kgo.MetadataMinAge(time.Second),

@@ -446,3 +446,47 @@ func TestLoadRows(t *testing.T) {
 		t.Errorf("rows were refused, and Load gives %v", err)
 	}
 }
+
+// TestDropManyLetters drops more dead letters than are looked up one by one, and then all of them.
+func TestDropManyLetters(t *testing.T) {
+	s := mustOpen(t, small(t, vfs.NewCrashableMem()))
+	defer func() { _ = s.Close() }()
+	lane := s.Lane(ID{Pipeline: "p"}, &table)
+	commit := func(f func(ch *Change), left ...int64) {
+		t.Helper()
+		ch := lane.change()
+		f(ch)
+		if err := ch.Commit([]byte("meta")); err != nil {
+			t.Fatal(err)
+		}
+		again := s.Lane(ID{Pipeline: "p"}, &table)
+		if _, err := again.Load(nil); err != nil {
+			t.Fatal(err) // the account of all entries would be wrong
+		}
+		view, err := again.View()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer view.Close()
+		letters, err := view.Letters(1 << 20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var have []int64
+		for _, d := range letters {
+			have = append(have, d.Offset)
+		}
+		if !slices.Equal(have, left) {
+			t.Fatalf("letters of offsets %v are left, want %v", have, left)
+		}
+	}
+	all := make([]sink.DeadLetter, 60)
+	offsets := make([]int64, len(all))
+	for i := range all {
+		all[i].Offset, offsets[i] = int64(i), int64(i)
+	}
+	commit(func(ch *Change) { ch.PutLetters(all) }, offsets...)
+	commit(func(ch *Change) { ch.DropLetters(17) }, offsets[17:]...)
+	commit(func(ch *Change) { ch.DropLetters(3) }, offsets[20:]...)
+	commit(func(ch *Change) { ch.DropLetters(100) })
+}

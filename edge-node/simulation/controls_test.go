@@ -8,7 +8,7 @@ import (
 	"github.com/weir-stream/weir/edge-node/engine"
 )
 
-// TestControls breaks weir in five ways, one at a time, and wants each to be noticed within some schedules.
+// TestControls breaks weir in six ways, one at a time, and wants each to be noticed within some schedules.
 func TestControls(t *testing.T) {
 	const within = 60
 	for _, c := range []struct {
@@ -21,6 +21,7 @@ func TestControls(t *testing.T) {
 		{mutantLastWins, []fault{faultLostAck}, false, engine.Block},
 		{mutantNoSync, []fault{faultPowerCut, faultPowerCut}, true, engine.Block},
 		{mutantAllCount, []fault{faultKill}, true, engine.Coarsen},
+		{mutantAmnesia, []fault{faultKill}, false, engine.Block},
 		{mutantSplit, []fault{faultKillAt, faultKillAt}, true, engine.Block},
 	} {
 		t.Run(c.mutant.String(), func(t *testing.T) {
@@ -28,6 +29,7 @@ func TestControls(t *testing.T) {
 			for s := range uint64(within) {
 				out := run(t, newPlanOf(1_000_000+s, func(p *plan) {
 					p.mutant, p.forced, p.store, p.whenFull = c.mutant, c.forced, c.store, c.full
+					p.stateful = p.stateful || c.mutant == mutantAmnesia
 				}))
 				// A world that stands still is noticed too, but it is not a wrong answer.
 				if len(out.problems) > 0 && !slices.ContainsFunc(out.problems, func(s string) bool { return strings.Contains(s, "come to rest") }) {

@@ -33,5 +33,5 @@
 //	mutants_test.go   what is broken on purpose, to see that it is noticed
 //	tally_test.go     what happened, counted
 //
-// What is missing: logs that are cut back, brokers that restart, steps with state.
+// What is missing: logs that are cut back, brokers that restart, steps in sandboxes.
 package simulation

@@ -41,6 +41,7 @@ const (
 	faultNoRoom
 	faultMerged
 	faultDropped
+	faultState
 	faults
 )
 
@@ -52,6 +53,7 @@ func (f fault) String() string {
 		"old revision asked for once more", "records deleted by retention", "topic deleted and made again", "partition added",
 		"bits of the local store turned", "disk full", "outage of hours",
 		"outage longer than the room for what waits", "account with windows that were merged", "account with windows that were dropped",
+		"state of a step taken up",
 	}[f]
 }
 
@@ -108,11 +110,13 @@ var drafts = []draft{
 		})
 	}},
 	{faultFreeze, always, func(p *plan, rng *rand.Rand, at time.Duration) {
-		away := time.Duration(1+rng.IntN(60)) * time.Second
-		p.onNode(rng, at, fmt.Sprintf("stopped for %s", away), func(w *world, n *node, pr *process) {
-			w.hit(faultFreeze)
-			pr.freeze()
-			w.after(away, func() { pr.thaw(away > p.session) })
+		away, sending := time.Duration(1+rng.IntN(60))*time.Second, rng.IntN(2) == 0
+		p.onNode(rng, at, fmt.Sprintf("stopped for %s, when it sends something %t", away, sending), func(w *world, n *node, pr *process) {
+			if sending {
+				pr.stopSending(away)
+				return
+			}
+			w.stop(pr, away)
 		})
 	}},
 	{faultJoin, withNodes, func(p *plan, rng *rand.Rand, at time.Duration) {
@@ -210,6 +214,13 @@ func (p *plan) onNode(rng *rand.Rand, at time.Duration, what string, do func(*wo
 			do(w, n, pr)
 		}
 	})
+}
+
+// stop stops a process for a while.
+func (w *world) stop(p *process, away time.Duration) {
+	w.hit(faultFreeze)
+	p.freeze()
+	w.after(away, func() { p.thaw(away > w.plan.session) })
 }
 
 // process is the living process of a node, or nil.

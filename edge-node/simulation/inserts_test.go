@@ -75,6 +75,7 @@ func (c *client) travel(ctx context.Context, d time.Duration) error {
 	if err := sleep(ctx, d); err != nil {
 		return err
 	}
+	c.p.onItsWay()
 	c.p.pass()
 	return c.p.alive()
 }

@@ -20,11 +20,12 @@ const (
 	mutantLastWins        // the centre shows what came last, whatever its version
 	mutantNoSync          // the local store's disk does not sync
 	mutantAllCount        // all rows count, also those that were merged into wider windows, or dropped
+	mutantAmnesia         // a step with state does not take it up
 	mutantSplit           // the local store saves rows in one commit, and what they are of in the next
 )
 
 func (m mutant) String() string {
-	return [...]string{"sound", "no F in the commit", "last arrival wins", "commits are not synced", "all rows count", "split commit"}[m]
+	return [...]string{"sound", "no F in the commit", "last arrival wins", "commits are not synced", "all rows count", "state is forgotten", "split commit"}[m]
 }
 
 var reached = regexp.MustCompile(`"reached":\[[^]]*\]`)

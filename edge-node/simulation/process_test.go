@@ -44,6 +44,7 @@ type process struct {
 	stale   bool                  // guarded by mu: it was away for longer than its session
 	deathIn int                   // guarded by mu: so many crossings of a boundary from now; 0: not
 	powerIn bool                  // guarded by mu: that death is a power cut
+	sending time.Duration         // guarded by mu: for how long it stops when it sends something to the centre; 0: not
 	links   map[net.Conn]struct{} // guarded by mu
 	goneOne sync.Once
 	crossed atomic.Int64
@@ -125,6 +126,24 @@ func (p *process) die(power bool) {
 	p.w.obituary(p.client)
 	p.stop()
 	p.goneOne.Do(func() { close(p.gone) })
+}
+
+// stopSending has the process stop on its next way to the centre, between the decision to send and sending.
+func (p *process) stopSending(away time.Duration) {
+	p.mu.Lock()
+	p.sending = away
+	p.mu.Unlock()
+}
+
+// onItsWay is where that happens.
+func (p *process) onItsWay() {
+	p.mu.Lock()
+	away := p.sending
+	p.sending = 0
+	p.mu.Unlock()
+	if away > 0 {
+		p.w.stop(p, away)
+	}
 }
 
 // freeze stops the process as SIGSTOP does: what it does waits at the next boundary.

@@ -24,6 +24,7 @@ type plan struct {
 	restart   time.Duration // from the end of a process to the next
 	batchRows int
 	devices   int
+	stateful  bool // every other revision carries sums from row to row
 	revisions []revision
 	emitFinal bool // windows are shipped when they are final
 	length    time.Duration
@@ -49,8 +50,8 @@ type event struct {
 
 func (p *plan) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d: %d partitions, %d of %d nodes, protocol %s, static %t, local store %t with policy %d and room for %d entries, session %s, flush %s, restart %s, batches of %d rows, %d devices, %d revisions, final windows only %t, %s\n",
-		p.seed, p.parts, p.begin, p.nodes, p.protocol, p.static, p.store, p.whenFull, p.budget, p.session, p.flush, p.restart, p.batchRows, p.devices, len(p.revisions), p.emitFinal, p.length)
+	fmt.Fprintf(&b, "seed %d: %d partitions, %d of %d nodes, protocol %s, static %t, local store %t with policy %d and room for %d entries, session %s, flush %s, restart %s, batches of %d rows, %d devices, %d revisions, final windows only %t, stateful %t, %s\n",
+		p.seed, p.parts, p.begin, p.nodes, p.protocol, p.static, p.store, p.whenFull, p.budget, p.session, p.flush, p.restart, p.batchRows, p.devices, len(p.revisions), p.emitFinal, p.stateful, p.length)
 	for _, e := range p.events {
 		if e.what != "" {
 			fmt.Fprintf(&b, "  %8.3f  %s\n", e.at.Seconds(), e.what)
@@ -77,6 +78,7 @@ func newPlanOf(seed uint64, change func(p *plan)) *plan {
 		p.long(rng)
 	}
 	p.begin = 1 + rng.IntN(p.nodes)
+	p.stateful = rand.New(rand.NewPCG(seed, 11)).IntN(4) == 0
 	p.revisions = []revision{{number: 1, modulo: 7}}
 	if change != nil {
 		change(p)
@@ -85,6 +87,9 @@ func newPlanOf(seed uint64, change func(p *plan)) *plan {
 		p.small()
 	}
 	p.draw(rng)
+	for i := range p.revisions {
+		p.revisions[i].stateful = p.stateful && p.revisions[i].number%2 == 1
+	}
 	slices.SortStableFunc(p.events, func(a, b event) int { return int(a.at - b.at) })
 	return p
 }

@@ -285,6 +285,9 @@ func (w *world) generation(number uint64) engine.Generation {
 		panic(err)
 	}
 	steps := []operators.Step{filter}
+	if rev.stateful {
+		steps = append(steps, &running{w, filter.Out()})
+	}
 	cfg := &window.Config{
 		In: in, Time: 0, Size: windowMS * time.Millisecond, Keys: []int{1}, LateRows: true, MaxJump: maxJump * time.Millisecond, EmitFinal: w.plan.emitFinal,
 		MaxOutOfOrder: disorder * time.Millisecond, AllowedLateness: lateness * time.Millisecond,

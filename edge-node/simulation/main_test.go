@@ -16,6 +16,7 @@ import (
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if timely {
+		shareLocks()
 		os.Exit(m.Run())
 	}
 	args := []string{"test", "-count=1", "-tags", "synctests", "."}

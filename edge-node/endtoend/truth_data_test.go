@@ -15,8 +15,9 @@ import (
 const (
 	rightQuantile = `got = want.1 AND got >= 0.99 * want.2[1 + toUInt64(floor(LEVEL * (length(want.2) - 1)))]
 		AND got <= 1.01 * want.2[1 + toUInt64(ceil(LEVEL * (length(want.2) - 1)))]`
-	rightUniq = "got = want.1 AND abs(toFloat64(got) - want.2) <= 0.08 * want.2"
-	rightTopK = `length(got) = least(10, length(want))
+	rightCombined = "got = want.1 AND abs(toFloat64(got) - want.2) <= if(want.2 <= 512, 0, 0.04 * want.2)"
+	rightUniq     = "got = want.1 AND abs(toFloat64(got) - want.2) <= 0.08 * want.2"
+	rightTopK     = `length(got) = least(10, length(want))
 		AND arrayAll(x -> want[x] + arraySum(mapValues(want)) / 30 >= arrayReverseSort(mapValues(want))[length(got)], got)`
 	rightTop3 = "arrayMap(x -> want[x], got) = arrayReverseSort(mapValues(want))"
 )
@@ -57,6 +58,8 @@ func flightsTruth(t *testing.T) *truth {
 			{weir: "histogram(v, 100, 500, 1000.5, 2475)", sql: "[countIf(v < 100), countIf(v >= 100 AND v < 500), countIf(v >= 500 AND v < 1000.5), countIf(v >= 1000.5 AND v < 2475), countIf(v >= 2475)]"},
 			{weir: "uniq(tail)", sql: "tuple(uniqHLL12(tail), uniqExact(tail))", right: rightUniq},
 			{weir: "uniq(flight)", sql: "tuple(uniqHLL12(toUInt64(flight)), uniqExact(flight))", right: rightUniq},
+			{weir: "uniq_combined(tail)", sql: "tuple(uniqCombined64(14)(tail), uniqExact(tail))", right: rightCombined},
+			{weir: "uniq_combined(flight)", sql: "tuple(uniqCombined64(14)(toUInt64(flight)), uniqExact(flight))", right: rightCombined},
 			{weir: "uniq_exact(tail)", sql: "uniqExact(tail)"},
 			{weir: "uniq_exact(arr_delay)", sql: "uniqExact(arr_delay)"},
 			{weir: "topk(dest, 10)", sql: "sumMap(map(dest, toUInt64(1)))", right: rightTopK},

@@ -49,6 +49,8 @@ var compatibles = []compatible{
 	},
 	{fn: "uniq", args: []string{"s"}, types: "String", sql: "s"},
 	{fn: "uniq", args: []string{"u"}, types: "UInt64", sql: "u"},
+	{fn: "uniq_combined", args: []string{"s"}, types: "String", sql: "s"},
+	{fn: "uniq_combined", args: []string{"u"}, types: "UInt64", sql: "u"},
 	{fn: "uniq_exact", args: []string{"s"}, types: "String", sql: "s"},
 	{fn: "uniq_exact", args: []string{"u"}, types: "UInt64", sql: "u"},
 	{fn: "first", args: []string{"s", "t"}, types: "String, DateTime64(3, 'UTC')", sql: "s, t", sorted: true},

@@ -51,6 +51,7 @@ func Functions() []Info {
 		{Name: "quantiles", Args: 1, Params: -1, Usage: "quantiles(x, 0.5, 0.9, 0.99)", Does: "list of quantiles, from one sketch", plan: newQuantiles, check: checkLevels},
 		{Name: "histogram", Args: 1, Params: -1, Usage: "histogram(x, 10, 50, 100)", Does: "list of how many values are below, between and from the bounds on", plan: newHistogram, check: checkBounds},
 		{Name: "uniq", Args: 1, Usage: "uniq(x)", Does: "how many values are different, with an error of 1.6 %", plan: newUniq},
+		{Name: "uniq_combined", Args: 1, Usage: "uniq_combined(x)", Does: "how many values are different: exact up to 512, then with an error of 0.8 %", plan: newUniqCombined},
 		{Name: "uniq_exact", Args: 1, Usage: "uniq_exact(x)", Does: "how many values are different; keeps them all", plan: newUniqExact},
 		{Name: "topk", Args: 1, Params: 1, Usage: "topk(x, 10)", Does: "most frequent values, about", plan: newTopK, check: checkTopK},
 		{Name: "first", Args: 1, Time: true, Usage: "first(x)", Does: "value with the least event time", plan: newFirst},

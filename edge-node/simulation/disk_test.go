@@ -1,6 +1,8 @@
 package simulation
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -119,6 +121,9 @@ func (d *disk) forgetOthers(id spool.ID) {
 
 // loaded compares what a process finds with what was acknowledged to the one before.
 func (d *disk) loaded(w *world, id spool.ID, meta []byte, err error) {
+	if errors.Is(err, context.Canceled) { // the partition was taken back meanwhile
+		return
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.damaged {

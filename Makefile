@@ -122,15 +122,8 @@ SEEDS ?= 10000
 SEED ?= 1
 
 .PHONY: torture
-torture: need-go ## Try hard to break weir: 10,000 simulated schedules, power cuts, turned bits, kills (about an hour).
-	@mkdir -p "$(dir $(RESULTS))" && rm -f "$(RESULTS)"
-	WEIR_TORTURE_RESULTS="$(RESULTS)" $(GO) test -count=1 -v -timeout 90m -run '^TestSchedules$$' ./edge-node/simulation -args -seed=$(SEED) -seeds=$(SEEDS) >"$(RESULTS).log" || { tail -n 100 "$(RESULTS).log"; exit 1; }
-	WEIR_TORTURE=1 WEIR_TORTURE_RESULTS="$(RESULTS)" $(GO) test -count=1 -v -timeout 20m -run '^Test(Controls|Found|Soak)$$' ./edge-node/simulation
-	WEIR_TORTURE=1 WEIR_TORTURE_RESULTS="$(RESULTS)" $(GO) test -count=1 -v -timeout 20m -run 'PowerCuts|BitFlips|TestLane' ./sink/spool
-	WEIR_TORTURE=1 WEIR_TORTURE_RESULTS="$(RESULTS)" $(GO) test -count=1 -v -timeout 20m -run 'LocalKilled' ./edge-node/engine
-	WEIR_TORTURE_RESULTS="$(RESULTS)" $(MAKE) torture-processes
-	WEIR_TORTURE_RESULTS="$(RESULTS)" $(MAKE) torture-kafka
-	@$(GO) run ./edge-node/torture/table "$(RESULTS)"
+torture: need-go libchdb need-kafka ## Try hard to break weir, and measure: schedules, power cuts, kills (about 40 min, and 15 with Kafka).
+	GO="$(GO)" edge-node/torture/torture.sh "$(RESULTS)" $(SEEDS) $(SEED)
 
 .PHONY: torture-short
 torture-short: need-go ## The simulation with 1,000 schedules and the mutants, in under 5 minutes.

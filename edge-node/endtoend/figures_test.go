@@ -303,6 +303,7 @@ func TestStoreWear(t *testing.T) {
 	time.Sleep(75 * time.Second)
 	took := time.Since(began)
 	written, saved, own = node.io(t, "write_bytes")-written, node.sum(t, "weir_store_saved_bytes_total")-saved, node.sum(t, "weir_store_written_bytes_total")-own
+	memory := node.most(t)
 	node.kill()
 	close(s.enough)
 	<-s.produced
@@ -312,5 +313,26 @@ func TestStoreWear(t *testing.T) {
 	perDay := written / took.Seconds() * 86400 / 1e9
 	t.Logf("saved %.1f MB, written by the process %.1f MB, of these by the store's account %.1f MB; %.1f GB a day at %d records a second",
 		saved/1e6, written/1e6, own/1e6, perDay, rate)
-	torture.Record(t, "write amplification of the local store", written/saved, "bytes written for each saved", 3)
+	torture.Record(t, "write amplification of the local store", written/saved, "bytes written for each saved", 3,
+		fmt.Sprintf("%.1f GB a day at %d records/s, flush_every 1s", perDay, rate))
+	torture.Note(t, "memory of a node with a local store", memory, "MiB resident at most", fmt.Sprintf("%d records/s", rate))
+}
+
+// most is how many MiB of memory a process has had at most.
+func (p *process) most(t *testing.T) float64 {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, p.stderr.String())
+	}
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			kib, err := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return kib / 1024
+		}
+	}
+	return 0
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weir-stream/weir/edge-node/embedded/embeddedtest"
+	"github.com/weir-stream/weir/edge-node/torture"
 )
 
 // faultyKafka is a broker that tells its clients to come through proxies.
@@ -71,6 +72,9 @@ func TestFaultyNetwork(t *testing.T) {
 	if big() {
 		stores, seeds, lasts = []bool{true, false}, 3, time.Minute
 	}
+	t.Cleanup(func() {
+		torture.Record(t, "faulty network: failed, or wrong totals", failures(t), fmt.Sprintf("of %d runs", len(stores)*seeds), 0, fmt.Sprintf("%v each", lasts))
+	})
 	for _, store := range stores {
 		for range seeds {
 			seed := rand.Uint64()
@@ -202,7 +206,7 @@ func TestBlackHole(t *testing.T) {
 	n.on.Store(false) // new connections are good; the one in the hole is not ended
 	before := s.stored(conn)
 	eventually(t, patience, func() (bool, string) { return s.stored(conn) > before, node.stderr.String() })
-	t.Logf("it went on after %v", time.Since(began).Round(time.Millisecond))
+	torture.Note(t, "black hole on the way to ClickHouse: goes on after", time.Since(began).Seconds(), "s")
 	s.waitProduced()
 	node.signal(t, os.Interrupt)
 	if code := node.wait(t, patience); code != 0 {

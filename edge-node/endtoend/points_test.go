@@ -21,6 +21,7 @@ import (
 	"github.com/weir-stream/weir/bench/workload"
 	"github.com/weir-stream/weir/edge-node/embedded/embeddedtest"
 	"github.com/weir-stream/weir/edge-node/failpoint"
+	"github.com/weir-stream/weir/edge-node/torture"
 )
 
 // big tells whether the long variant of a test is wanted: make torture.
@@ -274,6 +275,19 @@ func TestPoints(t *testing.T) {
 	if !t.Failed() {
 		counts.report(t, failpoint.All())
 	}
+	kills := 0
+	for _, n := range counts.kills {
+		kills += n
+	}
+	torture.Record(t, "kills at points: failed, or wrong totals", failures(t), "of 1 matrix", 0, fmt.Sprintf("%d deaths at %d points", kills, len(counts.kills)))
+}
+
+// failures is 1 where a test has failed.
+func failures(t *testing.T) float64 {
+	if t.Failed() {
+		return 1
+	}
+	return 0
 }
 
 // chain goes through all points with one stream, each time with what the death before has left.

@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"os"
+	"runtime"
 	"testing"
 	"time"
 
@@ -35,4 +36,7 @@ func TestSoak(t *testing.T) {
 	report(t, out)
 	torture.Record(t, "error 252 after an outage of 72 h", float64(out.tally.tooMany), "inserts refused", 0)
 	torture.Record(t, "conservation imbalance over 76 h", float64(out.tally.unbalanced), "accounts stored that do not add up", 0)
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	torture.Note(t, "memory in the soak", float64(m.Sys>>20), "MiB", "most that node, broker and centre had together")
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/weir-stream/weir/edge-node/torture"
 	"github.com/weir-stream/weir/sink"
 )
 
@@ -184,11 +185,16 @@ func TestBitFlips(t *testing.T) {
 		})
 	}
 	var lines []string
+	wrong := 0
 	for outcome, n := range outcomes {
+		if strings.Contains(outcome, ": wrong") {
+			wrong += n
+		}
 		lines = append(lines, fmt.Sprintf("%6d  %s", n, outcome))
 	}
 	slices.SortFunc(lines, func(a, b string) int { return strings.Compare(a[6:], b[6:]) })
 	t.Logf("%d times bits were turned:\n%s", n, strings.Join(lines, "\n"))
+	torture.Record(t, "turned bits: neither found nor harmless", float64(wrong), fmt.Sprintf("of %d stores", n), 0, "one to four bits in any file")
 }
 
 // rotten is a store with turned bits, over some processes.

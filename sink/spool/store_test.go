@@ -12,6 +12,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/weir-stream/weir/edge-node/torture"
 )
 
 func small(_ testing.TB, fsys vfs.FS) Config {
@@ -149,7 +151,8 @@ func TestPowerCuts(t *testing.T) {
 		b.Set([]byte("g-b"), pair(i))
 		return b.Commit()
 	})
-	t.Logf("%d power cuts, %d commits acknowledged: %d lost, %d torn", n, acked, lost, torn)
+	torture.Record(t, "power cuts of the store: acknowledged commits lost", float64(lost), fmt.Sprintf("of %d, in %d cuts", acked, n), 0)
+	torture.Record(t, "power cuts of the store: commits torn", float64(torn), fmt.Sprintf("of %d, in %d cuts", acked, n), 0)
 	if lost+torn != 0 || acked < 5*n {
 		t.Errorf("%d cuts, %d acknowledged commits: %d lost, %d torn", n, acked, lost, torn)
 	}

@@ -8,7 +8,8 @@
 //	network_test.go    a network that fails in every way between a node and its servers (proxy_test.go)
 //	statedisk_test.go  a full disk under the local store
 //	powercut_test.go   power cuts of a disk that a process writes a store to
-//	figures_test.go    how long a restart and a hand-over take, what the local store costs and wears: make torture
+//	figures_test.go    how long a restart takes, what the local store costs and wears: make torture
+//	handover_test.go   how long a partition stands still that moves: make torture
 //	stateful_test.go   partitions with state that go from node to node, and state that is gone
 //	trouble_test.go    bad input and servers that are not there: what weir says, and that it goes on
 //	metrics_test.go    what a node tells the outside

@@ -188,10 +188,14 @@ func (l *lane) move() error {
 		return l.settle(to, true)
 	}
 	clock := l.window.Clock()
+	gap, why := int64(0), ""
+	if !l.opened { // nothing of the segment that ends is stored, and nobody would hear of the gap before it
+		gap, why = l.gap, l.why
+	}
 	failpoint.Hit(failpoint.SwapBefore)
 	err := l.begin(commitMetadata{
 		Revision: sink.RevisionText(to.Revision), Segment: l.segment + 1, Start: l.position, Position: l.position,
-		At: clockArray(clock), Reached: clockArray(clock), Content: &content{},
+		At: clockArray(clock), Reached: clockArray(clock), Content: &content{}, Gap: gap, Why: why,
 	})
 	if err != nil {
 		l.e.leave(to) // whether the commit arrived or not, the next owner goes on from here
@@ -204,7 +208,7 @@ func (l *lane) move() error {
 	}
 	l.window = to.Window()
 	l.window.Restore(clock, operators.Clock{Max: operators.Unset})
-	err = l.nextSegment(l.segment+1, l.position, 0, "")
+	err = l.nextSegment(l.segment+1, l.position, gap, why)
 	l.stats.segment.Store(int64(l.segment))
 	return err
 }

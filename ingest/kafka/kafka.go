@@ -91,7 +91,8 @@ type Source struct {
 	handler ingest.Handler
 	ready   chan struct{}
 
-	lease lease
+	lease   lease
+	unowned unowned // of watch's goroutine alone
 
 	mu        sync.Mutex
 	metadata  map[tp]commitMeta  // guarded by mu: committed offsets as fetched, until the assignment is handed on

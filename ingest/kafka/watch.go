@@ -58,6 +58,7 @@ func (s *Source) probe(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("cannot reach Kafka at %s: %w", strings.Join(s.cfg.Brokers, ", "), err)
 	}
+	s.checkOwned(ctx, topics)
 	return s.missing(topics)
 }
 

@@ -30,6 +30,7 @@ func TestHandOver(t *testing.T) {
 		return []string{"--node", node, "--state-dir", filepath.Join(s.dir, "state-"+node)}
 	}
 	a := s.start(args("a")...)
+	a.waitSaid(t, "partition assigned", partitions) // or b may have all of them first, and give half away while it is watched
 	b := s.start(args("b")...)
 	conn := openClickHouse(t, s.clickhouse)
 	b.waitSaid(t, "partition assigned", partitions/2)

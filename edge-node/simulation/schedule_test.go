@@ -60,10 +60,7 @@ func (p *plan) String() string {
 	return b.String()
 }
 
-// newPlan draws a schedule.
-func newPlan(seed uint64) *plan { return newPlanOf(seed, nil) }
-
-// newPlanOf draws a schedule after a change of what was drawn about the world.
+// newPlanOf draws a schedule, after a change of what was drawn about the world where there is one.
 func newPlanOf(seed uint64, change func(p *plan)) *plan {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	p := &plan{

@@ -101,9 +101,9 @@ func (l *lane) merge(s *sink.Span) (int, error) {
 	before, hash := 0, uint64(0)
 	for _, b := range fine {
 		before += b.Rows
-		hash += hashOf(b)
+		hash += batch.SumHashes(b)
 	}
-	hash -= hashOf(coarse)
+	hash -= batch.SumHashes(coarse)
 	gone := before - coarse.Rows
 	if gone <= before/sacrifice {
 		return 0, errNoGain
@@ -161,7 +161,7 @@ func (l *lane) readWide(view sink.LocalView, s *sink.Span) ([]*batch.Batch, erro
 		}
 		rows = append(rows, b)
 		last = w.Start(starts[b.Rows-1], s.Width)
-		switch size += sizeOf(b); {
+		switch size += b.Size(); {
 		case size > mergeBytes && last > first:
 			s.To = last
 			return headOf(rows, last), nil
@@ -194,24 +194,6 @@ func headOf(rows []*batch.Batch, at int64) []*batch.Batch {
 		}
 	}
 	return rows
-}
-
-// sizeOf is about what rows take.
-func sizeOf(b *batch.Batch) (n int64) {
-	for i := range b.Cols {
-		n += int64(len(b.Cols[i].Values) + len(b.Cols[i].Offsets))
-	}
-	return n
-}
-
-// hashOf is the sum of the hashes of rows.
-func hashOf(b *batch.Batch) (sum uint64) {
-	hashes := make([]uint64, b.Rows)
-	batch.HashRows(hashes, b, nil)
-	for _, h := range hashes {
-		sum += h
-	}
-	return sum
 }
 
 // coarsened puts wide windows in place of those that they were made of. Nothing of them is acknowledged before the newest of these

@@ -130,7 +130,7 @@ func (p *pass) compareRows(ctx context.Context, rows *batch.Batch, lo, hi, final
 		p.out.skip("rows", skipBefore, int64(len(before)), before...)
 	}
 	if len(dropped) > 0 {
-		p.mended(-hashOf(pick(rows, dropped)))
+		p.mended(-batch.SumHashes(pick(rows, dropped)))
 	}
 	lo = max(lo, p.bound)
 	if lo >= hi {

@@ -63,7 +63,7 @@ func (p *pass) compareMerged(ctx context.Context, rows *batch.Batch, lo, hi, fin
 			if built, err = p.cfg.Widening.Merge(whole, m.Width); err != nil {
 				return err
 			}
-			p.mended(hashOf(built))
+			p.mended(batch.SumHashes(built))
 		}
 		from := m.done
 		if m.done = until; m.given {
@@ -99,8 +99,8 @@ func (p *pass) merge(m *merging, rows *batch.Batch, lo, hi int64) {
 	}
 	slices.SortStableFunc(chosen, func(a, b int32) int { return cmp.Compare(all[a], all[b]) })
 	fine := pick(rows, chosen)
-	p.mended(-hashOf(fine))
-	if m.bytes += sizeOf(fine); m.bytes > p.cfg.MaxState {
+	p.mended(-batch.SumHashes(fine))
+	if m.bytes += fine.Size(); m.bytes > p.cfg.MaxState {
 		m.given = true
 		p.endMerged()
 	}
@@ -127,20 +127,12 @@ func (m *merging) take(until int64) (whole []*batch.Batch) {
 				numbers = append(numbers, int32(i))
 			}
 			left := pick(b, numbers)
-			m.bytes += sizeOf(left)
+			m.bytes += left.Size()
 			rest = append(rest, left)
 		}
 	}
 	m.parts = rest
 	return whole
-}
-
-// sizeOf is about what rows take.
-func sizeOf(b *batch.Batch) (n int64) {
-	for i := range b.Cols {
-		n += int64(len(b.Cols[i].Values) + len(b.Cols[i].Offsets))
-	}
-	return n
 }
 
 // endMerged notes what of wide windows goes on behind the range.
@@ -171,14 +163,4 @@ func (p *pass) proves() bool {
 func (p *pass) mended(by uint64) {
 	p.content.Final += by
 	p.content.All += by
-}
-
-// hashOf is the sum of the hashes of rows, modulo 2^64.
-func hashOf(b *batch.Batch) (sum uint64) {
-	hashes := make([]uint64, b.Rows)
-	batch.HashRows(hashes, b, nil)
-	for _, h := range hashes {
-		sum += h
-	}
-	return sum
 }

@@ -58,3 +58,13 @@ func HashRows(dst []uint64, b *Batch, buf []byte) []byte {
 	}
 	return buf
 }
+
+// SumHashes is the sum of the hashes of all rows, modulo 2^64. See HashRows.
+func SumHashes(b *Batch) (sum uint64) {
+	hashes := make([]uint64, b.Rows)
+	HashRows(hashes, b, nil)
+	for _, h := range hashes {
+		sum += h
+	}
+	return sum
+}

@@ -53,6 +53,8 @@ const (
 	combinedArraySize                            = 16
 )
 
+var combinedLayout = registers{combinedRegisters, combinedRankBits, combinedMaxRank}
+
 func (c *combined) seen() bool  { return len(c.set) > 0 || c.ranks != nil }
 func (c *combined) size() int64 { return wordEntry*int64(len(c.set)) + int64(cap(c.ranks)) }
 
@@ -118,21 +120,7 @@ func (c *combined) append(dst []byte, _ cells) []byte {
 		}
 		return dst
 	}
-	dst = append(dst, combinedSketch)
-	var counts [combinedMaxRank + 1]uint32
-	acc, have := uint64(0), 0
-	for _, rank := range c.ranks {
-		counts[rank]++
-		acc |= uint64(rank) << have
-		for have += combinedRankBits; have >= 8; have -= 8 {
-			dst = append(dst, byte(acc))
-			acc >>= 8
-		}
-	}
-	for _, n := range counts {
-		dst = binary.LittleEndian.AppendUint32(dst, n)
-	}
-	return binary.LittleEndian.AppendUint16(dst, uint16(counts[0]))
+	return combinedLayout.append(append(dst, combinedSketch), c.ranks)
 }
 
 func (c *combined) load(src []byte, _ cells) error {
@@ -148,21 +136,9 @@ func (c *combined) load(src []byte, _ cells) error {
 			c.set[r.uint64()] = struct{}{}
 		}
 	case combinedSketch:
-		packed := r.take(combinedRegisters * combinedRankBits / 8)
-		r.take(4*(combinedMaxRank+1) + 2) // follows from the ranks
-		if r.bad {
-			return errState
-		}
-		c.ranks = make([]byte, combinedRegisters)
-		for i := range c.ranks {
-			bit := i * combinedRankBits
-			word := uint16(packed[bit/8])
-			if bit/8+1 < len(packed) {
-				word |= uint16(packed[bit/8+1]) << 8
-			}
-			if c.ranks[i] = byte(word>>(bit%8)) & (1<<combinedRankBits - 1); c.ranks[i] > combinedMaxRank {
-				return errState
-			}
+		var err error
+		if c.ranks, err = combinedLayout.read(&r); err != nil {
+			return err
 		}
 	default:
 		return errState

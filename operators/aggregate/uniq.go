@@ -122,6 +122,8 @@ const (
 	hllRankBits  = 5
 )
 
+var hllLayout = registers{hllRegisters, hllRankBits, hllMaxRank}
+
 func (h *hll) seen() bool  { return len(h.small) > 0 || h.ranks != nil }
 func (h *hll) size() int64 { return 8*int64(cap(h.small)) + int64(cap(h.ranks)) }
 
@@ -199,21 +201,7 @@ func (h *hll) append(dst []byte, _ cells) []byte {
 		}
 		return dst
 	}
-	dst = append(dst, 1)
-	var counts [hllMaxRank + 1]uint32
-	acc, have := uint64(0), 0
-	for _, rank := range h.ranks {
-		counts[rank]++
-		acc |= uint64(rank) << have
-		for have += hllRankBits; have >= 8; have -= 8 {
-			dst = append(dst, byte(acc))
-			acc >>= 8
-		}
-	}
-	for _, n := range counts {
-		dst = binary.LittleEndian.AppendUint32(dst, n)
-	}
-	return binary.LittleEndian.AppendUint16(dst, uint16(counts[0]))
+	return hllLayout.append(append(dst, 1), h.ranks)
 }
 
 func (h *hll) load(src []byte, _ cells) error {
@@ -228,21 +216,9 @@ func (h *hll) load(src []byte, _ cells) error {
 			h.small = append(h.small, r.uint64())
 		}
 	case 1:
-		packed := r.take(hllRegisters * hllRankBits / 8)
-		r.take(4*(hllMaxRank+1) + 2) // follows from the ranks
-		if r.bad {
-			return errState
-		}
-		h.ranks = make([]byte, hllRegisters)
-		for i := range h.ranks {
-			bit := i * hllRankBits
-			word := uint16(packed[bit/8])
-			if bit/8+1 < len(packed) {
-				word |= uint16(packed[bit/8+1]) << 8
-			}
-			if h.ranks[i] = byte(word>>(bit%8)) & (1<<hllRankBits - 1); h.ranks[i] > hllMaxRank {
-				return errState
-			}
+		var err error
+		if h.ranks, err = hllLayout.read(&r); err != nil {
+			return err
 		}
 	default:
 		return errState

@@ -16,7 +16,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weir-stream/weir/edge-node/config"
-	"github.com/weir-stream/weir/edge-node/embedded/clickhouse"
 	"github.com/weir-stream/weir/edge-node/embedded/embeddedtest"
 	"github.com/weir-stream/weir/edge-node/pipeline"
 )
@@ -81,9 +80,7 @@ func TestFull(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	defer cancel()
-	cfg := clickhouse.Config{Dir: t.TempDir()}
-	ch := startClickHouse(ctx, t, cfg)
-	cfg.NativeAddr = ch.Native // where it comes back
+	ch, cfg := ownClickHouse(ctx, t)
 	brokers, prefix := embeddedtest.Kafka(t)
 	topic := prefix + "full"
 

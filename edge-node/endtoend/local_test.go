@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/weir-stream/weir/edge-node/embedded/clickhouse"
 	"github.com/weir-stream/weir/edge-node/embedded/embeddedtest"
 )
 
@@ -91,9 +90,7 @@ func TestOutage(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
-	cfg := clickhouse.Config{Dir: t.TempDir()}
-	ch := startClickHouse(ctx, t, cfg)
-	cfg.NativeAddr = ch.Native // where it comes back
+	ch, cfg := ownClickHouse(ctx, t)
 	brokers, prefix := embeddedtest.Kafka(t)
 	s := newStream(t, brokers, prefix+"sensors", ch.DSN("default"), "    instance_id: box-1")
 	state := filepath.Join(t.TempDir(), "state")

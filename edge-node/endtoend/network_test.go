@@ -175,24 +175,31 @@ func enough(nets []*faultyNet) bool {
 	return kinds(clickhouse) >= need && kinds(brokers) >= need
 }
 
-// TestBlackHole has everything that a node sends to ClickHouse vanish, without a word, until its deadline ends the connection.
-func TestBlackHole(t *testing.T) {
-	if !big() {
-		t.Skip("it waits for a deadline of a minute: make torture")
-	}
-	t.Parallel()
+// newLinkedStream is a stream whose nodes reach ClickHouse over a link that can be made faulty. The test itself does not use the link.
+func newLinkedStream(t *testing.T) (*stream, *faultyNet) {
+	t.Helper()
 	brokers, prefix := embeddedtest.Kafka(t)
 	dsn, err := url.Parse(embeddedtest.ClickHouse(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	direct := dsn.String()
-	n := newFaultyNet(t, dsn.Host, 1, 1)
-	dsn.Host = n.addr()
+	link := newFaultyNet(t, dsn.Host, 1, 1)
+	dsn.Host = link.addr()
 	s := newStream(t, brokers, prefix+"sensors", dsn.String(), "    instance_id: box-1")
 	s.clickhouse = direct
 	s.binary = weirBinary(t)
-	conn := openClickHouse(t, direct)
+	return s, link
+}
+
+// TestBlackHole has everything that a node sends to ClickHouse vanish, without a word, until its deadline ends the connection.
+func TestBlackHole(t *testing.T) {
+	if !big() {
+		t.Skip("it waits for a deadline of a minute: make torture")
+	}
+	t.Parallel()
+	s, n := newLinkedStream(t)
+	conn := openClickHouse(t, s.clickhouse)
 	s.produce(t.Context(), 41, 30_000, 4000)
 	node := s.start()
 	eventually(t, patience, func() (bool, string) { return s.stored(conn) > 0, node.stderr.String() })

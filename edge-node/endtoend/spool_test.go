@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/weir-stream/weir/edge-node/embedded/clickhouse"
 	"github.com/weir-stream/weir/edge-node/embedded/embeddedtest"
 )
 
@@ -68,9 +67,7 @@ func TestSpoolDrained(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	defer cancel()
-	cfg := clickhouse.Config{Dir: t.TempDir()}
-	ch := startClickHouse(ctx, t, cfg)
-	cfg.NativeAddr = ch.Native // where it comes back
+	ch, cfg := ownClickHouse(ctx, t)
 	brokers, prefix := embeddedtest.Kafka(t)
 	s := newStream(t, brokers, prefix+"sensors", ch.DSN("default"), "    instance_id: box-1")
 	state := filepath.Join(t.TempDir(), "state")

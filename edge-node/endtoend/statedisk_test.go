@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -15,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/weir-stream/weir/edge-node/embedded/embeddedtest"
 	"github.com/weir-stream/weir/edge-node/torture"
 )
 
@@ -75,18 +73,8 @@ func (p *process) cpu(t *testing.T) time.Duration {
 func TestStateDiskFull(t *testing.T) {
 	t.Parallel()
 	disk := smallDisk(t, "320m")
-	brokers, prefix := embeddedtest.Kafka(t)
-	dsn, err := url.Parse(embeddedtest.ClickHouse(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	direct := dsn.String()
-	link := newFaultyNet(t, dsn.Host, 1, 1)
-	dsn.Host = link.addr()
-	s := newStream(t, brokers, prefix+"sensors", dsn.String(), "    instance_id: box-1")
-	s.clickhouse = direct
-	s.binary = weirBinary(t)
-	conn := openClickHouse(t, direct)
+	s, link := newLinkedStream(t)
+	conn := openClickHouse(t, s.clickhouse)
 	args := []string{"--state-dir", filepath.Join(disk, "state")}
 	s.produce(t.Context(), 51, 60_000, 5000)
 	node := s.start(args...)

@@ -50,6 +50,15 @@ func startClickHouse(ctx context.Context, t *testing.T, cfg clickhouse.Config) *
 	return ch
 }
 
+// ownClickHouse starts a ClickHouse that a test may kill, and start again with the same configuration.
+func ownClickHouse(ctx context.Context, t *testing.T) (*embedded.ClickHouse, clickhouse.Config) {
+	t.Helper()
+	cfg := clickhouse.Config{Dir: t.TempDir()}
+	ch := startClickHouse(ctx, t, cfg)
+	cfg.NativeAddr = ch.Native // where it comes back
+	return ch, cfg
+}
+
 func startKafka(ctx context.Context, t *testing.T, cfg kafka.Config) *embedded.Kafka {
 	t.Helper()
 	k, err := embedded.StartKafka(ctx, embedded.Options{}, cfg)

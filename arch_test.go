@@ -99,6 +99,8 @@ var imports = map[string][]string{
 	// The truth shares no code with what it judges.
 	"bench/workload": {},
 	"bench/report":   {},
+	// What the benchmarks know of a program that does a workload.
+	"bench/contender": {"bench/workload"},
 	// It drives the built binary; what a binary cannot tell, such as allocations per row, it measures on a planned pipeline.
 	"bench": {"bench/...", "edge-node/config", "edge-node/embedded", "edge-node/embedded/...", "edge-node/pipeline", "ingest/batch"},
 

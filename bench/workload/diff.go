@@ -79,18 +79,19 @@ func diffValues(columns Columns, want, got Row) []string {
 	}
 	var lines []string
 	for i, v := range columns.Values {
-		if a, b := want.Values[i], got.Values[i]; !agree(a, b, v.Exact) {
+		if a, b := want.Values[i], got.Values[i]; !agree(a, b, v.Exact, columns.Within[v.Name]) {
 			lines = append(lines, fmt.Sprintf("%s is %v, should be %v", v.Name, b, a))
 		}
 	}
 	return lines
 }
 
-func agree(a, b float64, exact bool) bool {
+// agree compares two values; within is the error allowed of an estimate, and 0 of what is none.
+func agree(a, b float64, exact bool, within float64) bool {
 	if a == b {
 		return true
 	}
-	return !exact && math.Abs(a-b) <= tolerance*max(math.Abs(a), math.Abs(b))
+	return !exact && math.Abs(a-b) <= max(within, tolerance)*max(math.Abs(a), math.Abs(b))
 }
 
 func place(columns Columns, r Row) string {

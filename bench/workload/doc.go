@@ -9,6 +9,9 @@
 // structs, with the rules of event time written from their specification. It shares no code with the stages of weir,
 // and imports none of them, so that a mistake there cannot hide here.
 //
+// A [Case] puts the three together for the benchmarks: a stream, the pipeline that reads it, and the truth. [Cases] lists
+// them; one more is one file that returns a Case, one file in pipelines, and one line in Cases.
+//
 // [Produce] sends a generator's records to a broker. [Diff] compares an answer with the truth.
 //
 // The demo (edge-node/cli), the benchmarks and the end-to-end tests call this package.

@@ -37,6 +37,9 @@ type SensorsConfig struct {
 	// the stream, as nothing can be late there. The truth counts those that are late, whatever was meant.
 	LateBy time.Duration
 
+	// Padding is the length of a text in one more column, "note", that pipelines have to pass over. Default none.
+	Padding int
+
 	// Broken lists the kinds of broken records to make; default all. HugeSize is the size in bytes of a Huge one, 1 MiB
 	// + 64 KiB by default: more than the 1 MiB a pipeline takes.
 	Broken   []Broken
@@ -96,6 +99,8 @@ func (c SensorsConfig) Validate() error {
 		return errors.New("the span and what late records are late by must be at least a millisecond")
 	case c.Start.UnixMilli() < 0 || c.Start.Year() > 2200 || c.Span > 50*365*24*time.Hour:
 		return errors.New("the stream must start in the years 1970 to 2200 and span 50 years at most")
+	case c.Padding < 0 || c.Padding > 64<<10:
+		return errors.New("a note has 0 to 65,536 bytes")
 	case c.HugeSize < 256 || c.HugeSize > maxHuge:
 		return fmt.Errorf("a huge record has 256 to %d bytes", maxHuge)
 	}
@@ -267,5 +272,12 @@ func (g *SensorsGen) write(r *Record, m measurement, time int64) {
 	v = appendPadded(v, m.seq, 1)
 	v = append(v, `,"fw":"2.14.1","battery":`...)
 	v = appendHundredths(v, m.battery)
+	if n := g.cfg.Padding; n > 0 {
+		v = append(v, `,"note":"`...)
+		for ; n > 0; n-- {
+			v = append(v, 'a'+byte(n*7%26))
+		}
+		v = append(v, '"')
+	}
 	r.Value = append(v, '}')
 }

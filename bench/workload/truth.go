@@ -22,6 +22,8 @@ type Rules struct {
 type Columns struct {
 	Keys   []string // the columns grouped by
 	Values []Value
+	// Within is the relative error allowed of values that are estimates, by name.
+	Within map[string]float64
 }
 
 // Value is one aggregate of an answer.
@@ -73,6 +75,7 @@ type Truth struct {
 	columns Columns
 	read    func(*Record) reading
 	finish  func(total) []float64
+	keep    bool // the measures of every row, for finish
 
 	counts     map[int32]*Counts
 	watermarks map[int32]int64 // microseconds
@@ -97,7 +100,8 @@ type cell struct {
 // total is everything any example asks of a group.
 type total struct {
 	rows          int64
-	sum, min, max []float64 // one per measure
+	sum, min, max []float64   // one per measure
+	all           [][]float64 // the measures of every row, where the truth keeps them
 }
 
 func newTruth(rules, defaults Rules, columns Columns, read func(*Record) reading, finish func(total) []float64) (*Truth, error) {
@@ -157,7 +161,10 @@ func (t *Truth) aggregate(partition int32, row reading) bool {
 	if t.totals[c] == nil {
 		t.totals[c] = &total{}
 	}
-	t.totals[c].add(total{1, row.measures, row.measures, row.measures})
+	t.totals[c].add(total{rows: 1, sum: row.measures, min: row.measures, max: row.measures})
+	if t.keep {
+		t.totals[c].all = append(t.totals[c].all, row.measures)
+	}
 	if w := row.time - t.rules.MaxOutOfOrder.Microseconds(); !has || w > watermark {
 		t.watermarks[partition] = w
 	}
@@ -165,8 +172,9 @@ func (t *Truth) aggregate(partition int32, row reading) bool {
 }
 
 func (a *total) add(b total) {
+	a.all = append(a.all, b.all...)
 	if a.rows == 0 {
-		*a = total{b.rows, slices.Clone(b.sum), slices.Clone(b.min), slices.Clone(b.max)}
+		a.rows, a.sum, a.min, a.max = b.rows, slices.Clone(b.sum), slices.Clone(b.min), slices.Clone(b.max)
 		return
 	}
 	a.rows += b.rows

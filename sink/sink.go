@@ -80,9 +80,12 @@ type Coverage struct {
 	Final     int64  // windows that end at or before this, in microseconds since 1970, will not change any more
 	Counters  Counters
 	Content   Content
-	Spans     Spans  // windows that are not kept as they were
-	Gap       int64  // offsets lost just before Start
-	GapReason string // why, or empty
+	Spans     Spans // windows that are not kept as they were
+	Gap       int64 // offsets lost just before Start
+	// Lost are rows of the segment before: those in windows that were not final when it ended, which its account calls open and
+	// nobody can build any more. GapReason says why.
+	Lost      int64
+	GapReason string // why offsets or rows were lost, or empty
 
 	// RowsVersion is the highest version of any row stored for the segment. Sink.Coverage fills it and Write ignores
 	// it. It is above Version where a node died between storing rows and coverage.

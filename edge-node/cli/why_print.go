@@ -128,6 +128,9 @@ func (b *branch) source(src *clickhouse.Source, replay string) {
 	}
 	add("account", "offsets %s: %s and %s more; %s aggregated, %s late, %s filtered, %s rejected, %s dropped%s", span(acc.Start, acc.Version),
 		count(acc.RecordsIn, "record"), count(acc.Expanded, "row"), thousands(acc.Counted), thousands(acc.Late), thousands(acc.Filtered), thousands(acc.Rejected), thousands(acc.Dropped), open)
+	if acc.Lost > 0 {
+		add("lost", "%s of the segment before, in windows that were not final when it ended: %s", count(acc.Lost, "row"), acc.GapReason)
+	}
 	if acc.Gap > 0 || acc.GapReason != "" {
 		add("gap", "%s before offset %d lost: %s", count(acc.Gap, "offset"), acc.Start, acc.GapReason)
 	}

@@ -35,6 +35,27 @@ func (l *lane) cutWindows() (operators.Cut, *batch.Batch) {
 // withholds tells whether the lane is to ship everything, and has open rows.
 func (l *lane) withholds() bool { return l.whole && l.open > 0 && !l.e.cfg.ShipSaved }
 
+// openRows are the rows that are lost when a segment begins behind the newest of these accounts: whoever could has shipped them. The
+// account of the segment that begins says how many they are, since that of the one before stays as it is: it may be stored once more at
+// any time, by an insert that was late.
+func (e *Engine) openRows(p batch.Partition, cov []sink.Coverage, why string) int64 {
+	if len(cov) == 0 || cov[0].Counters.Open == 0 {
+		return 0
+	}
+	e.log.Error("rows of windows that were not final are lost: the log no longer has their records", "partition", p.String(),
+		"segment", cov[0].Segment, "rows", cov[0].Counters.Open, "reason", why)
+	return cov[0].Counters.Open
+}
+
+// beyond is up to where rows are stored that count. Behind an account with open rows none do: a window that was final by it takes no
+// more rows, and those of the others do not count.
+func beyond(c *sink.Coverage) int64 {
+	if c.Counters.Open > 0 {
+		return c.Version
+	}
+	return c.RowsVersion
+}
+
 // withheld refuses to begin a segment behind one whose open rows nobody would ship any more. revision is that of the segment before,
 // and rows how many there are.
 func withheld(p batch.Partition, revision uint64, rows int64) error {

@@ -46,6 +46,7 @@ type lane struct {
 	open     int64 // aggregated rows that are in no row shipped: of windows that were not final at the last cut
 	whole    bool  // what is shipped has windows that are not final, too
 	gap      int64
+	lost     int64 // open rows of the segment before, see sink.Coverage
 	why      string
 	letters  []sink.DeadLetter
 	letterB  int64 // bytes of letters
@@ -95,7 +96,7 @@ func newLane(e *Engine, gen *generation, a ingest.Assignment, at resumption) *la
 		e: e, partition: a.Partition, ctx: ctx, cancel: cancel,
 		done: make(chan struct{}), finished: make(chan struct{}), wake: make(chan struct{}, 1),
 		gen: gen, window: gen.Window(), segment: at.segment, start: at.start, position: at.position, replayTo: at.position,
-		begins: at.begins, reached: at.reached, counters: at.counters, content: at.content, spans: at.spans, open: at.open, gap: at.gap, why: at.why, shipped: at.position,
+		begins: at.begins, reached: at.reached, counters: at.counters, content: at.content, spans: at.spans, open: at.open, gap: at.gap, lost: at.lost, why: at.why, shipped: at.position,
 		endAt: a.LogEnd,
 	}
 	l.local.disk, l.local.pass = at.disk, noPass
@@ -114,6 +115,9 @@ func newLane(e *Engine, gen *generation, a ingest.Assignment, at resumption) *la
 	l.window.Restore(at.at, at.reached)
 	l.local.gone = l.keptFrom()
 	l.stats.init(l)
+	if at.begins {
+		l.stats.lost.Add(at.lost)
+	}
 	if at.saved == nil {
 		l.stats.acknowledged.Store(at.position)
 	}
@@ -436,19 +440,28 @@ func (l *lane) takeGap(g *gap) error {
 	}
 	start, number, accounted := g.to, l.segment+1, max(g.from, l.position)
 	if len(cov) > 0 && g.why == ingest.GapRetention {
-		start, number = max(start, cov[0].Version, cov[0].RowsVersion), max(number, cov[0].Segment+1)
+		start, number = max(start, cov[0].Version, beyond(&cov[0])), max(number, cov[0].Segment+1)
 		accounted = max(accounted, cov[0].Version)
 	}
-	missing := max(0, start-accounted)
+	offsets := max(0, start-accounted)
 	if !l.opened {
-		missing += l.gap // nothing of the segment that ends is stored, and nobody would hear of the gap before it
+		offsets += l.gap // nothing of the segment that ends is stored, and nobody would hear of the gap before it
 	}
-	return l.nextSegment(number, start, missing, string(g.why))
+	// A lane that was still building windows again could not ship them: then the account has open rows.
+	lost := l.e.openRows(l.partition, cov, string(g.why))
+	l.stats.lost.Add(lost)
+	return l.nextSegment(number, start, missing{offsets, lost, string(g.why)})
+}
+
+// missing is what was lost before a segment, see sink.Coverage.
+type missing struct {
+	offsets, rows int64
+	why           string
 }
 
 // nextSegment forgets the windows, which are stored as far as they got, and starts adding to them anew. Stateful steps
 // start anew, too: whoever builds the segment again begins with nothing.
-func (l *lane) nextSegment(number uint64, start, gap int64, why string) error {
+func (l *lane) nextSegment(number uint64, start int64, before missing) error {
 	l.abandon()
 	if err := l.empty(); err != nil {
 		return err
@@ -457,7 +470,7 @@ func (l *lane) nextSegment(number uint64, start, gap int64, why string) error {
 	l.countState()
 	l.segment = number
 	l.start, l.position, l.shipped, l.skipTo, l.replayTo = start, start, start, start, 0
-	l.gap, l.why = gap, why
+	l.gap, l.lost, l.why = before.offsets, before.rows, before.why
 	l.counters, l.content = sink.Counters{}, sink.Content{Known: true}
 	l.spans, l.open = nil, 0
 	l.opened, l.begins, l.asked, l.beyond = false, false, true, start // nobody has had this one before

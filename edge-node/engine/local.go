@@ -390,7 +390,7 @@ func (r *remembered) resumption() resumption {
 	return resumption{
 		read: m.Position, position: m.Position, segment: m.Segment, start: m.Start, at: reached,
 		reached: operators.Clock{Max: operators.Unset}, counters: arrayCounters(m.Counters), content: m.Content.sink(), spans: r.spans, open: m.Open,
-		gap: m.Gap, why: m.Why, saved: r,
+		gap: m.Gap, lost: m.Lost, why: m.Why, saved: r,
 	}
 }
 
@@ -423,7 +423,7 @@ func (e *Engine) deliver(ctx context.Context, a ingest.Assignment, r *remembered
 	content.All += r.meta.OpenHash // what was withheld goes along, and the account has nothing open
 	coverage := sink.Coverage{
 		Partition: a.Partition, Revision: revision, Segment: m.Segment, Start: m.Start, Version: m.Position,
-		Watermark: r.meta.Watermark, Final: r.meta.Final, Counters: arrayCounters(m.Counters), Content: content, Spans: r.spans, Gap: m.Gap, GapReason: m.Why,
+		Watermark: r.meta.Watermark, Final: r.meta.Final, Counters: arrayCounters(m.Counters), Content: content, Spans: r.spans, Gap: m.Gap, Lost: m.Lost, GapReason: m.Why,
 	}
 	for more := true; more; {
 		cut, err := nextCut(view, coverage, resendRows)

@@ -197,7 +197,7 @@ func ReadCommit(offset int64, metadata string) (*Committed, error) {
 		Revision: rev, TopicID: [16]byte(id), Offset: offset, At: arrayClock(m.At), State: m.State, Reached: arrayClock(m.Reached), Node: m.Node,
 		Coverage: sink.Coverage{
 			Revision: rev, Segment: m.Segment, Start: m.Start, Version: m.Position,
-			Counters: counters, Content: m.Content.sink(), Spans: spans, Gap: m.Gap, GapReason: m.Why,
+			Counters: counters, Content: m.Content.sink(), Spans: spans, Gap: m.Gap, Lost: m.Lost, GapReason: m.Why,
 		},
 	}, nil
 }

@@ -29,6 +29,7 @@ type resumption struct {
 	spans    sink.Spans
 	open     int64 // rows that were withheld
 	gap      int64
+	lost     int64 // open rows of the segment before, see sink.Coverage
 	why      string
 	stored   int64       // the offset under which the state of stateful steps before read is stored; 0: there is none yet
 	disk     sink.Local  // where the lane saves what it cuts; nil if the node keeps nothing
@@ -52,6 +53,7 @@ type commitMetadata struct {
 	Content  *content `json:"h,omitempty"`
 	Open     int64    `json:"open,omitempty"` // aggregated rows that are in no row shipped up to Position
 	Gap      int64    `json:"gap,omitempty"`
+	Lost     int64    `json:"lost,omitempty"` // open rows of the segment before, see sink.Coverage
 	Why      string   `json:"why,omitempty"`
 	Node     string   `json:"node"`
 	State    int64    `json:"state,omitempty"` // the offset under which stateful steps' state before the committed offset is stored
@@ -157,16 +159,13 @@ func (e *Engine) resumeWith(ctx context.Context, a ingest.Assignment, revision u
 			return resumption{
 				read: a.Committed, position: m.Position, segment: m.Segment, start: m.Start,
 				at: arrayClock(m.At), reached: arrayClock(m.Reached), counters: arrayCounters(m.Counters), content: m.Content.sink(),
-				spans: spans, open: m.Open, gap: m.Gap, why: m.Why, stored: m.State,
+				spans: spans, open: m.Open, gap: m.Gap, lost: m.Lost, why: m.Why, stored: m.State,
 			}, nil
 		}
 		if rev != revision {
 			if err := e.finishSaved(ctx, a, rev, &m); err != nil {
 				return resumption{}, err
 			}
-		}
-		if rev == revision && m.Open > 0 {
-			e.log.Error("rows of windows that were not final are lost: the log no longer has their records", "partition", a.Partition.String(), "rows", m.Open)
 		}
 		// Another revision, or records that open windows need are gone. What was stored up to the commit stays true;
 		// a new segment adds to it.
@@ -187,9 +186,6 @@ func (e *Engine) cutBack(ctx context.Context, a ingest.Assignment, revision uint
 	if e.cfg.OnGapStop {
 		return resumption{}, fmt.Errorf("%s: the log was cut back from %d to %d, and on_gap is stop; reset the group's offset to go on", a.Partition, m.Position, at)
 	}
-	if m.Open > 0 {
-		e.log.Error("rows of windows that were not final are lost where the node's disk has them not", "partition", a.Partition.String(), "rows", m.Open)
-	}
 	ended := *m
 	ended.Open = 0 // nobody can build them again
 	if err := e.finishSaved(ctx, a, revision, &ended); err != nil {
@@ -203,10 +199,11 @@ func (e *Engine) cutBack(ctx context.Context, a ingest.Assignment, revision uint
 	if len(cov) > 0 {
 		number = max(number, cov[0].Segment+1)
 	}
+	lost := e.openRows(a.Partition, cov, string(ingest.GapTruncated))
 	unset := operators.Clock{Max: operators.Unset}
 	return resumption{
 		read: at, position: at, start: at, segment: number, begins: true, at: unset, reached: unset,
-		content: sink.Content{Known: true}, why: string(ingest.GapTruncated),
+		content: sink.Content{Known: true}, lost: lost, why: string(ingest.GapTruncated),
 	}, nil
 }
 
@@ -226,10 +223,10 @@ func (e *Engine) newSegment(ctx context.Context, a ingest.Assignment, revision u
 			// The segment was never closed by a commit, so whoever wrote it may still be writing: another segment
 			// beside it could count the same records twice. The same one from its beginning cannot.
 			r.read, r.position, r.start, r.segment = last.Start, last.Start, last.Start, last.Segment
-			r.gap, r.why = last.Gap, last.GapReason
+			r.gap, r.lost, r.why = last.Gap, last.Lost, last.GapReason
 			return r, nil
 		}
-		if last.RowsVersion > last.Version {
+		if beyond(&last) > last.Version {
 			// A node died after it stored rows and before it stored their coverage.
 			if last.Revision == revision && !e.cfg.OnGapStop {
 				return e.unaccounted(a, last)
@@ -262,6 +259,12 @@ func (e *Engine) newSegment(ctx context.Context, a ingest.Assignment, revision u
 			a.Partition, r.read, a.LogEnd)
 	}
 	r.start, r.position = r.read, r.read
+	if len(cov) > 0 && cov[0].Counters.Open > 0 && r.why == "" {
+		r.why = string(ingest.GapRetention) // or the segment would go on
+	}
+	if r.lost = e.openRows(a.Partition, cov, r.why); r.lost > 0 && e.cfg.OnGapStop {
+		return resumption{}, fmt.Errorf("%s: %d rows of windows that were not final are lost (%s), and on_gap is stop", a.Partition, r.lost, r.why)
+	}
 	if r.gap > 0 {
 		e.log.Warn("offsets are missing", "partition", a.Partition.String(), "from", r.read-r.gap, "to", r.read, "reason", r.why)
 		if e.cfg.OnGapStop {

@@ -205,7 +205,7 @@ func (l *lane) coverage() sink.Coverage {
 	counters.Open = l.open
 	return sink.Coverage{
 		Partition: l.partition, Revision: l.gen.Revision, Segment: l.segment, Start: l.start, Version: l.position,
-		Watermark: l.window.Watermark(), Final: l.window.Final(), Counters: counters, Content: l.content, Spans: l.spans, Gap: l.gap, GapReason: l.why,
+		Watermark: l.window.Watermark(), Final: l.window.Final(), Counters: counters, Content: l.content, Spans: l.spans, Gap: l.gap, Lost: l.lost, GapReason: l.why,
 	}
 }
 
@@ -246,7 +246,7 @@ func (l *lane) commitOf(w operators.Cut, stored int64) ingest.Commit {
 	return l.commit(w.ReplayFrom, commitMetadata{
 		Revision: sink.RevisionText(l.gen.Revision), Segment: l.segment, Start: l.start, Position: l.position,
 		At: clockArray(w.Replay), Reached: clockArray(l.window.Clock()),
-		Counters: countersArray(l.counters), Content: contentOf(l.content), Spans: l.spans.Flat(), Open: l.open, Gap: l.gap, Why: l.why, State: stored,
+		Counters: countersArray(l.counters), Content: contentOf(l.content), Spans: l.spans.Flat(), Open: l.open, Gap: l.gap, Lost: l.lost, Why: l.why, State: stored,
 	})
 }
 

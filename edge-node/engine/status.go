@@ -40,6 +40,7 @@ type laneStats struct {
 	cuts, rows, letters, ackNanos, saves  atomic.Int64
 	overflowed                            atomic.Int64 // rows of keys beyond the limit
 	dropped                               atomic.Int64 // rows of windows that were dropped
+	lost                                  atomic.Int64 // rows of windows that were not final when a segment ended
 	merged                                atomic.Int64 // rows of cuts that went when windows were merged
 	backlog, oldest                       atomic.Int64 // rows that wait on the disk, and the start of their first window
 	full                                  atomic.Bool  // the local store had no room
@@ -99,6 +100,7 @@ type LaneStatus struct {
 	Cuts, Rows, DeadLetters      int64
 	Overflowed                   int64         // of Aggregated, rows of keys beyond the limit of a window
 	Dropped                      int64         // rows of windows that were dropped for want of room
+	Lost                         int64         // rows of windows that were not final when a segment ended, and that nobody can build any more
 	Merged                       int64         // rows of cuts that became part of those of wider windows for want of room
 	Backlog                      int64         // rows and dead letters on the disk that are not acknowledged, about
 	Oldest                       time.Time     // start of the oldest closed window among them; zero where there is none
@@ -134,6 +136,7 @@ func (s *LaneStatus) add(o LaneStatus) {
 	s.DeadLetters += o.DeadLetters
 	s.Saves += o.Saves
 	s.Dropped += o.Dropped
+	s.Lost += o.Lost
 	s.Overflowed += o.Overflowed
 	s.Merged += o.Merged
 	s.Acknowledged = max(s.Acknowledged, o.Acknowledged)
@@ -155,7 +158,7 @@ func (l *lane) status() LaneStatus {
 		Partition: l.partition, Records: s.records.Load(), Bytes: s.bytes.Load(), Batches: s.batches.Load(),
 		Aggregated: s.aggregated.Load(), Late: s.late.Load(), Filtered: s.filtered.Load(), Expanded: s.expanded.Load(),
 		Replayed: s.replayed.Load(), Rejected: map[batch.Reason]int64{}, Pauses: s.pauses.Load(), Gaps: s.gaps.Load(),
-		Cuts: s.cuts.Load(), Rows: s.rows.Load(), DeadLetters: s.letters.Load(), Saves: s.saves.Load(), Dropped: s.dropped.Load(), Overflowed: s.overflowed.Load(), Merged: s.merged.Load(), Backlog: s.backlog.Load(),
+		Cuts: s.cuts.Load(), Rows: s.rows.Load(), DeadLetters: s.letters.Load(), Saves: s.saves.Load(), Dropped: s.dropped.Load(), Lost: s.lost.Load(), Overflowed: s.overflowed.Load(), Merged: s.merged.Load(), Backlog: s.backlog.Load(),
 		Busy: time.Duration(s.busyNanos.Load()), Ack: time.Duration(s.ackNanos.Load()),
 		Owned: true, Position: s.position.Load(), Acknowledged: s.acknowledged.Load(), Lag: max(0, s.logEnd.Load()-s.position.Load()), Segment: s.segment.Load(), Watermark: microTime(s.watermark.Load()),
 		Windows: s.windows.Load(), Groups: s.groups.Load(), StateBytes: s.stateBytes.Load(), InFlight: l.inFlight.Load(),

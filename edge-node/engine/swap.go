@@ -142,6 +142,7 @@ func (l *lane) ask() bool {
 	for _, c := range cov {
 		if c.Revision == l.gen.Revision && c.Segment == l.segment {
 			l.beyond = max(c.Version, c.RowsVersion)
+			l.opened = true // by somebody before, who told of what is missing before it
 		}
 	}
 	l.asked = true
@@ -188,14 +189,14 @@ func (l *lane) move() error {
 		return l.settle(to, true)
 	}
 	clock := l.window.Clock()
-	gap, why := int64(0), ""
-	if !l.opened { // nothing of the segment that ends is stored, and nobody would hear of the gap before it
-		gap, why = l.gap, l.why
+	before := missing{}
+	if !l.opened { // nothing of the segment that ends is stored, and nobody would hear of what is missing before it
+		before = missing{l.gap, l.lost, l.why}
 	}
 	failpoint.Hit(failpoint.SwapBefore)
 	err := l.begin(commitMetadata{
 		Revision: sink.RevisionText(to.Revision), Segment: l.segment + 1, Start: l.position, Position: l.position,
-		At: clockArray(clock), Reached: clockArray(clock), Content: &content{}, Gap: gap, Why: why,
+		At: clockArray(clock), Reached: clockArray(clock), Content: &content{}, Gap: before.offsets, Lost: before.rows, Why: before.why,
 	})
 	if err != nil {
 		l.e.leave(to) // whether the commit arrived or not, the next owner goes on from here
@@ -208,7 +209,7 @@ func (l *lane) move() error {
 	}
 	l.window = to.Window()
 	l.window.Restore(clock, operators.Clock{Max: operators.Unset})
-	err = l.nextSegment(l.segment+1, l.position, gap, why)
+	err = l.nextSegment(l.segment+1, l.position, before)
 	l.stats.segment.Store(int64(l.segment))
 	return err
 }
@@ -245,7 +246,7 @@ func (l *lane) beginFirst() error {
 	clock := clockArray(l.window.Clock())
 	err := l.begin(commitMetadata{
 		Revision: sink.RevisionText(l.gen.Revision), Segment: l.segment, Start: l.start, Position: l.position,
-		At: clock, Reached: clock, Content: &content{}, Gap: l.gap, Why: l.why,
+		At: clock, Reached: clock, Content: &content{}, Gap: l.gap, Lost: l.lost, Why: l.why,
 	})
 	l.begins = err != nil
 	return err

@@ -17,7 +17,7 @@ type tally struct {
 
 	schedules, wrong                   int
 	records, rows, stale, letters      int
-	segments, gaps                     int
+	segments, gaps, lostRows           int // lostRows: segments that begin behind one with open rows
 	failures                           int // runs that ended with an error
 	powerCuts                          int
 	checkedLanes, lostLanes, tornLanes int // of the local store, after a power cut
@@ -50,6 +50,7 @@ func (t *tally) add(o outcome) {
 		{&t.letters, o.tally.letters},
 		{&t.segments, o.tally.segments},
 		{&t.gaps, o.tally.gaps},
+		{&t.lostRows, o.tally.lostRows},
 		{&t.failures, o.tally.failures},
 		{&t.powerCuts, o.tally.powerCuts},
 		{&t.checkedLanes, o.tally.checkedLanes},
@@ -66,7 +67,7 @@ func (t *tally) add(o outcome) {
 func (t *tally) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d schedules, %d wrong; %s of virtual time\n", t.schedules, t.wrong, t.virtual.Round(time.Minute))
-	fmt.Fprintf(&b, "%d records, %d rows stored of which %d were older than what was there, %d dead letters, %d segments, %d gaps\n", t.records, t.rows, t.stale, t.letters, t.segments, t.gaps)
+	fmt.Fprintf(&b, "%d records, %d rows stored of which %d were older than what was there, %d dead letters, %d segments, %d gaps, %d segments that ended with open rows\n", t.records, t.rows, t.stale, t.letters, t.segments, t.gaps, t.lostRows)
 	fmt.Fprintf(&b, "%d runs ended with an error; %d power cuts, after which %d lanes of local stores were compared: %d lost, %d torn\n", t.failures, t.powerCuts, t.checkedLanes, t.lostLanes, t.tornLanes)
 	b.WriteString("faults that struck:\n")
 	for f := range faults {

@@ -77,21 +77,22 @@ func (w *world) checkSegment(s segment, cov *sink.Coverage) {
 // rows are whole all the same, since a block is stored whole; the account and the dead letters are what is missing.
 func (w *world) rowsOf(s segment, cov *sink.Coverage) int64 {
 	at := cov.Version
+	if cov.Counters.Open > 0 {
+		return at // no row of a later version counts
+	}
 	for id, r := range w.centre.rows {
 		if id.segment == s {
 			at = max(at, r.version)
 		}
 	}
-	for other, next := range w.centre.coverage {
-		if other.place == s.place && next.Gap > 0 && next.Start-next.Gap == cov.Version && at <= next.Start {
-			return at
-		}
+	if next := w.behind(s); next != nil && next.Gap > 0 && next.Start-next.Gap == cov.Version && at <= next.Start {
+		return at
 	}
 	return cov.Version
 }
 
-// checkTiling has every offset of a place be in one segment, or in a gap that the schedule made.
-func (w *world) checkTiling(p place) {
+// inOrder are the accounts of a place, one segment behind the other.
+func (w *world) inOrder(p place) []sink.Coverage {
 	var covs []sink.Coverage
 	for s, cov := range w.centre.coverage {
 		if s.place == p {
@@ -101,9 +102,27 @@ func (w *world) checkTiling(p place) {
 	slices.SortFunc(covs, func(a, b sink.Coverage) int {
 		return cmp.Or(cmp.Compare(a.Segment, b.Segment), cmp.Compare(a.Start, b.Start))
 	})
+	return covs
+}
+
+// behind is the account of the segment that comes next, or nil.
+func (w *world) behind(s segment) *sink.Coverage {
+	covs := w.inOrder(s.place)
+	for i := range covs {
+		if segmentOf(&covs[i]) == s && i+1 < len(covs) {
+			return &covs[i+1]
+		}
+	}
+	return nil
+}
+
+// checkTiling has every offset of a place be in one segment, or in a gap that the schedule made.
+func (w *world) checkTiling(p place) {
+	covs := w.inOrder(p)
 	log := w.logOf(p)
 	at, rows := int64(0), int64(0)
 	for i, cov := range covs {
+		w.checkLost(covs, i, log)
 		switch {
 		case cov.Start < at:
 			w.wrong("%s: segment %d of revision %d begins at %d, and everything below %d was accounted for", p, cov.Segment, cov.Revision, cov.Start, at)
@@ -121,8 +140,29 @@ func (w *world) checkTiling(p place) {
 	}
 	if w.isWrong() {
 		for _, cov := range covs {
-			w.wrong("    segment %d of revision %d: offsets %d to %d, gap %d %s", cov.Segment, cov.Revision, cov.Start, cov.Version, cov.Gap, cov.GapReason)
+			w.wrong("    segment %d of revision %d: offsets %d to %d, %d open, gap %d, %d rows lost %s",
+				cov.Segment, cov.Revision, cov.Start, cov.Version, cov.Counters.Open, cov.Gap, cov.Lost, cov.GapReason)
 		}
+	}
+}
+
+// checkLost has the rows that no segment has any more be named by the account of the segment behind: those in windows that were not
+// final where a segment ended, which compare holds to the log. They may be lost only where the log lost records of theirs.
+func (w *world) checkLost(covs []sink.Coverage, i int, log *remembered) {
+	before := sink.Coverage{}
+	if i > 0 {
+		before = covs[i-1]
+	}
+	cov := &covs[i]
+	switch lost := before.Counters.Open; {
+	case cov.Lost != lost:
+		w.wrong("%s: %d rows were in windows that were not final when the segment before ended, and the account says that %d are lost", segmentOf(cov), lost, cov.Lost)
+	case lost > 0 && cov.GapReason == "":
+		w.wrong("%s: %d rows are lost, and nobody says why", segmentOf(cov), lost)
+	case lost > 0 && log.first <= before.Start && len(log.eras) == 1:
+		w.wrong("%s: %d rows are lost (%s), and the log has all of their records", segmentOf(cov), lost, cov.GapReason)
+	case lost > 0:
+		w.count(&w.tally.lostRows)
 	}
 }
 
@@ -172,13 +212,19 @@ func (w *world) compare(s segment, cov *sink.Coverage, at int64, a *account) str
 	if all := a.count(at)[counted] - dropped - want.Open; seen != len(rowsWant) || rows != all {
 		return fmt.Sprintf("read as %s, %d groups with %d rows, and should be %d with %d", a, seen, rows, len(rowsWant), all)
 	}
-	letters := int64(0)
+	letters, next := int64(0), w.behind(s)
 	for id, reason := range c.letters {
 		if id.segment != s {
 			continue
 		}
 		if id.offset >= cov.Version && id.offset < at {
 			continue
+		}
+		if next != nil && id.offset >= max(cov.Version, next.Start) {
+			continue // the next segment accounts for the record, and its letter is the one that counts
+		}
+		if next != nil && id.offset >= max(cov.Version, next.Start-next.Gap) {
+			continue // of a record that is lost: its letter is all there is of it
 		}
 		letters++
 		f, known := reasons[reason]

@@ -70,6 +70,7 @@ var laneMetrics = []metric[engine.LaneStatus]{
 	{desc("windows_open", "Windows that still take rows.", byPartition...), gauge, func(s engine.LaneStatus) float64 { return float64(s.Windows) }},
 	{desc("groups_open", "Keys in open windows.", byPartition...), gauge, func(s engine.LaneStatus) float64 { return float64(s.Groups) }},
 	{desc("saves_total", "Times the partition was saved to the local store.", byPartition...), counter, func(s engine.LaneStatus) float64 { return float64(s.Saves) }},
+	{desc("rows_lost_total", "Rows of windows that were not final when the log lost the records they need.", byPartition...), counter, func(s engine.LaneStatus) float64 { return float64(s.Lost) }},
 	{desc("rows_dropped_total", "Rows of windows that were dropped because the local store was full.", byPartition...), counter, func(s engine.LaneStatus) float64 { return float64(s.Dropped) }},
 	{desc("rows_merged_total", "Rows of windows that became part of those of wider windows because the local store was full.", byPartition...), counter, func(s engine.LaneStatus) float64 { return float64(s.Merged) }},
 	{desc("backlog_rows", "Rows and dead letters that wait in the local store for ClickHouse, about.", byPartition...), gauge, func(s engine.LaneStatus) float64 { return float64(s.Backlog) }},

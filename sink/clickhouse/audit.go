@@ -3,7 +3,6 @@ package clickhouse
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -46,6 +45,7 @@ type SegmentAudit struct {
 	Version    int64  `json:"version"`
 	Gap        int64  `json:"gap"`
 	GapReason  string `json:"gap_reason,omitempty"`
+	Lost       int64  `json:"lost"` // rows in windows that were not final when the segment before ended
 	RecordsIn  int64  `json:"records_in"`
 	Expanded   int64  `json:"expanded"`
 	Aggregated int64  `json:"aggregated"`
@@ -64,6 +64,7 @@ type SegmentAudit struct {
 	PurgedLetters int64 `json:"purged_letters"`
 
 	Tiling       string `json:"tiling"`
+	Withheld     string `json:"withheld"`
 	Conservation string `json:"conservation"`
 	Stored       string `json:"stored"`
 	Letters      string `json:"letters"`
@@ -157,8 +158,9 @@ func (a *audit) partition(k partitionKey) *PartitionAudit {
 func (a *audit) tiling(rows driver.Rows) error {
 	var k partitionKey
 	var g SegmentAudit
+	var open int64 // rows of the segment before
 	if err := rows.Scan(&k.site, &k.topic, &k.topicID, &k.partition, &g.Revision, &g.Segment, &g.Start, &g.Version,
-		&g.Gap, &g.GapReason, &g.Tiling); err != nil {
+		&g.Gap, &g.GapReason, &g.Lost, &g.Tiling, &g.Withheld, &open); err != nil {
 		return err
 	}
 	p := a.partition(k)
@@ -178,6 +180,12 @@ func (a *audit) tiling(rows driver.Rows) error {
 		}
 	case "overlap":
 		p.note(&g, "begins at %d and the one before ends at %d: %s", g.Start, p.End, g.GapReason)
+	}
+	switch g.Withheld {
+	case "UNTOLD":
+		p.fault(&g, "%d rows were in windows that were not final when the segment before ended, and it tells of %d", open, g.Lost)
+	case "lost":
+		p.note(&g, "%d rows of the segment before, in windows that were not final when it ended, are lost: %s", g.Lost, g.GapReason)
 	}
 	p.End = g.Version
 	p.Gap += g.Gap
@@ -201,9 +209,6 @@ func (a *audit) accounting(rows driver.Rows) error {
 			g.RecordsIn, g.Expanded, g.Aggregated, g.Open, g.Late, g.Filtered, g.Rejected, g.Dropped)
 	}
 	a.spans(p, &g)
-	if g.Open > 0 && slices.ContainsFunc(p.Segments, func(s SegmentAudit) bool { return s.Segment > g.Segment }) {
-		p.fault(&g, "%d rows were in windows that were not final when it ended, and nobody stores them any more", g.Open)
-	}
 	switch {
 	case g.Stored == "ahead":
 		a.settled = false
@@ -245,7 +250,7 @@ func (a *audit) accounting(rows driver.Rows) error {
 	for i := range p.Segments {
 		t := &p.Segments[i]
 		if t.Revision == g.Revision && t.Segment == g.Segment {
-			g.Start, g.Version, g.Gap, g.GapReason, g.Tiling = t.Start, t.Version, t.Gap, t.GapReason, t.Tiling
+			g.Start, g.Version, g.Gap, g.GapReason, g.Lost, g.Tiling, g.Withheld = t.Start, t.Version, t.Gap, t.GapReason, t.Lost, t.Tiling, t.Withheld
 			*t = g
 			return nil
 		}

@@ -47,6 +47,7 @@ func (l *layout) auditQueries(pipeline string) []AuditQuery {
 		"{hash}", coverageHashSQL(),
 		"{row_hash}", rowHashSQL(l.schema, "content_columns"),
 		"{content_known}", contentKnownSQL(l.schema, "content_columns"),
+		"{ended}", endedSQL(db, pipeline),
 		"{counted}", counted(db)+"\n            AND "+finished(db),
 	)
 	return []AuditQuery{
@@ -74,20 +75,22 @@ func (l *layout) auditQueries(pipeline string) []AuditQuery {
 }
 
 const tilingSQL = `SELECT
-    site, topic, toString(topic_id) AS topic_uuid, partition, rev, segment, start_offset, toInt64(version) AS version, gap, gap_reason,
+    site, topic, toString(topic_id) AS topic_uuid, partition, rev, segment, start_offset, toInt64(version) AS version, gap, gap_reason, lost_rows,
     multiIf(
         position_in_partition = 1, 'first',
         start_offset = previous_version, 'ok',
         start_offset > previous_version AND start_offset - previous_version <= gap, 'gap',
         start_offset < previous_version AND gap_reason != '', 'overlap',
         start_offset > previous_version, 'GAP',
-        'OVERLAP') AS verdict
+        'OVERLAP') AS verdict,
+    multiIf(lost_rows != previous_open, 'UNTOLD', lost_rows > 0, 'lost', 'ok') AS withheld, previous_open
 FROM
 (
     SELECT
         *,
         row_number() OVER w AS position_in_partition,
-        lagInFrame(toInt64(version)) OVER w AS previous_version
+        lagInFrame(toInt64(version)) OVER w AS previous_version,
+        lagInFrame(open_rows) OVER w AS previous_open
     FROM (SELECT * FROM {coverage} FINAL WHERE pipeline = {pipeline})
     WINDOW w AS (PARTITION BY site, topic, topic_id, partition ORDER BY segment, start_offset ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
 )
@@ -149,10 +152,32 @@ LEFT JOIN
             SELECT {source}, record_offset, step, row_index, reason, 1 FROM {marks} FINAL WHERE pipeline = {pipeline} AND mark = 'purged'
         )
         GROUP BY {source}, record_offset, step, row_index
-    )
+    ) AS l
+    LEFT JOIN
+    (
+        {ended}
+    ) AS e USING ({source})
+    WHERE has_next = 0 OR record_offset < letters_end
     GROUP BY {source}
 ) AS d USING ({source})
 ORDER BY site, topic, topic_uuid, partition, segment, rev`
+
+// endedSQL lists the segments that others came behind, with the offset that their dead letters end at: one of a record that the next
+// segment accounts for does not count. A node stored it that died before the account, and the record was read again in the next.
+func endedSQL(database, pipeline string) string {
+	return strings.NewReplacer("{source}", sourceColumns, "{coverage}", qualified(database, coverageTable), "{pipeline}", quote(pipeline)).
+		Replace(`SELECT {source}, greatest(toInt64(version), next_start) AS letters_end, has_next
+        FROM
+        (
+            SELECT
+                {source}, version,
+                leadInFrame(start_offset) OVER w AS next_start,
+                leadInFrame(toUInt8(1)) OVER w AS has_next
+            FROM (SELECT * FROM {coverage} FINAL WHERE pipeline = {pipeline})
+            WINDOW w AS (PARTITION BY site, topic, topic_id, partition ORDER BY segment, start_offset ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
+        )
+        WHERE has_next = 1`)
+}
 
 const orphansSQL = `SELECT site, topic, toString(topic_id) AS topic_uuid, partition, rev, segment, toInt64(stored_rows) AS rows
 FROM

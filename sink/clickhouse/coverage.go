@@ -39,7 +39,7 @@ func (s *Sink) insertCoverage(ctx context.Context, cs []sink.Coverage) error {
 				uint32(c.Partition.ID), c.Segment, c.Start, uint64(c.Version), c.Watermark, c.Final,
 				c.Counters.RecordsIn, c.Counters.Expanded, c.Counters.Aggregated, c.Counters.Late,
 				c.Counters.Filtered, c.Counters.Rejected, c.Gap, c.GapReason, s.table.Node, hashes[i],
-				s.contentColumns(&c), c.Content.Final, c.Content.All, c.Counters.Dropped, c.Spans.Flat(), c.Counters.Open,
+				s.contentColumns(&c), c.Content.Final, c.Content.All, c.Counters.Dropped, c.Spans.Flat(), c.Counters.Open, c.Lost,
 			); err != nil {
 				return err
 			}
@@ -80,6 +80,7 @@ func (s *Sink) coverageHash(c *sink.Coverage) string {
 	add("dropped", strconv.FormatInt(c.Counters.Dropped, 10), "0")
 	add("spans", listText(c.Spans.Flat()), "[]")
 	add("open_rows", strconv.FormatInt(c.Counters.Open, 10), "0")
+	add("lost_rows", strconv.FormatInt(c.Lost, 10), "0")
 	h := sha256.Sum256([]byte(strings.Join([]string{
 		s.table.Site, s.table.Pipeline, strconv.FormatUint(c.Revision, 10), c.Partition.Topic,
 		uuid.UUID(c.Partition.TopicID).String(), id(int64(c.Partition.ID)), strconv.FormatUint(c.Segment, 10),
@@ -125,7 +126,7 @@ func (s *Sink) Coverage(ctx context.Context, p batch.Partition) ([]sink.Coverage
 	op := fmt.Sprintf("read the coverage of %s", p)
 	sql := fmt.Sprintf(`SELECT rev, segment, start_offset, version, watermark_us, final_us,
     records_in, expanded, aggregated, late, filtered, rejected, gap, gap_reason,
-    content_columns, content_final, content_all, dropped, spans, open_rows
+    content_columns, content_final, content_all, dropped, spans, open_rows, lost_rows
 FROM %s FINAL
 WHERE site = %s AND pipeline = %s AND topic = %s AND topic_id = %s AND partition = %d
 ORDER BY segment DESC, version DESC, rev`,
@@ -137,7 +138,7 @@ ORDER BY segment DESC, version DESC, rev`,
 		n, columns, spans := &c.Counters, "", []int64(nil)
 		err := rows.Scan(&c.Revision, &c.Segment, &c.Start, &version, &c.Watermark, &c.Final,
 			&n.RecordsIn, &n.Expanded, &n.Aggregated, &n.Late, &n.Filtered, &n.Rejected, &c.Gap, &c.GapReason,
-			&columns, &c.Content.Final, &c.Content.All, &n.Dropped, &spans, &n.Open)
+			&columns, &c.Content.Final, &c.Content.All, &n.Dropped, &spans, &n.Open, &c.Lost)
 		if err == nil {
 			c.Spans, err = sink.FlatSpans(spans)
 		}

@@ -262,12 +262,14 @@ var coverageColumns = [][2]string{
 	{"dropped", "Int64"},
 	{"spans", "Array(Int64)"},
 	{"open_rows", "Int64"},
+	{"lost_rows", "Int64"},
 }
 
 // laterCoverageColumns are those that were added to the table after there were rows in it, with the value such rows have. They
 // are the last.
 var laterCoverageColumns = map[string]string{
 	"content_columns": "''", "content_final": "0", "content_all": "0", "dropped": "0", "spans": "emptyArrayInt64()", "open_rows": "0",
+	"lost_rows": "0",
 }
 
 func deadLettersDef(cfg Config) tableDef {

@@ -202,6 +202,7 @@ func completenessDef(cfg Config) viewDef {
 			{name: "gap", typ: "Int64"},
 			{name: "gap_reasons", typ: "Array(String)"},
 			{name: "dropped", typ: "Int64"},
+			{name: "lost", typ: "Int64"},
 			{name: "coarse_from", typ: "Nullable(DateTime64(3, 'UTC'))"},
 			{name: "coarse_until", typ: "Nullable(DateTime64(3, 'UTC'))"},
 			{name: "heard_at", typ: "DateTime64(3, 'UTC')"},
@@ -219,6 +220,7 @@ func completenessDef(cfg Config) viewDef {
     sum(_gap) AS gap,
     arrayDistinct(groupArrayArray(_gap_reasons)) AS gap_reasons,
     sum(_dropped) AS dropped,
+    sum(_lost) AS lost,
     fromUnixTimestamp64Milli(minOrNull(_coarse_from), 'UTC') AS coarse_from,
     fromUnixTimestamp64Milli(maxOrNull(_coarse_until), 'UTC') AS coarse_until,
     max(_heard_at) AS heard_at
@@ -235,6 +237,7 @@ FROM
         sum(gap) AS _gap,
         groupUniqArrayIf(gap_reason, gap_reason != '') AS _gap_reasons,
         sum(dropped) AS _dropped,
+        sum(lost_rows) AS _lost,
         groupArrayArray(arrayFilter((at, i) -> modulo(i, 3) = 1 AND spans[i + 2] > 0, spans, arrayEnumerate(spans))) AS _coarse_starts,
         groupArrayArray(arrayFilter((at, i) -> modulo(i, 3) = 2 AND spans[i + 1] > 0, spans, arrayEnumerate(spans))) AS _coarse_ends,
         if(empty(_coarse_starts), NULL, arrayMin(_coarse_starts)) AS _coarse_from,

@@ -73,7 +73,17 @@ func TestFinal(t *testing.T) {
 	next := b.cut(source{rev: 1, segment: 1}, 40, row{t0 + 20, "a", 1, f(1), 1, f(1)})
 	next.Coverage.Start = 30
 	b.write(next)
-	audited("4 rows were in windows that were not final when it ended")
+	audited("4 rows were in windows that were not final when the segment before ended, and it tells of 0")
+	// The log lost their records, and the account says so.
+	next.Coverage.Lost, next.Coverage.GapReason = 4, "retention"
+	b.write(next)
+	audited("")
+	if notes := strings.Join(b.audit().Partitions[0].Notes, "\n"); !strings.Contains(notes, "4 rows of the segment before, in windows that were not final when it ended, are lost: retention") {
+		t.Errorf("notes are %q", notes)
+	}
+	if got, err := b.sink.Coverage(b.ctx(), src.key()); err != nil || len(got) != 2 || got[0].Lost != 4 {
+		t.Errorf("coverage %+v, %v", got, err)
+	}
 	b.exec("ALTER TABLE weir_coverage UPDATE open_rows = 3, aggregated = 12 WHERE segment = 0 AND partition = 0 SETTINGS mutations_sync = 2")
 	audited("the account was changed by hand")
 }

@@ -138,7 +138,7 @@ func (l *Letters) Count(ctx context.Context, f *LetterFilter, by []string, limit
 		"{identity}", identity,
 		"{letters}", qualified(l.s.cfg.Database, deadLetterTable),
 		"{marks}", qualified(l.s.cfg.Database, letterMarkTable),
-		"{where}", l.where(f),
+		"{where}", l.where(f), "{source}", sourceColumns, "{ended}", endedSQL(l.s.cfg.Database, l.pipeline),
 		"{by}", "["+strings.Join(texts, ", ")+"]",
 	)
 	sql := r.Replace(countLettersSQL)
@@ -170,7 +170,12 @@ FROM
     FROM
     (
         SELECT {identity}, reason, time, 1 AS is_letter, 0 AS is_replayed, 0 AS is_purged, length(payload) AS length
-        FROM {letters} FINAL WHERE {where}
+        FROM (SELECT * FROM {letters} FINAL WHERE {where}) AS d
+        LEFT JOIN
+        (
+        {ended}
+        ) AS e USING ({source})
+        WHERE has_next = 0 OR record_offset < letters_end
         UNION ALL
         SELECT {identity}, reason, time, 0, mark = 'replayed', mark = 'purged', 0
         FROM {marks} FINAL WHERE {where}
@@ -242,7 +247,7 @@ func (l *Letters) Read(ctx context.Context, f *LetterFilter, contents Contents, 
 		"{identity}", strings.Join(letterIdentity, ", "),
 		"{letters}", qualified(l.s.cfg.Database, deadLetterTable),
 		"{marks}", qualified(l.s.cfg.Database, letterMarkTable),
-		"{where}", l.where(f),
+		"{where}", l.where(f), "{source}", sourceColumns, "{ended}", endedSQL(l.s.cfg.Database, l.pipeline),
 	)
 	sql := r.Replace(readLettersSQL)
 	if limit > 0 {
@@ -285,6 +290,10 @@ const readLettersSQL = `SELECT
 FROM (SELECT *, received_at FROM {letters} FINAL WHERE {where}) AS d
 LEFT JOIN
 (
+        {ended}
+) AS e USING ({source})
+LEFT JOIN
+(
     SELECT
         {identity},
         max(mark = 'sending') AS sending, anyIf(target, mark = 'sending') AS sending_topic,
@@ -297,5 +306,5 @@ LEFT JOIN
     FROM (SELECT *, received_at AS noted_at FROM {marks} FINAL WHERE {where})
     GROUP BY {identity}
 ) AS m USING ({identity})
-WHERE purged = 0
+WHERE purged = 0 AND (has_next = 0 OR record_offset < letters_end)
 ORDER BY site, topic, topic_uuid, partition, record_offset, rev, segment, step, row_index`

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weir-stream/weir/sink"
 	"github.com/weir-stream/weir/sink/clickhouse"
 )
 
@@ -159,4 +160,48 @@ func TestLetterMarks(t *testing.T) {
 	if r := b.audit(); !r.OK {
 		t.Errorf("marks of replays are no dead letters: %+v", r.Partitions[0])
 	}
+}
+
+// TestLettersOfBothSegments has a node die between dead letters and account, and the next segment read the records again.
+func TestLettersOfBothSegments(t *testing.T) {
+	b := newBed(t)
+	cut := func(segment uint64, start, version int64, offsets ...int64) *sink.Cut {
+		c := b.cut(source{rev: 1, segment: segment}, version)
+		c.Rows = nil
+		c.Coverage.Start, c.Coverage.Content = start, sink.Content{Known: true}
+		n := int64(len(offsets))
+		c.Coverage.Counters = sink.Counters{RecordsIn: version - start, Filtered: version - start - n, Rejected: n}
+		for _, o := range offsets {
+			c.DeadLetters = append(c.DeadLetters, sink.DeadLetter{
+				Partition: c.Coverage.Partition, Revision: 1, Segment: segment, Offset: o, Time: time.UnixMilli(1_700_000_000_000), Reason: "malformed", Payload: []byte("x"),
+			})
+		}
+		return c
+	}
+	died := cut(0, 0, 20, 15, 25)
+	died.Partial = true
+	b.write(cut(0, 0, 10, 5), died)
+	l := b.letters()
+	seen := func(want string) {
+		t.Helper()
+		var got []string
+		if err := l.Read(b.ctx(), &clickhouse.LetterFilter{}, clickhouse.WithContents, 0, func(d *clickhouse.Letter) error {
+			got = append(got, fmt.Sprintf("%d/%d", d.Segment, d.Offset))
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if text := strings.Join(got, " "); text != want {
+			t.Errorf("letters %s, want %s", text, want)
+		}
+		if got := b.counts(l, clickhouse.LetterFilter{}); !strings.HasPrefix(got, fmt.Sprintf(": %d letters", strings.Count(want, "/"))) {
+			t.Errorf("counted: %s", got)
+		}
+		if r := b.audit(); !r.OK {
+			t.Errorf("the audit says %+v", r.Partitions[0])
+		}
+	}
+	seen("0/5 0/15 0/25") // the segment may go on
+	b.write(cut(1, 10, 30, 15, 25))
+	seen("0/5 1/15 1/25")
 }

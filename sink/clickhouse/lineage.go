@@ -101,6 +101,7 @@ type Account struct {
 	Dropped   int64      `json:"dropped"` // rows in windows that the node dropped
 	Open      int64      `json:"open"`    // rows in windows that are stored when they are final, and are not
 	Gap       int64      `json:"gap"`     // offsets that were lost just before Start
+	Lost      int64      `json:"lost"`    // rows of the segment before that were in windows which were not final when it ended
 	GapReason string     `json:"gap_reason,omitempty"`
 	Node      string     `json:"node"` // that wrote the account last
 	Hashed    bool       `json:"hashed"`
@@ -339,7 +340,7 @@ func (s *Sink) accounts(ctx context.Context, l *Lineage) error {
 		return nil
 	}
 	sql := fmt.Sprintf(`SELECT site, pipeline, leftPad(lower(hex(rev)), 16, '0'), topic, toString(topic_id), partition, segment, start_offset, toInt64(version), watermark_us, final_us,
-    records_in, expanded, aggregated, late, filtered, rejected, dropped, open_rows, spans, gap, gap_reason, node, content_columns != '', received_at
+    records_in, expanded, aggregated, late, filtered, rejected, dropped, open_rows, spans, gap, lost_rows, gap_reason, node, content_columns != '', received_at
 FROM %s FINAL
 WHERE pipeline IN (%s)
 ORDER BY site, pipeline, topic, topic_id, partition, segment, start_offset`,
@@ -359,7 +360,7 @@ ORDER BY site, pipeline, topic, topic_id, partition, segment, start_offset`,
 		var heard time.Time
 		var flat []int64
 		if err := rows.Scan(&k.Site, &k.Pipeline, &k.Revision, &k.Topic, &k.TopicID, &k.Partition, &k.Segment, &a.Start, &a.Version, &watermark, &final,
-			&a.RecordsIn, &a.Expanded, &a.Counted, &a.Late, &a.Filtered, &a.Rejected, &a.Dropped, &a.Open, &flat, &a.Gap, &a.GapReason, &a.Node, &a.Hashed, &heard); err != nil {
+			&a.RecordsIn, &a.Expanded, &a.Counted, &a.Late, &a.Filtered, &a.Rejected, &a.Dropped, &a.Open, &flat, &a.Gap, &a.Lost, &a.GapReason, &a.Node, &a.Hashed, &heard); err != nil {
 			return err
 		}
 		a.Watermark, a.Final = microTime(watermark), microTime(final)

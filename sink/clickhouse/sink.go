@@ -213,7 +213,7 @@ func (w *write) openSegments(ctx context.Context) error {
 		first = append(first, sink.Coverage{
 			Partition: c.Coverage.Partition, Revision: c.Coverage.Revision, Segment: c.Coverage.Segment,
 			Start: c.Coverage.Start, Version: c.Coverage.Start, Watermark: sink.MinWatermark, Final: sink.MinWatermark,
-			Gap: c.Coverage.Gap, GapReason: c.Coverage.GapReason, Content: sink.Content{Known: c.Coverage.Content.Known},
+			Gap: c.Coverage.Gap, Lost: c.Coverage.Lost, GapReason: c.Coverage.GapReason, Content: sink.Content{Known: c.Coverage.Content.Known},
 		})
 	}
 	if err := w.insertCoverage(ctx, first); err != nil {

@@ -57,6 +57,7 @@ CREATE TABLE IF NOT EXISTS `default`.`weir_coverage`
     `dropped` Int64,
     `spans` Array(Int64),
     `open_rows` Int64,
+    `lost_rows` Int64,
     `received_at` DateTime64(3, 'UTC') MATERIALIZED now64(3, 'UTC')
 )
 ENGINE = ReplacingMergeTree(`version`)
@@ -243,6 +244,7 @@ SELECT
     sum(_gap) AS gap,
     arrayDistinct(groupArrayArray(_gap_reasons)) AS gap_reasons,
     sum(_dropped) AS dropped,
+    sum(_lost) AS lost,
     fromUnixTimestamp64Milli(minOrNull(_coarse_from), 'UTC') AS coarse_from,
     fromUnixTimestamp64Milli(maxOrNull(_coarse_until), 'UTC') AS coarse_until,
     max(_heard_at) AS heard_at
@@ -259,6 +261,7 @@ FROM
         sum(gap) AS _gap,
         groupUniqArrayIf(gap_reason, gap_reason != '') AS _gap_reasons,
         sum(dropped) AS _dropped,
+        sum(lost_rows) AS _lost,
         groupArrayArray(arrayFilter((at, i) -> modulo(i, 3) = 1 AND spans[i + 2] > 0, spans, arrayEnumerate(spans))) AS _coarse_starts,
         groupArrayArray(arrayFilter((at, i) -> modulo(i, 3) = 2 AND spans[i + 1] > 0, spans, arrayEnumerate(spans))) AS _coarse_ends,
         if(empty(_coarse_starts), NULL, arrayMin(_coarse_starts)) AS _coarse_from,

@@ -151,6 +151,7 @@ type Table struct {
 	Site, Node, Pipeline string
 	Keys                 []batch.Field
 	Aggregates           []Aggregate
+	Computed             []Computed
 	Window               time.Duration
 	Stateful             bool // cuts have States
 	Final                bool // windows are stored when they are final
@@ -187,6 +188,25 @@ type Aggregate struct {
 	Args     []batch.Field
 	// Sample is a state to try whether the destination can read it; or nil.
 	Sample []byte
+}
+
+// Answer is the column a reader is given; not ok where that is a list of states.
+func (a *Aggregate) Answer() (f batch.Field, ok bool) {
+	f = batch.Field{Name: a.Name, Type: a.Type, Nullable: a.Nullable}
+	switch a.Finish {
+	case FinishFirst, FinishRatio:
+		f.Nullable = a.States[0].Nullable
+	case FinishNone:
+		return f, false
+	}
+	return f, true
+}
+
+// Computed is a column that a reader is given beside the answers, and of which nothing is shipped: an expression in the language of
+// the destination, over the keys, the answers, window_start and window_end.
+type Computed struct {
+	batch.Field
+	Expr string
 }
 
 // State is one shipped column of an aggregate. It is named like its aggregate, or <aggregate>__<part> where there is

@@ -14,7 +14,7 @@ import (
 // digests are the content hashes of the Wasm modules, in the order of the wasm steps and then of the aggregates, and functions
 // those of the functions that are called, by name; a path means nothing.
 //
-// Not in it: brokers, group, start, credentials, URL, table, flush interval, TTL, tags, batch size where no step is an operator's, what happens to late
+// Not in it: columns that the finished view computes, brokers, group, start, credentials, URL, table, flush interval, TTL, tags, batch size where no step is an operator's, what happens to late
 // rows and on operator errors. They change where rows go or whether the pipeline goes on, not what a row says.
 func (p *Pipeline) Canonical(digests []string, functions map[string]string) []byte {
 	return p.canonical(digests, functions, false)

@@ -210,6 +210,7 @@ func TestCanonical(t *testing.T) {
 		{`topics: [sensors, "re:^sensors\\..*"]`, `topics: ["re:^sensors\\..*", sensors]`},
 		{"tumbling: 10s", "tumbling: 10000ms"},
 		{"tumbling: 10s", "tumbling: 10s\n  offset: 0s"},
+		{"tumbling: 10s", "tumbling: 10s\n  compute: {x: 1 + 1}"},
 		{"tumbling: 10s", "hopping: {size: 10s, every: 10s}"},
 		{`mechanism: plain, user: u`, `mechanism: plain, user: other`},
 	} {

@@ -300,6 +300,12 @@ func (p *Pipeline) check(add func(Pos, string, string, ...any) *Error) {
 		}
 		seen[a.Name] = "an aggregate"
 	}
+	for _, c := range p.Window.Compute {
+		if what, dup := seen[c.Name]; dup {
+			add(c.Pos, "window.compute."+c.Name, "window.compute.%s: the name is taken by %s", c.Name, what)
+		}
+		seen[c.Name] = "another column of compute"
+	}
 	p.checkSpool(add)
 }
 

@@ -37,6 +37,9 @@ type Window struct {
 	MaxKeys int64
 	// Aggregates are the answers, in order.
 	Aggregates []Aggregate
+	// Compute are columns of the finished view: expressions over keys, answers, and the window's start and end. They change no row
+	// that is stored.
+	Compute []Assign
 }
 
 // Length is how long windows are, for people: "10s", or "day".
@@ -94,6 +97,9 @@ func windowTable() object[Window] {
 				return a
 			}), func(w *Window) *[]Aggregate { return &w.Aggregates },
 				"The answers: name: function(arguments), with "+strings.Join(aggregate.Names(), " ")+"; or name: {wasm: …} for a function of yours.").must(),
+			at("compute", named("a mapping of names to expressions", located("an expression"), func(name string, pos Pos, t Text) Assign { return Assign{name, pos, t} }),
+				func(w *Window) *[]Assign { return &w.Compute },
+				"More columns of the finished view: name: expression of keys and finished aggregates, such as errors / requests."),
 			later[Window]("session", "supported: tumbling, hopping, calendar"),
 			later[Window]("count", "supported: tumbling, hopping, calendar"), later[Window]("global", "supported: tumbling, hopping, calendar"),
 		},
@@ -210,6 +216,11 @@ func checkWindow(r *reader, v value, w *Window) {
 		}
 		if err := CheckName(a.Name); err != nil {
 			r.addf(a.Pos, v.path+".aggregates", "window.aggregates: %v", err)
+		}
+	}
+	for _, c := range w.Compute {
+		if err := CheckName(c.Name); err != nil {
+			r.addf(c.Pos, v.path+".compute", "window.compute: %v", err)
 		}
 	}
 }

@@ -314,6 +314,9 @@ func (p *Plan) describeWindow() []string {
 		}
 		does = append(does, a.Name+" = "+oneLine(a.Expr.Value))
 	}
+	for _, c := range w.Compute {
+		does = append(does, "in the view, "+c.Name+" = "+oneLine(c.Expr.Value))
+	}
 	does = append(does, fmt.Sprintf("the watermark trails the newest row of a partition by %s; windows take rows %s longer; %s",
 		config.FormatDuration(t.MaxOutOfOrder), config.FormatDuration(t.AllowedLateness), late))
 	if w.Emit == config.EmitFinal {

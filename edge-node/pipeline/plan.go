@@ -109,6 +109,9 @@ func New(ctx context.Context, spec *config.Pipeline, node config.Node, opts Opti
 		return nil, errors.Join(err, p.Close())
 	}
 	p.planSink(ctx)
+	if err := p.planCompute().Err(); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
 	p.revise()
 	return p, nil
 }

@@ -261,8 +261,10 @@ func floatConstLeft(out []float64, c float64, b []float64, op byte) {
 // mapFloat applies a function to every float64.
 type mapFloat struct {
 	shape
-	f func(float64) float64
-	x node
+	f     func(float64) float64
+	x     node
+	name  string  // of the function, or - for a change of sign
+	scale float64 // of round: 10 to the power of its digits
 }
 
 func (x *mapFloat) eval(e *Evaluator, d int) vec {
@@ -278,8 +280,9 @@ func (x *mapFloat) eval(e *Evaluator, d int) vec {
 // testFloat tells of every float64 whether a predicate holds.
 type testFloat struct {
 	shape
-	f func(float64) bool
-	x node
+	f    func(float64) bool
+	x    node
+	name string // of the function
 }
 
 func (x *testFloat) eval(e *Evaluator, d int) vec {

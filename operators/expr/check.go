@@ -323,11 +323,11 @@ func (c *checker) unary(n *ast.UnaryNode) node {
 func (c *checker) negate(at ast.Node, x node, abs bool) node {
 	s := shape{t: wide(x.info().t), null: x.info().null}
 	if s.t.Float() {
-		f := func(v float64) float64 { return -v }
+		f, name := func(v float64) float64 { return -v }, "-"
 		if abs {
-			f = absFloat
+			f, name = absFloat, "abs"
 		}
-		return c.fold(at, &mapFloat{shape: s, f: f, x: x}, x)
+		return c.fold(at, &mapFloat{shape: s, f: f, x: x, name: name}, x)
 	}
 	x = c.convert(at, x, intType)
 	if c.err != nil {

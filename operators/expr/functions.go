@@ -245,7 +245,7 @@ func ofFloat(f func(float64) float64) func(c *checker, k call) node {
 			return nil
 		}
 		x := c.convert(k.where[0], k.args[0], floatType)
-		return c.fold(k.at, &mapFloat{shape: shape{t: floatType, null: k.null()}, f: f, x: x}, x)
+		return c.fold(k.at, &mapFloat{shape: shape{t: floatType, null: k.null()}, f: f, x: x, name: k.name, scale: k.scale()}, x)
 	}
 }
 
@@ -267,13 +267,21 @@ func checkRound(c *checker, k call) node {
 	if digits == nil || digits.t.Kind != batch.Int64 || digits.int() < 0 || digits.int() > 15 {
 		return c.fail(k.where[1], "", "the digits of round must be a literal from 0 to 15")
 	}
-	scale := math.Pow10(int(digits.int()))
+	scale := k.scale()
 	return rounding(func(v float64) float64 {
 		if s := v * scale; !math.IsInf(s, 0) {
 			return math.Round(s) / scale
 		}
 		return v
 	})(c, k)
+}
+
+// scale is 10 to the power of the digits that a call of round has, or 1.
+func (k call) scale() float64 {
+	if len(k.args) < 2 {
+		return 1
+	}
+	return math.Pow10(int(asConst(k.args[1]).int()))
 }
 
 func checkPow(c *checker, k call) node {
@@ -320,7 +328,7 @@ func predicate(f func(float64) bool) func(c *checker, k call) node {
 			return nil
 		}
 		x := c.convert(k.where[0], k.args[0], floatType)
-		return c.fold(k.at, &testFloat{shape: shape{t: boolType, null: k.null()}, f: f, x: x}, x)
+		return c.fold(k.at, &testFloat{shape: shape{t: boolType, null: k.null()}, f: f, x: x, name: k.name}, x)
 	}
 }
 

@@ -382,6 +382,14 @@ func checkTable(t *sink.Table) error {
 			}
 		}
 	}
+	for _, c := range t.Computed {
+		if err := add("column", c.Name); err != nil {
+			return err
+		}
+		if c.Type.Kind == batch.Invalid || c.Type.Kind > batch.Timestamp || c.Expr == "" {
+			return fmt.Errorf("computed column %q has no type or no expression", c.Name)
+		}
+	}
 	return nil
 }
 

@@ -56,7 +56,26 @@ func finishedDef(cfg Config, t *sink.Table) viewDef {
 	if ordersTimes(t) {
 		v.query += ",\n    compile_aggregate_expressions = 0"
 	}
+	v.compute(t.Computed)
 	return v
+}
+
+// compute adds columns that are expressions over those there are. They are in a query around: in the same one, a server would take
+// the name of an answer for the expression it stands for, and see a column where a state is meant.
+func (v *viewDef) compute(columns []sink.Computed) {
+	if len(columns) == 0 {
+		return
+	}
+	var out []string
+	for _, c := range v.columns {
+		out = append(out, ident(c.name))
+	}
+	for _, c := range columns {
+		typ := columnType(c.Field)
+		out = append(out, fmt.Sprintf("CAST(%s, %s) AS %s", c.Expr, quote(typ), ident(c.Name)))
+		v.columns = append(v.columns, columnDef{name: c.Name, typ: typ})
+	}
+	v.query = fmt.Sprintf("SELECT\n    %s\nFROM\n(\n%s\n)", strings.Join(out, ",\n    "), v.query)
 }
 
 // ordersTimes tells whether the view takes the least or greatest of times. A server compiles the aggregates of a query that it

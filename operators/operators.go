@@ -63,8 +63,9 @@ type Window interface {
 	Restore(at, reached Clock)
 	// Load gives an empty window state that was saved: rows are those of cuts, each window and key once, and open the
 	// windows of the last cut. Rows of other windows are left out. It may be called several times with the same open,
-	// before any Add; nothing of what is loaded counts as changed. The clock is set by Restore.
-	Load(rows *batch.Batch, open []OpenWindow) error
+	// before any Add; nothing of what is loaded counts as changed. The clock is set by Restore. hashes are those of the rows, as of
+	// batch.HashRows.
+	Load(rows *batch.Batch, hashes []uint64, open []OpenWindow) error
 	// Touch makes every group count as changed since the last cut.
 	Touch()
 	// Reset forgets all windows but not the clock. What was cut before stays true; what comes adds to it.
@@ -119,6 +120,9 @@ type Cut struct {
 	// Rows has the whole current aggregate of every window and key that changed. It owns its memory and is nil when
 	// nothing changed.
 	Rows *batch.Batch
+	// Hashes are those of Rows, as of batch.HashRows, and Before those of the rows that the same groups were at the cut before, 0
+	// where there was none. Both are borrowed until the window is used again.
+	Hashes, Before []uint64
 	// ReplayFrom is the lowest offset that a window which is not final needs, and Replay the clock before it.
 	ReplayFrom int64
 	Replay     Clock
@@ -134,8 +138,13 @@ type Cut struct {
 	Closed []ClosedWindow
 }
 
-// ClosedWindow is a window that takes no more rows: its start and end in milliseconds since 1970.
-type ClosedWindow struct{ Start, End int64 }
+// ClosedWindow is a window that takes no more rows.
+type ClosedWindow struct {
+	Start, End int64 // in milliseconds since 1970
+	// Groups is how many of its groups were in the rows of cuts, and Hash the sum of the hashes of their last rows, modulo 2^64.
+	Groups int
+	Hash   uint64
+}
 
 // OpenWindow is a window that still takes rows.
 type OpenWindow struct {

@@ -13,10 +13,10 @@ type Local interface {
 	// Load reads what Commit was last given, and checks that everything is there that was then; nil when nothing was ever
 	// saved. An error wraps ErrDamaged where it is not. It comes before everything else.
 	//
-	// Where rows is not nil, it is given all rows on the way, in the order of their windows, some thousands at a time; they are
-	// borrowed for the call. It comes before the end of the check: when Load fails, what was made of the rows is worth nothing.
+	// Where rows is not nil, it is given all rows on the way with their hashes, in the order of their windows, some thousands at a time;
+	// they are borrowed for the call. It comes before the end of the check: when Load fails, what was made of the rows is worth nothing.
 	// Its errors are those of Load.
-	Load(rows func(meta []byte, rows *batch.Batch) error) (meta []byte, err error)
+	Load(rows func(meta []byte, rows *batch.Batch, hashes []uint64) error) (meta []byte, err error)
 	// Room tells whether something can be saved now; ErrFull says that not. If it can, the change that is begun next is not
 	// refused for that.
 	Room() error
@@ -39,14 +39,16 @@ type Local interface {
 
 // LocalChange collects what is saved at once. It ends with Commit or Discard.
 type LocalChange interface {
-	// Put saves the rows of a cut, each in place of the one for its window and key.
-	Put(rows *batch.Batch)
-	// DropWindow removes the rows of a window that starts at a time in milliseconds since 1970. No row of it may be Put in
-	// the same change.
-	DropWindow(start int64)
-	// DropWindows removes the rows of all windows that start from a time on and before another, once a change. Rows of such
-	// windows may be Put after it, in their place, and none before.
-	DropWindows(from, to int64)
+	// Put saves the rows of a cut, each in place of the one for its window and key. hashes are theirs, as of batch.HashRows, and
+	// before those of the rows in whose place they come, 0 where there are none; nil says that there are none at all. A store that
+	// was cleared has none, whatever before says. What is not so makes the store a damaged one to the next Load.
+	Put(rows *batch.Batch, hashes, before []uint64)
+	// DropWindow removes the rows of a window that starts at a time in milliseconds since 1970, and of says which they are. No row
+	// of it may be Put in the same change.
+	DropWindow(start int64, of Sum)
+	// DropWindows removes the rows of all windows that start from a time on and before another. Rows of such windows may be Put after
+	// it, in their place, and none before.
+	DropWindows(from, to int64, of Sum)
 	// PutState saves what a stateful step carries on, in place of what it did before.
 	PutState(step string, state []byte)
 	// PutLetters saves dead letters behind those that are there; DropLetters removes the n oldest.
@@ -56,6 +58,20 @@ type LocalChange interface {
 	// that removes more than it puts is made even when there is no room.
 	Commit(meta []byte) error
 	Discard()
+}
+
+// Sum tells of rows, whatever their order, whether any is missing, too many, or another.
+type Sum struct {
+	Rows int
+	Hash uint64 // of their hashes, as of batch.HashRows, modulo 2^64
+}
+
+// Add adds rows.
+func (s *Sum) Add(hashes ...uint64) {
+	s.Rows += len(hashes)
+	for _, h := range hashes {
+		s.Hash += h
+	}
 }
 
 // LocalView reads what is saved. It must be closed.

@@ -98,14 +98,14 @@ func (l *lane) merge(s *sink.Span) (int, error) {
 		return 0, fmt.Errorf("%s: %w", l.partition, err)
 	}
 	// The sums of hashes are modulo 2^64.
-	before, hash := 0, uint64(0)
+	var before, now sink.Sum
 	for _, b := range fine {
-		before += b.Rows
-		hash += batch.SumHashes(b)
+		before.Add(batch.Hashes(b)...)
 	}
-	hash -= batch.SumHashes(coarse)
-	gone := before - coarse.Rows
-	if gone <= before/sacrifice {
+	hashes := batch.Hashes(coarse)
+	now.Add(hashes...)
+	hash, gone := before.Hash-now.Hash, before.Rows-now.Rows
+	if gone <= before.Rows/sacrifice {
 		return 0, errNoGain
 	}
 	after, err := l.without(d.saved, loss{hash: hash}, *s)
@@ -118,19 +118,19 @@ func (l *lane) merge(s *sink.Span) (int, error) {
 	l.giveUp() // a run has the rows as they were
 	d.behind = true
 	ch := d.disk.Change()
-	ch.DropWindows(s.From, s.To)
-	ch.Put(coarse)
+	ch.DropWindows(s.From, s.To, before)
+	ch.Put(coarse, hashes, nil)
 	if err := l.commitLocal(ch, &after, d.gone); errors.Is(err, sink.ErrFull) {
 		return 0, errNoGain
 	} else if err != nil {
 		return 0, err
 	}
-	l.coarsened(s, coarse)
+	l.coarsened(s, coarse, hashes)
 	l.spans = after.coverage.Spans
 	loss{hash: hash}.from(&l.counters, &l.content)
 	l.stats.merged.Add(int64(gone))
 	l.e.log.Warn("the local store is full: windows were merged into wider ones", "partition", l.partition.String(), "from", time.UnixMilli(s.From).UTC(),
-		"to", time.UnixMilli(s.To).UTC(), "width", time.Duration(s.Width)*time.Millisecond, "rows", before, "now", coarse.Rows)
+		"to", time.UnixMilli(s.To).UTC(), "width", time.Duration(s.Width)*time.Millisecond, "rows", before.Rows, "now", coarse.Rows)
 	return gone, nil
 }
 
@@ -198,7 +198,7 @@ func headOf(rows []*batch.Batch, at int64) []*batch.Batch {
 
 // coarsened puts wide windows in place of those that they were made of. Nothing of them is acknowledged before the newest of these
 // is.
-func (l *lane) coarsened(s *sink.Span, rows *batch.Batch) {
+func (l *lane) coarsened(s *sink.Span, rows *batch.Batch, hashes []uint64) {
 	d := &l.local
 	kept := make([]closed, 0, len(d.closed))
 	var behind []closed
@@ -213,10 +213,13 @@ func (l *lane) coarsened(s *sink.Span, rows *batch.Batch) {
 			version = max(version, c.version)
 		}
 	}
-	for _, start := range batch.As[int64](rows.Cols[0].Values)[:rows.Rows] {
-		if n := len(kept); n == 0 || kept[n-1].start != start {
-			kept = append(kept, closed{start, start + s.Width, version})
+	for i, start := range batch.As[int64](rows.Cols[0].Values)[:rows.Rows] {
+		n := len(kept)
+		if n == 0 || kept[n-1].start != start {
+			kept = append(kept, closed{start: start, end: start + s.Width, version: version})
+			n++
 		}
+		kept[n-1].rows.Add(hashes[i])
 	}
 	d.closed = append(kept, behind...)
 }

@@ -58,7 +58,12 @@ func (l *lane) sweep() (bool, error) {
 		return false, nil
 	}
 	ch := d.disk.Change()
-	ch.DropWindows(d.closed[0].start, d.closed[n-1].start+1)
+	var of sink.Sum
+	for _, c := range d.closed[:n] {
+		of.Rows += c.rows.Rows
+		of.Hash += c.rows.Hash
+	}
+	ch.DropWindows(d.closed[0].start, d.closed[n-1].start+1, of)
 	gone := max(d.gone, d.closed[n-1].end)
 	if err := l.commitLocal(ch, &d.saved, gone); err != nil {
 		return false, err
@@ -128,7 +133,7 @@ func (l *lane) dropOldest() (bool, error) {
 		return false, err
 	}
 	ch := d.disk.Change()
-	ch.DropWindows(from, to)
+	ch.DropWindows(from, to, sink.Sum{Rows: n, Hash: gone.hash})
 	if err := l.commitLocal(ch, &after, max(d.gone, last.end)); err != nil {
 		return false, err
 	}

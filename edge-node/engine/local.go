@@ -64,6 +64,7 @@ type saved struct {
 type closed struct {
 	start, end int64
 	version    int64 // its rows were saved with this one; -1: they are acknowledged
+	rows       sink.Sum
 }
 
 // localMeta is what is saved of a lane beside its rows and dead letters.
@@ -130,19 +131,19 @@ func (l *lane) save(w *operators.Cut, cut *sink.Cut, commit ingest.Commit) error
 	d := &l.local
 	ch := d.disk.Change()
 	if w.Rows != nil {
-		ch.Put(w.Rows)
+		ch.Put(w.Rows, w.Hashes, w.Before)
 	}
 	kept, gone := make([]closed, 0, len(d.closed)+len(w.Closed)), d.gone
 	for _, c := range d.closed {
 		if c.version < 0 {
-			ch.DropWindow(c.start)
+			ch.DropWindow(c.start, c.rows)
 			gone = max(gone, c.end)
 		} else {
 			kept = append(kept, c)
 		}
 	}
 	for _, c := range w.Closed {
-		kept = append(kept, closed{c.Start, c.End, l.position})
+		kept = append(kept, closed{c.Start, c.End, l.position, sink.Sum{Rows: c.Groups, Hash: c.Hash}})
 	}
 	// A cut closes windows in the order in which they were opened, and runs over what is saved go by their start.
 	slices.SortFunc(kept, func(a, b closed) int { return cmp.Compare(a.start, b.start) })
@@ -310,10 +311,10 @@ func (e *Engine) savedOf(ctx context.Context, p batch.Partition, revision uint64
 // readSaved reads what a disk has of a partition; nil if it has nothing.
 func readSaved(ctx context.Context, disk sink.Local, g *generation) (*remembered, error) {
 	r := &remembered{disk: disk}
-	var rows func(meta []byte, rows *batch.Batch) error
+	var rows func(meta []byte, rows *batch.Batch, hashes []uint64) error
 	if g != nil {
 		r.window = g.Window()
-		rows = func(meta []byte, rows *batch.Batch) error {
+		rows = func(meta []byte, rows *batch.Batch, hashes []uint64) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
@@ -322,7 +323,7 @@ func readSaved(ctx context.Context, disk sink.Local, g *generation) (*remembered
 					return err
 				}
 			}
-			return r.take(rows)
+			return r.take(rows, hashes)
 		}
 	}
 	text, err := disk.Load(rows)
@@ -359,19 +360,26 @@ func (r *remembered) read(text []byte) error {
 }
 
 // take takes rows that are saved into the window, and notes which windows of them are closed.
-func (r *remembered) take(rows *batch.Batch) error {
-	if err := r.window.Load(rows, r.open); err != nil {
+func (r *remembered) take(rows *batch.Batch, hashes []uint64) error {
+	if err := r.window.Load(rows, hashes, r.open); err != nil {
 		return err
 	}
 	r.rows += rows.Rows
 	starts, ends := batch.As[int64](rows.Cols[0].Values), batch.As[int64](rows.Cols[1].Values)
+	open := false
 	for i, start := range starts {
-		if i > 0 && start == starts[i-1] || slices.ContainsFunc(r.open, func(o operators.OpenWindow) bool { return o.Start == start }) {
+		if i == 0 || start != starts[i-1] {
+			open = slices.ContainsFunc(r.open, func(o operators.OpenWindow) bool { return o.Start == start })
+		}
+		if open {
 			continue
 		}
-		if n := len(r.closed); n == 0 || r.closed[n-1].start != start {
-			r.closed = append(r.closed, closed{start, ends[i], r.at.Position})
+		n := len(r.closed)
+		if n == 0 || r.closed[n-1].start != start {
+			r.closed = append(r.closed, closed{start: start, end: ends[i], version: r.at.Position})
+			n++
 		}
+		r.closed[n-1].rows.Add(hashes[i])
 	}
 	return nil
 }

@@ -57,7 +57,7 @@ type lane struct {
 	id spool.ID
 }
 
-func (l *lane) Load(rows func([]byte, *batch.Batch) error) ([]byte, error) {
+func (l *lane) Load(rows func([]byte, *batch.Batch, []uint64) error) ([]byte, error) {
 	meta, err := l.Local.Load(rows)
 	l.p.disk.loaded(l.p.w, l.id, meta, err)
 	return meta, err

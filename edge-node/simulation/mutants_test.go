@@ -67,7 +67,7 @@ type splitLane struct {
 	meta []byte
 }
 
-func (l *splitLane) Load(rows func([]byte, *batch.Batch) error) ([]byte, error) {
+func (l *splitLane) Load(rows func([]byte, *batch.Batch, []uint64) error) ([]byte, error) {
 	meta, err := l.Local.Load(rows)
 	l.meta = meta
 	return meta, err
@@ -77,18 +77,20 @@ func (l *splitLane) Change() sink.LocalChange { return &splitChange{l: l} }
 
 type splitChange struct {
 	l    *splitLane
-	rows []*batch.Batch
+	rows []func(sink.LocalChange)
 	rest []func(sink.LocalChange)
 }
 
-func (c *splitChange) Put(rows *batch.Batch) { c.rows = append(c.rows, rows) }
-
-func (c *splitChange) DropWindow(start int64) {
-	c.rest = append(c.rest, func(ch sink.LocalChange) { ch.DropWindow(start) })
+func (c *splitChange) Put(rows *batch.Batch, hashes, before []uint64) {
+	c.rows = append(c.rows, func(ch sink.LocalChange) { ch.Put(rows, hashes, before) })
 }
 
-func (c *splitChange) DropWindows(from, to int64) {
-	c.rest = append(c.rest, func(ch sink.LocalChange) { ch.DropWindows(from, to) })
+func (c *splitChange) DropWindow(start int64, of sink.Sum) {
+	c.rest = append(c.rest, func(ch sink.LocalChange) { ch.DropWindow(start, of) })
+}
+
+func (c *splitChange) DropWindows(from, to int64, of sink.Sum) {
+	c.rest = append(c.rest, func(ch sink.LocalChange) { ch.DropWindows(from, to, of) })
 }
 
 func (c *splitChange) PutState(step string, state []byte) {
@@ -107,8 +109,8 @@ func (c *splitChange) Discard() {}
 
 func (c *splitChange) Commit(meta []byte) error {
 	ch := c.l.Local.Change()
-	for _, r := range c.rows {
-		ch.Put(r)
+	for _, put := range c.rows {
+		put(ch)
 	}
 	if c.l.meta != nil && len(c.rows) > 0 {
 		if err := ch.Commit(c.l.meta); err != nil {

@@ -59,11 +59,16 @@ func HashRows(dst []uint64, b *Batch, buf []byte) []byte {
 	return buf
 }
 
-// SumHashes is the sum of the hashes of all rows, modulo 2^64. See HashRows.
-func SumHashes(b *Batch) (sum uint64) {
+// Hashes are the hashes of all rows, see HashRows.
+func Hashes(b *Batch) []uint64 {
 	hashes := make([]uint64, b.Rows)
 	HashRows(hashes, b, nil)
-	for _, h := range hashes {
+	return hashes
+}
+
+// SumHashes is the sum of the hashes of all rows, modulo 2^64. See HashRows.
+func SumHashes(b *Batch) (sum uint64) {
+	for _, h := range Hashes(b) {
 		sum += h
 	}
 	return sum

@@ -64,7 +64,7 @@ func TestCalendar(t *testing.T) {
 				cut, clock := w.Cut(int64(50*i+50)), w.Clock()
 				w = New(cfg)
 				w.Restore(clock, operators.Clock{Max: operators.Unset})
-				if err := w.Load(cut.Rows, cut.Open); err != nil {
+				if err := w.Load(cut.Rows, cut.Hashes, cut.Open); err != nil {
 					t.Fatal(err)
 				}
 			}

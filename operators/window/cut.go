@@ -16,6 +16,7 @@ func (w *Tumbling) Cut(next int64) operators.Cut {
 	cut := operators.Cut{ReplayFrom: next, Replay: w.clock}
 	if n > 0 {
 		cut.Rows = w.rows(n)
+		cut.Hashes, cut.Before = w.hashes, w.before
 	}
 	watermark := w.Watermark()
 	if w.cfg.EmitFinal {
@@ -29,7 +30,7 @@ func (w *Tumbling) Cut(next int64) operators.Cut {
 		p.dirty = p.dirty[:0]
 		if w.isFinal(p, watermark) {
 			cut.FinalHash += p.sum
-			cut.Closed = append(cut.Closed, operators.ClosedWindow{Start: p.start / 1000, End: p.end / 1000})
+			cut.Closed = append(cut.Closed, operators.ClosedWindow{Start: p.start / 1000, End: p.end / 1000, Groups: p.cut, Hash: p.sum})
 			w.close(p)
 			continue
 		}
@@ -181,14 +182,18 @@ func (gs *groups) emit(s *batch.Schema, cfg *Config, ids []uint32, starts, ends 
 // digest takes the rows of a cut, which are the dirty groups in order, into the sums of their windows, in place of what the
 // groups were at the cut before.
 func (w *Tumbling) digest(b *batch.Batch) {
-	w.hashes = grow(w.hashes, b.Rows)
+	w.hashes, w.before = grow(w.hashes, b.Rows), grow(w.before, b.Rows)
 	w.hashBuf = batch.HashRows(w.hashes, b, w.hashBuf)
-	hashes := w.hashes
+	hashes, before, shown := w.hashes, w.before, w.groups.shown
 	for _, p := range w.open {
 		for i, g := range p.dirty {
-			p.sum += hashes[i] - w.groups.shown[g]
-			w.groups.shown[g] = hashes[i]
+			before[i] = shown[g]
+			if shown[g] == 0 {
+				p.cut++
+			}
+			p.sum += hashes[i] - shown[g]
+			shown[g] = hashes[i]
 		}
-		hashes = hashes[len(p.dirty):]
+		hashes, before = hashes[len(p.dirty):], before[len(p.dirty):]
 	}
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // Load implements operators.Window.
-func (w *Tumbling) Load(rows *batch.Batch, open []operators.OpenWindow) error {
+func (w *Tumbling) Load(rows *batch.Batch, hashes []uint64, open []operators.OpenWindow) error {
 	if !rows.Schema.Equal(w.schema) {
 		return fmt.Errorf("saved state has the columns %s, and the window has %s", rows.Schema, w.schema)
 	}
@@ -31,8 +31,6 @@ func (w *Tumbling) Load(rows *batch.Batch, open []operators.OpenWindow) error {
 	gs.hash(rows, gs.cols)
 	starts, counts := batch.As[int64](rows.Cols[0].Values), batch.As[uint64](rows.Cols[2].Values)
 	w.rowOf = grow(w.rowOf, rows.Rows)
-	w.hashes = grow(w.hashes, rows.Rows)
-	w.hashBuf = batch.HashRows(w.hashes, rows, w.hashBuf)
 	var p *pane
 	for i := range rows.Rows {
 		w.rowOf[i] = aggregate.Skip
@@ -52,8 +50,9 @@ func (w *Tumbling) Load(rows *batch.Batch, open []operators.OpenWindow) error {
 			return fmt.Errorf("saved state has a key twice in the window at %s", formatTime(p.start))
 		}
 		p.members = append(p.members, g)
-		gs.rows[g], gs.shown[g] = counts[i]&^isDirty, w.hashes[i]
-		p.sum += w.hashes[i]
+		gs.rows[g], gs.shown[g] = counts[i]&^isDirty, hashes[i]
+		p.sum += hashes[i]
+		p.cut++
 		w.rowOf[i] = g
 	}
 	col := firstKey + len(w.cfg.KeyFields())

@@ -64,7 +64,7 @@ func TestLoad(t *testing.T) {
 			next := New(cfg)
 			next.Restore(clock, operators.Clock{Max: operators.Unset})
 			for _, r := range saved {
-				if err := next.Load(r.row, cut.Open); err != nil {
+				if err := next.Load(r.row, batch.Hashes(r.row), cut.Open); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -98,12 +98,12 @@ func TestLoadRefuses(t *testing.T) {
 	cut := w.Cut(1)
 	for want, load := range map[string]func(w *Tumbling) error{
 		"key twice": func(w *Tumbling) error {
-			_ = w.Load(cut.Rows, cut.Open)
-			return w.Load(cut.Rows, cut.Open)
+			_ = w.Load(cut.Rows, cut.Hashes, cut.Open)
+			return w.Load(cut.Rows, cut.Hashes, cut.Open)
 		},
-		"no window begins then": func(w *Tumbling) error { return w.Load(cut.Rows, []operators.OpenWindow{{Start: 1}}) },
+		"no window begins then": func(w *Tumbling) error { return w.Load(cut.Rows, cut.Hashes, []operators.OpenWindow{{Start: 1}}) },
 		"columns": func(w *Tumbling) error {
-			return w.Load(&batch.Batch{Schema: cfg.In}, nil)
+			return w.Load(&batch.Batch{Schema: cfg.In}, nil, nil)
 		},
 	} {
 		if err := load(New(cfg)); err == nil || !strings.Contains(err.Error(), want) {

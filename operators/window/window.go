@@ -236,6 +236,7 @@ type Tumbling struct {
 	overflowed int64 // rows of the batch at hand whose keys are beyond the limit
 
 	hashes  []uint64 // of the rows of a cut; reused
+	before  []uint64 // of the rows in whose place they come; reused
 	hashBuf []byte
 }
 
@@ -247,6 +248,7 @@ type pane struct {
 	members    []uint32 // all groups, in order of arrival
 	dirty      []uint32 // those that changed since the last cut
 	sum        uint64   // of the hashes of all groups as they were at the last cut
+	cut        int      // groups that were in the rows of a cut
 	offset     int64    // replaying from here, with clock, rebuilds the window
 	clock      operators.Clock
 }
@@ -586,7 +588,7 @@ func (w *Tumbling) pane(start, end, offset int64, clock operators.Clock) *pane {
 	} else {
 		p = &pane{}
 	}
-	p.start, p.end, p.next, p.offset, p.clock, p.sum = start, end, start+w.every, offset, clock, 0
+	p.start, p.end, p.next, p.offset, p.clock, p.sum, p.cut = start, end, start+w.every, offset, clock, 0, 0
 	if w.cfg.Calendar != nil {
 		p.next = end
 	}

@@ -57,7 +57,7 @@ func (s *Store) content(id ID) (*Content, error) {
 	if err != nil {
 		return nil, err
 	}
-	entries, oldest, next := binary.BigEndian.Uint64(stored[8:]), binary.BigEndian.Uint64(stored[16:]), binary.BigEndian.Uint64(stored[24:])
+	entries, oldest, next := binary.BigEndian.Uint64(stored[8:])&^hashed, binary.BigEndian.Uint64(stored[16:]), binary.BigEndian.Uint64(stored[24:])
 	c := &Content{ID: id, Columns: string(columns), Meta: stored[metaHead:], Letters: int64(next - oldest)}
 	states := int64(0)
 	if err := s.Scan(key(keyState), nil, func(key, value []byte) bool {

@@ -14,7 +14,8 @@ import (
 func put(t *testing.T, l *Lane, meta string, letters int, groups ...group) {
 	t.Helper()
 	c := l.Change()
-	c.Put(rowsOf(groups))
+	rows := rowsOf(groups)
+	c.Put(rows, batch.Hashes(rows), nil)
 	c.PutLetters(make([]sink.DeadLetter, letters))
 	if err := c.Commit([]byte(meta)); err != nil {
 		t.Fatal(err)

@@ -8,7 +8,7 @@
 //
 // Numbers are big endian, so that keys sort as they count.
 //
-//	"f"                                  the format of this store: 1
+//	"f"                                  the format of this store: 2
 //	"c" lane                             the columns of its groups, as text
 //	"m" lane                             what the engine says of a partition, as the engine wrote it
 //	"g" lane | window start ^ sign | key a group: its aggregates so far
@@ -19,6 +19,11 @@
 //
 // Every value ends with the CRC-32C of its key and the rest of the value, on top of the checksums that Pebble has for its
 // blocks: a value that is read is the one that was written under this key, or an error.
+//
+// "m" begins with the account of the lane: the sum of the hashes of its groups ([batch.HashRows]) and of 2c+1 for the CRC-32C c of
+// each letter and state, the number of all of them with the highest bit set, the numbers of the oldest letter and of the next; 8
+// bytes each. Format 1 had 2c+1 of groups, too, and the bit clear. Its lanes are read, and get the account of format 2 with
+// the first change; a store that a later weir has opened is refused by an earlier one.
 //
 // # What it promises
 //

@@ -23,25 +23,34 @@ const (
 // Lane is what the store keeps of one partition: what the engine says of it, its groups, its dead letters. One goroutine uses
 // it at a time.
 //
-// The database can lose the middle of what was written where a file that lists its files rots. So a lane knows the sum of
-// the checksums of all its entries, kept with what the engine says of it, and Load compares.
+// The database can lose the middle of what was written where a file that lists its files rots. So a lane has an account of its
+// entries: how many there are, and the sum of the hashes of its rows and of the checksums of the others, kept with what the engine
+// says of it, and Load compares. Whoever changes rows knows the hashes of those that go, so that none is looked up for the account.
 type Lane struct {
 	s      *Store
 	id     ID
 	schema *batch.Schema
 	keys   int // columns of the key
 
-	sum     uint64 // of the checksums of all entries
+	sum     uint64 // see hashed
 	entries uint64
 	letters uint64 // number of the next dead letter
 	oldest  uint64 // number of the first that is there
 	named   bool   // what columns it has is stored
 
 	granted bool // Room has promised that the next change finds room
+
+	// Not stored: the rows among the entries, and about how many bytes they have.
+	rows  int64
+	bytes int64
 }
 
 // metaHead is sum, entries, oldest and next letter, before what the engine says.
 const metaHead = 4 * 8
+
+// hashed is a bit of the number of entries in a head: the sum is of the hashes of rows and of what entry gives for all else. Without it,
+// as in the first format, it is of entry for all.
+const hashed = 1 << 63
 
 // Lane opens the lane of an ID; its rows have the schema of a cut of the table.
 func (s *Store) Lane(id ID, t *sink.Table) *Lane {
@@ -60,8 +69,9 @@ type Change struct {
 	new uint64 // next letter
 	err error
 
-	gone     int64  // bytes of entries that are dropped
-	from, to []byte // between which keys those of DropWindows are
+	rows, bytes int64       // as in Lane
+	gone        int64       // about how many bytes of entries are dropped
+	ranges      [][2][]byte // between which keys those of DropWindows are
 }
 
 // Change implements sink.Local. Until it is committed the lane is as it was.
@@ -70,10 +80,10 @@ func (l *Lane) Change() sink.LocalChange { return l.change() }
 func (l *Lane) change() *Change {
 	b := l.s.Batch()
 	b.granted, l.granted = l.granted, false
-	return &Change{l: l, b: b, sum: l.sum, n: l.entries, old: l.oldest, new: l.letters}
+	return &Change{l: l, b: b, sum: l.sum, n: l.entries, old: l.oldest, new: l.letters, rows: l.rows, bytes: l.bytes}
 }
 
-// entry is what an entry adds to the sum of its lane.
+// entry is what an entry that is not a row adds to the sum of its lane.
 func entry(key, value []byte) uint64 { return entryOf(checksum(key, value)) }
 
 func entryOf(checksum uint32) uint64 { return uint64(checksum)<<1 | 1 }
@@ -95,44 +105,24 @@ func (c *Change) set(key, value []byte) {
 }
 
 // Put implements sink.LocalChange.
-func (c *Change) Put(rows *batch.Batch) {
-	if rows.Rows == 0 {
-		return
-	}
+func (c *Change) Put(rows *batch.Batch, hashes, before []uint64) {
 	l := c.l
-	keys := l.keysOf(rows)
-	// In the order of keys, so that what is replaced is found in one pass: a lookup for each row costs more than all the rest.
-	before, err := l.s.replaced(l.key(keyGroup))
-	if err != nil {
-		c.err = errors.Join(c.err, err)
-		return
-	}
 	fields := l.schema.Fields
 	var value []byte
-	for _, k := range keys {
+	// In the order of keys, as the database keeps them.
+	for _, k := range l.keysOf(rows) {
 		value = appendRow(value[:0], fields[colStart+1:colKeys], rows.Cols[colStart+1:], k.row)
 		value = appendRow(value, fields[colKeys+l.keys:], rows.Cols[colKeys+l.keys:], k.row)
-		if c.dropped(k.key) {
-			c.set(k.key, value)
-			continue
+		c.b.Set(k.key, value)
+		if before == nil || l.rows == 0 || before[k.row] == 0 {
+			c.n++
+			c.rows++
+			c.bytes += int64(len(k.key) + len(value))
+		} else {
+			c.sum -= before[k.row]
 		}
-		old, err := before.find(k.key)
-		if err != nil {
-			c.err = errors.Join(c.err, err)
-			break
-		}
-		if old != nil {
-			c.sum -= entry(k.key, old)
-			c.n--
-		}
-		c.set(k.key, value)
+		c.sum += hashes[k.row]
 	}
-	c.err = errors.Join(c.err, before.close())
-}
-
-// dropped tells whether DropWindows has removed what was under a key. Of operations on a key in a batch the last counts.
-func (c *Change) dropped(key []byte) bool {
-	return c.to != nil && bytes.Compare(key, c.from) >= 0 && bytes.Compare(key, c.to) < 0
 }
 
 // rowKey is the key of a row of a batch.
@@ -161,39 +151,35 @@ func (l *Lane) keysOf(rows *batch.Batch) []rowKey {
 }
 
 // DropWindow implements sink.LocalChange.
-func (c *Change) DropWindow(start int64) {
-	prefix := binary.BigEndian.AppendUint64(c.l.key(keyGroup), signed(start))
-	n := 0
-	err := c.l.s.Scan(prefix, nil, func(key, value []byte) bool {
-		c.sum -= entry(key, value)
-		c.n--
-		c.gone += int64(len(key) + len(value))
-		n++
-		return true
-	})
-	c.err = errors.Join(c.err, err)
-	if n > 0 {
-		c.b.DeleteAll(prefix)
+func (c *Change) DropWindow(start int64, of sink.Sum) {
+	if c.drop(of) {
+		c.b.DeleteAll(binary.BigEndian.AppendUint64(c.l.key(keyGroup), signed(start)))
 	}
 }
 
 // DropWindows implements sink.LocalChange. One range of keys is deleted, so that whole files of the database go.
-func (c *Change) DropWindows(from, to int64) {
+func (c *Change) DropWindows(from, to int64, of sink.Sum) {
+	if !c.drop(of) {
+		return
+	}
 	prefix := c.l.key(keyGroup)
 	lower := binary.BigEndian.AppendUint64(prefix[:len(prefix):len(prefix)], signed(from))
 	upper := binary.BigEndian.AppendUint64(prefix[:len(prefix):len(prefix)], signed(to))
-	err := c.l.s.Scan(prefix, lower, func(key, value []byte) bool {
-		if string(key) >= string(upper) {
-			return false
-		}
-		c.sum -= entry(key, value)
-		c.n--
-		c.gone += int64(len(key) + len(value))
-		return true
-	})
-	c.err = errors.Join(c.err, err)
 	c.b.DeleteRange(lower, upper)
-	c.from, c.to = lower, upper
+	c.ranges = append(c.ranges, [2][]byte{lower, upper})
+}
+
+// drop takes rows out of the account, and tells whether there are any.
+func (c *Change) drop(of sink.Sum) bool {
+	if of.Rows == 0 {
+		return false
+	}
+	c.sum -= of.Hash
+	c.n -= uint64(of.Rows)
+	bytes := c.bytes / max(1, c.rows) * int64(of.Rows)
+	c.gone += bytes
+	c.rows, c.bytes = c.rows-int64(of.Rows), c.bytes-bytes
+	return true
 }
 
 // PutState implements sink.LocalChange.
@@ -259,7 +245,7 @@ func (c *Change) Commit(meta []byte) error {
 		return c.err
 	}
 	head := make([]byte, 0, metaHead+len(meta))
-	for _, v := range [...]uint64{c.sum, c.n, c.old, c.new} {
+	for _, v := range [...]uint64{c.sum, c.n | hashed, c.old, c.new} {
 		head = binary.BigEndian.AppendUint64(head, v)
 	}
 	c.b.Set(c.l.key(keyMeta), append(head, meta...))
@@ -270,10 +256,11 @@ func (c *Change) Commit(meta []byte) error {
 	if err := c.b.Commit(); err != nil {
 		return err
 	}
-	if c.to != nil {
-		c.l.s.reclaim(c.from, c.to)
+	for _, r := range c.ranges {
+		c.l.s.reclaim(r[0], r[1])
 	}
 	c.l.sum, c.l.entries, c.l.oldest, c.l.letters, c.l.named = c.sum, c.n, c.old, c.new, true
+	c.l.rows, c.l.bytes = c.rows, c.bytes
 	return nil
 }
 
@@ -284,7 +271,7 @@ func (c *Change) Discard() { c.b.Discard() }
 const loadRows = 4096
 
 // Load implements sink.Local.
-func (l *Lane) Load(rows func(meta []byte, rows *batch.Batch) error) (meta []byte, err error) {
+func (l *Lane) Load(rows func(meta []byte, rows *batch.Batch, hashes []uint64) error) (meta []byte, err error) {
 	stored, err := l.s.Get(l.key(keyMeta))
 	if err != nil || stored == nil {
 		return nil, err
@@ -305,30 +292,52 @@ func (l *Lane) Load(rows func(meta []byte, rows *batch.Batch) error) (meta []byt
 	for i := range head {
 		head[i] = binary.BigEndian.Uint64(stored[8*i:])
 	}
-	sum, n, err := l.check(func(b *batch.Batch) error {
+	have, err := l.check(func(b *batch.Batch, hashes []uint64) error {
 		if rows == nil {
 			return nil
 		}
-		return rows(stored[metaHead:], b)
-	}, rows != nil)
+		return rows(stored[metaHead:], b, hashes)
+	})
 	if err != nil {
 		return nil, err
 	}
-	if sum != head[0] || n != head[1] {
-		return nil, fmt.Errorf("%w: partition %d of pipeline %s: %d entries are there, and %d were written, or others", ErrDamaged, l.id.Partition, l.id.Pipeline, n, head[1])
+	want, sum := head[1]&^hashed, have.sum
+	if head[1]&hashed == 0 {
+		sum = have.checks
 	}
-	l.sum, l.entries, l.oldest, l.letters, l.named = head[0], head[1], head[2], head[3], columns != nil
+	if sum != head[0] || have.entries != want {
+		return nil, fmt.Errorf("%w: partition %d of pipeline %s: %d entries are there, and %d were written, or others", ErrDamaged, l.id.Partition, l.id.Pipeline, have.entries, want)
+	}
+	l.sum, l.entries, l.oldest, l.letters, l.named = have.sum, have.entries, head[2], head[3], columns != nil
+	l.rows, l.bytes = have.rows, have.bytes
 	return stored[metaHead:], nil
 }
 
-// check sums up all entries, and gives the rows among them if they are wanted.
-func (l *Lane) check(rows func(*batch.Batch) error, wanted bool) (sum, n uint64, err error) {
+// account is what there is of a lane.
+type account struct {
+	entries uint64
+	sum     uint64 // see hashed
+	checks  uint64 // the same in the first format
+	rows    int64
+	bytes   int64 // of rows
+}
+
+// check reads all entries, and gives the rows among them.
+func (l *Lane) check(rows func(*batch.Batch, []uint64) error) (a account, err error) {
 	reader := newRowsReader(l.schema.Fields)
+	hashes := make([]uint64, loadRows)
+	var buf []byte
 	give := func() error {
 		if reader.rows == 0 {
 			return nil
 		}
-		err := rows(reader.borrow(l.schema))
+		b := reader.borrow(l.schema)
+		buf = batch.HashRows(hashes, b, buf)
+		for _, h := range hashes[:b.Rows] {
+			a.sum += h
+		}
+		a.rows += int64(b.Rows)
+		err := rows(b, hashes[:b.Rows])
 		reader.reset()
 		return err
 	}
@@ -336,11 +345,13 @@ func (l *Lane) check(rows func(*batch.Batch) error, wanted bool) (sum, n uint64,
 		prefix := l.key(kind)
 		var failed error
 		err := l.s.scan(prefix, nil, func(key, value []byte, check uint32) bool {
-			sum += entryOf(check)
-			n++
-			if !wanted || kind != keyGroup {
+			a.checks += entryOf(check)
+			a.entries++
+			if kind != keyGroup {
+				a.sum += entryOf(check)
 				return true
 			}
+			a.bytes += int64(len(key) + len(value))
 			if failed = reader.group(key[len(prefix):], value, l.keys); failed == nil && reader.rows == loadRows {
 				failed = give()
 			}
@@ -353,10 +364,10 @@ func (l *Lane) check(rows func(*batch.Batch) error, wanted bool) (sum, n uint64,
 			err = give()
 		}
 		if err != nil {
-			return 0, 0, err
+			return account{}, err
 		}
 	}
-	return sum, n, nil
+	return a, nil
 }
 
 // Room implements sink.Local. The change that is begun next is not refused for want of room: whoever asked has let go of what
@@ -380,6 +391,7 @@ func (l *Lane) Clear() error {
 		b.DeleteAll(l.key(kind))
 	}
 	l.sum, l.entries, l.oldest, l.letters, l.named = 0, 0, 0, 0, false
+	l.rows, l.bytes = 0, 0
 	return b.Commit()
 }
 

@@ -1,6 +1,8 @@
 package spool
 
 import (
+	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,6 +41,42 @@ type group struct {
 }
 
 func (g *group) key() string { return fmt.Sprintf("%d %q %d", g.start, g.device, g.site) }
+
+// ledger has the hashes of the rows of a lane, by their windows and keys.
+type ledger map[string]uint64
+
+// replace notes rows, and gives what Put is to be told of them.
+func (l ledger) replace(groups []group, rows *batch.Batch) (hashes, before []uint64) {
+	hashes, before = batch.Hashes(rows), make([]uint64, rows.Rows)
+	for i := range groups {
+		key := groups[i].key()
+		before[i], l[key] = l[key], hashes[i]
+	}
+	return hashes, before
+}
+
+// drop forgets a window, and gives what DropWindow is to be told of it.
+func (l ledger) drop(start int64) (of sink.Sum) {
+	for key, h := range l {
+		if strings.HasPrefix(key, fmt.Sprint(start, " ")) {
+			of.Add(h)
+			delete(l, key)
+		}
+	}
+	return of
+}
+
+// putRows commits rows.
+func putRows(t testing.TB, lane *Lane, saved ledger, groups ...group) {
+	t.Helper()
+	rows := rowsOf(groups)
+	hashes, before := saved.replace(groups, rows)
+	c := lane.Change()
+	c.Put(rows, hashes, before)
+	if err := c.Commit([]byte("meta")); err != nil {
+		t.Fatal(err)
+	}
+}
 
 // rowsOf makes a cut of groups, column by column and without the code under test.
 func rowsOf(groups []group) *batch.Batch {
@@ -143,13 +181,17 @@ func TestLane(t *testing.T) {
 	other := s.Lane(ID{Pipeline: "p", Revision: 7, Partition: 4}, &table)
 	lane := s.Lane(id, &table)
 	want := map[string]group{}
+	saved := ledger{}
 	var letters []string
 	states := map[string]string{}
 	meta, number := "", 0
 	check := func() {
 		t.Helper()
 		rows, loaded, expected := map[string]string{}, map[string]string{}, map[string]string{}
-		got, err := lane.Load(func(early []byte, b *batch.Batch) error {
+		got, err := lane.Load(func(early []byte, b *batch.Batch, hashes []uint64) error {
+			if !slices.Equal(hashes, batch.Hashes(b)) {
+				t.Fatalf("rows came with hashes %x", hashes)
+			}
 			if string(early) != meta {
 				t.Fatalf("rows came with meta %q, want %q", early, meta)
 			}
@@ -220,11 +262,14 @@ func TestLane(t *testing.T) {
 			g := randomGroup(rng)
 			fresh[g.key()] = g
 		}
-		c.Put(rowsOf(slices.Collect(maps.Values(fresh))))
+		groups := slices.Collect(maps.Values(fresh))
+		rows := rowsOf(groups)
+		hashes, before := saved.replace(groups, rows)
+		c.Put(rows, hashes, before)
 		drop := int64(rng.IntN(7)-3) * 10_000
 		put := slices.ContainsFunc(slices.Collect(maps.Values(fresh)), func(g group) bool { return g.start == drop })
 		if dropped := rng.IntN(4) == 0 && !put; dropped {
-			c.DropWindow(drop)
+			c.DropWindow(drop, saved.drop(drop))
 			maps.DeleteFunc(want, func(_ string, g group) bool { return g.start == drop })
 		}
 		maps.Copy(want, fresh)
@@ -297,15 +342,22 @@ func TestReplaceWindows(t *testing.T) {
 		return group{start: start, end: start + 10, rows: 1, device: device, n: 1}
 	}
 	c := lane.Change()
-	c.Put(rowsOf([]group{fine(0, "a"), fine(10, "a"), fine(20, "a"), fine(20, "b"), fine(30, "a")}))
+	put := func(groups ...group) (of sink.Sum) {
+		rows := rowsOf(groups)
+		hashes := batch.Hashes(rows)
+		c.Put(rows, hashes, nil)
+		of.Add(hashes...)
+		return of
+	}
+	of := put(fine(0, "a"), fine(10, "a"), fine(20, "a"), fine(20, "b"), fine(30, "a"))
 	if err := c.Commit([]byte("fine")); err != nil {
 		t.Fatal(err)
 	}
 	coarse := []group{{start: 0, end: 20, rows: 2, device: "a", n: 2}, {start: 20, end: 40, rows: 3, device: "a", n: 2}, {start: 20, end: 40, rows: 1, device: "c", n: 1}}
 	c = lane.Change()
-	c.DropWindows(0, 40)
-	c.Put(rowsOf(coarse[:1]))
-	c.Put(rowsOf(append(coarse[1:], fine(40, "a"))))
+	c.DropWindows(0, 40, of)
+	put(coarse[:1]...)
+	put(append(coarse[1:], fine(40, "a"))...)
 	if err := c.Commit([]byte("coarse")); err != nil {
 		t.Fatal(err)
 	}
@@ -342,30 +394,99 @@ func TestReplaceWindows(t *testing.T) {
 
 // An entry that goes missing, or comes back, without a trace in the database is found.
 func TestLaneFindsHoles(t *testing.T) {
-	for name, harm := range map[string]func(s *Store, key []byte){
-		"gone": func(s *Store, key []byte) {
-			b := s.Batch()
-			b.Delete(key)
+	older := func(s *Store, key []byte) { set(t, s, string(key), "an older value") }
+	gone := func(s *Store, key []byte) {
+		b := s.Batch()
+		b.Delete(key)
+		if err := b.Commit(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	letter := func(l *Lane) []byte { return (&Change{l: l}).letterKey(0) }
+	row := group{start: 10, end: 20, rows: 1, device: "a", n: 1}
+	ofRow := func(l *Lane) []byte { return l.keysOf(rowsOf([]group{row}))[0].key }
+	for name, c := range map[string]struct {
+		of   func(*Lane) []byte
+		harm func(s *Store, key []byte)
+	}{
+		"letter gone":  {letter, gone},
+		"letter older": {letter, older},
+		"row gone":     {ofRow, gone},
+		// The row as it was, with its checksum.
+		"row older": {ofRow, func(s *Store, key []byte) {
+			b, was := s.Batch(), rowsOf([]group{row})
+			value := appendRow(nil, table.Schema().Fields[colStart+1:colKeys], was.Cols[colStart+1:], 0)
+			b.Set(key, appendRow(value, table.Schema().Fields[colKeys+2:], was.Cols[colKeys+2:], 0))
 			if err := b.Commit(); err != nil {
 				t.Fatal(err)
 			}
-		},
-		"older": func(s *Store, key []byte) { set(t, s, string(key), "an older value") },
+		}},
+		"nothing": {letter, func(*Store, []byte) {}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := mustOpen(t, small(t, vfs.NewMem()))
 			defer s.Close()
 			lane := s.Lane(ID{Pipeline: "p"}, &table)
-			c := lane.Change()
-			c.PutLetters([]sink.DeadLetter{{Detail: "one"}, {Detail: "two"}})
-			if err := c.Commit([]byte("meta")); err != nil {
-				t.Fatal(err)
+			saved := ledger{}
+			put(t, lane, "meta", 2)
+			for n := range uint64(2) {
+				row.n = n + 1
+				putRows(t, lane, saved, row, group{start: 10, end: 20, rows: 1, device: "b", n: n})
 			}
-			harm(s, (&Change{l: lane}).letterKey(0))
-			if _, err := lane.Load(nil); !errors.Is(err, ErrDamaged) {
+			row.n = 1
+			c.harm(s, c.of(lane))
+			if _, err := lane.Load(nil); errors.Is(err, ErrDamaged) == (name == "nothing") {
 				t.Errorf("load: %v", err)
 			}
 		})
+	}
+}
+
+// TestFirstFormat opens a store that has the sums of the first format, finds what is missing there, and goes on in the present one.
+func TestFirstFormat(t *testing.T) {
+	disk := vfs.NewCrashableMem()
+	s := mustOpen(t, small(t, disk))
+	lane, holed := s.Lane(ID{Pipeline: "p"}, &table), s.Lane(ID{Pipeline: "q"}, &table)
+	saved := ledger{}
+	some := []group{{start: 10, end: 20, rows: 1, device: "a", n: 1}, {start: 10, end: 20, rows: 2, device: "b", n: 2}}
+	for _, l := range []*Lane{lane, holed} {
+		saved = ledger{}
+		putRows(t, l, saved, some...)
+		// As it was written then.
+		have, err := l.check(func(*batch.Batch, []uint64) error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		head := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, have.checks), have.entries)
+		b := s.Batch()
+		b.Set(l.key(keyMeta), append(append(head, make([]byte, 16)...), "first"...))
+		b.Set([]byte{keyFormat}, []byte{0, 0, 0, 1})
+		if l == holed {
+			b.Delete(l.keysOf(rowsOf(some[:1]))[0].key)
+		}
+		if err := b.Commit(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for round := range 2 {
+		s = mustOpen(t, small(t, disk))
+		if v, err := s.Get([]byte{keyFormat}); err != nil || !bytes.Equal(v, []byte{0, 0, 0, format}) {
+			t.Errorf("the format is %x, %v", v, err)
+		}
+		lane = s.Lane(lane.id, &table)
+		if meta, err := lane.Load(nil); err != nil || string(meta) != []string{"first", "meta"}[round] {
+			t.Errorf("round %d: %q, %v", round, meta, err)
+		}
+		if _, err := s.Lane(holed.id, &table).Load(nil); !errors.Is(err, ErrDamaged) {
+			t.Errorf("a row is missing: %v", err)
+		}
+		putRows(t, lane, saved, some[1], group{start: 20, end: 30, rows: 1, device: "a", n: 1})
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -405,9 +526,11 @@ func BenchmarkPut(b *testing.B) {
 			}
 			rows := rowsOf(groups)
 			b.ResetTimer()
+			hashes, before := batch.Hashes(rows), []uint64(nil)
 			for range b.N {
 				c := lane.Change()
-				c.Put(rows)
+				c.Put(rows, hashes, before)
+				before = hashes
 				if err := c.Commit([]byte("meta")); err != nil {
 					b.Fatal(err)
 				}
@@ -429,20 +552,21 @@ func TestLoadRows(t *testing.T) {
 		want[i] = group{start: int64(i/5000) * 10_000, end: int64(i/5000)*10_000 + 10_000, rows: uint64(i), device: fmt.Sprint(i), n: uint64(i), low: float64(i), any: true, last: fmt.Sprint(-i)}
 	}
 	ch := lane.change()
-	ch.Put(rowsOf(want))
+	rows := rowsOf(want)
+	ch.Put(rows, batch.Hashes(rows), nil)
 	if err := ch.Commit([]byte("meta")); err != nil {
 		t.Fatal(err)
 	}
 	got, expected, times := map[string]string{}, map[string]string{}, 0
 	render(rowsOf(want), expected)
-	if _, err := lane.Load(func(_ []byte, b *batch.Batch) error { times++; render(b, got); return nil }); err != nil {
+	if _, err := lane.Load(func(_ []byte, b *batch.Batch, _ []uint64) error { times++; render(b, got); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if times != 3 || !maps.Equal(got, expected) {
 		t.Errorf("%d rows came in %d calls, want %d in 3, and the same", len(got), times, len(want))
 	}
 	refused := errors.New("refused")
-	if _, err := lane.Load(func([]byte, *batch.Batch) error { return refused }); !errors.Is(err, refused) {
+	if _, err := lane.Load(func([]byte, *batch.Batch, []uint64) error { return refused }); !errors.Is(err, refused) {
 		t.Errorf("rows were refused, and Load gives %v", err)
 	}
 }

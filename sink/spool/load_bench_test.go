@@ -27,7 +27,8 @@ func BenchmarkLoad(b *testing.B) {
 			groups[i] = group{start: 10_000, end: 20_000, rows: 1, device: fmt.Sprintf("device-%d", at+i), n: uint64(i), low: 1.5, any: true, last: last}
 		}
 		ch := lane.change()
-		ch.Put(rowsOf(groups))
+		rows := rowsOf(groups)
+		ch.Put(rows, batch.Hashes(rows), nil)
 		if err := ch.Commit([]byte("meta")); err != nil {
 			b.Fatal(err)
 		}
@@ -36,7 +37,7 @@ func BenchmarkLoad(b *testing.B) {
 	for b.Loop() {
 		l := s.Lane(ID{Pipeline: "line-temperature"}, &table)
 		n := 0
-		_, err := l.Load(func(_ []byte, rows *batch.Batch) error { n += rows.Rows; return nil })
+		_, err := l.Load(func(_ []byte, rows *batch.Batch, _ []uint64) error { n += rows.Rows; return nil })
 		if err != nil || n != rows {
 			b.Fatal(n, err)
 		}
@@ -55,15 +56,17 @@ func BenchmarkReplace(b *testing.B) {
 	const rows, cut = 20_000, 2000
 	var took time.Duration // of Put alone
 	rng := rand.New(rand.NewPCG(1, 2))
+	saved := ledger{}
 	for b.Loop() {
 		groups := make([]group, cut)
 		for i, device := range rng.Perm(rows)[:cut] {
 			groups[i] = group{start: 10_000, end: 20_000, rows: 1, device: fmt.Sprintf("device-%d", device), n: uint64(i), low: 1.5, any: true, last: []byte("x")}
 		}
 		change := rowsOf(groups)
+		hashes, before := saved.replace(groups, change)
 		ch := lane.change()
 		began := time.Now()
-		ch.Put(change)
+		ch.Put(change, hashes, before)
 		took += time.Since(began)
 		if err := ch.Commit([]byte("meta")); err != nil {
 			b.Fatal(err)

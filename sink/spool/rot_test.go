@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/weir-stream/weir/edge-node/torture"
+	"github.com/weir-stream/weir/ingest/batch"
 	"github.com/weir-stream/weir/sink"
 )
 
@@ -100,9 +102,29 @@ func killed(disk *vfs.MemFS) *vfs.MemFS {
 	return disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))})
 }
 
-// change commits a dead letter, and drops one now and then.
+// The rows of changes: each puts one, nine in a window, of which four have the same key as one before. Three windows stay.
+const perWindow, keysPerWindow, windows = 9, 5, 3
+
+func rowOf(i uint64) group {
+	start := int64(i/perWindow) * 10
+	return group{start: start, end: start + 10, rows: 1, device: string(rune('a' + i%perWindow%keysPerWindow)), n: i, last: string(pair(i))}
+}
+
+// change commits a row and a dead letter, and drops some now and then.
 func change(t testing.TB, lane *Lane, i *uint64) {
 	c := lane.Change()
+	row := rowsOf([]group{rowOf(*i)})
+	before := []uint64{0}
+	if *i%perWindow >= keysPerWindow {
+		before = batch.Hashes(rowsOf([]group{rowOf(*i - keysPerWindow)}))
+	}
+	c.Put(row, batch.Hashes(row), before)
+	if w := *i / perWindow; *i%perWindow == 0 && w >= windows {
+		gone := rowsIn(w - windows)
+		of := sink.Sum{}
+		of.Add(batch.Hashes(rowsOf(gone))...)
+		c.DropWindow(gone[0].start, of)
+	}
 	if *i%3 == 0 {
 		c.DropLetters(1)
 	}
@@ -111,6 +133,14 @@ func change(t testing.TB, lane *Lane, i *uint64) {
 		t.Fatal(err)
 	}
 	*i++
+}
+
+// rowsIn are the rows of a window when all its changes were made.
+func rowsIn(w uint64) (rows []group) {
+	for i := uint64(perWindow - keysPerWindow); i < perWindow; i++ {
+		rows = append(rows, rowOf(w*perWindow+i))
+	}
+	return rows
 }
 
 // flip is a bit of a file.
@@ -288,7 +318,7 @@ func (l *rotten) process(t *testing.T, last uint64) (next uint64, good bool) {
 		if i < last {
 			l.earlier = true
 		}
-		if err := sameLetters(lane, i); err != nil {
+		if err := errors.Join(sameLetters(lane, i), sameRows(lane, i)); err != nil {
 			l.note("wrong", err)
 			return 0, false
 		}
@@ -303,6 +333,37 @@ func (l *rotten) process(t *testing.T, last uint64) (next uint64, good bool) {
 		l.note("compact", err)
 	}
 	return i, true
+}
+
+// sameRows compares the rows of a lane with those of its changes.
+func sameRows(lane *Lane, changes uint64) error {
+	view, err := lane.View()
+	if err != nil {
+		return err
+	}
+	defer view.Close()
+	want, have := map[string]string{}, map[string]string{}
+	first := uint64(0)
+	if changes > 0 {
+		first = max((changes-1)/perWindow, windows-1) - (windows - 1)
+	}
+	for i := first * perWindow; i < changes; i++ {
+		render(rowsOf([]group{rowOf(i)}), want)
+	}
+	for {
+		b, err := view.Rows(100)
+		if err != nil {
+			return err
+		}
+		if b == nil {
+			break
+		}
+		render(b, have)
+	}
+	if !maps.Equal(want, have) {
+		return fmt.Errorf("after %d changes the rows are others, and nobody noticed:\n%v\nwant\n%v", changes, have, want)
+	}
+	return nil
 }
 
 // sameLetters compares the dead letters of a lane with those of its changes.

@@ -1,7 +1,6 @@
 package spool
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -21,8 +20,9 @@ import (
 	"github.com/weir-stream/weir/sink"
 )
 
-// format is the layout described in the package comment. A store of a later one is refused.
-const format = 1
+// format is the layout described in the package comment. A store of a later one is refused, one of an earlier one is brought to it:
+// 2 differs from 1 in what the sum of a lane is made of, and each lane says which it has.
+const format = 2
 
 // pebbleFormat is pinned: an older weir must be able to open the store after a downgrade. Raising it is a step of its own.
 const pebbleFormat = pebble.FormatWALSyncChunks
@@ -262,18 +262,22 @@ func (s *Store) checkFormat() error {
 	if err != nil {
 		return err
 	}
-	if v == nil {
-		b := s.Batch()
-		b.Set([]byte{keyFormat}, binary.BigEndian.AppendUint32(nil, format))
-		return b.Commit()
+	have := uint32(0)
+	if v != nil {
+		if len(v) != 4 {
+			return fmt.Errorf("%w: its format has %d bytes", ErrDamaged, len(v))
+		}
+		have = binary.BigEndian.Uint32(v)
 	}
-	if len(v) != 4 {
-		return fmt.Errorf("%w: its format has %d bytes", ErrDamaged, len(v))
-	}
-	if have := binary.BigEndian.Uint32(v); have > format {
+	if have > format {
 		return fmt.Errorf("%w: it has format %d, and this weir knows %d", ErrNewer, have, format)
 	}
-	return nil
+	if have == format || s.seal == nil { // nothing is written to one that is open to be read
+		return nil
+	}
+	b := s.Batch()
+	b.Set([]byte{keyFormat}, binary.BigEndian.AppendUint32(nil, format))
+	return b.Commit()
 }
 
 // Close closes the store. Closing twice is fine.
@@ -363,46 +367,6 @@ func (s *Store) scan(prefix, from []byte, each func(key, value []byte, checksum 
 	}
 	return readError(it.Error())
 }
-
-// finder finds values of keys that are asked for in order.
-type finder struct {
-	it    *pebble.Iterator
-	at    bool // it is at a key
-	asked bool
-}
-
-// replaced begins to find values under a prefix.
-func (s *Store) replaced(prefix []byte) (*finder, error) {
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
-	if err != nil {
-		return nil, readError(err)
-	}
-	return &finder{it: it}, nil
-}
-
-// find returns the value of a key, borrowed until the next call, or nil. Keys come in ascending order.
-func (f *finder) find(key []byte) ([]byte, error) {
-	// The next key is most often the one: rows of a window that change are many of its rows, or all.
-	for tries := 0; f.at && bytes.Compare(f.it.Key(), key) < 0 && tries < 2; tries++ {
-		f.at = f.it.Next()
-	}
-	if !f.asked || f.at && bytes.Compare(f.it.Key(), key) < 0 {
-		f.at, f.asked = f.it.SeekGE(key), true
-	}
-	if !f.at {
-		return nil, readError(f.it.Error())
-	}
-	if !bytes.Equal(f.it.Key(), key) {
-		return nil, nil
-	}
-	stored, err := f.it.ValueAndErr()
-	if err != nil {
-		return nil, readError(err)
-	}
-	return unseal(key, stored)
-}
-
-func (f *finder) close() error { return readError(f.it.Close()) }
 
 func readError(err error) error {
 	if err == nil {

@@ -155,7 +155,26 @@ type Table struct {
 	Window               time.Duration
 	Stateful             bool // cuts have States
 	Final                bool // windows are stored when they are final
+	Rollups              []Rollup
 }
+
+// Rollup is a reader's view of the same rows in wider windows, by fewer keys, or both. Every window of the table is in one of its
+// windows as a whole, but for those that others were merged into, see Spans.
+type Rollup struct {
+	Name string
+	Keys []string // of the table's, that are kept apart; Overflow is one of them where the table has it
+	// Windows of Every begin Offset after multiples of it since 1970 in UTC; or are of the Calendar. Where there is neither there is
+	// one window, of all time.
+	Every, Offset time.Duration
+	Calendar      *Calendar
+	Computed      []Computed // columns of the table's that can be computed of these keys
+}
+
+// Global tells whether there is one window, of all time.
+func (r *Rollup) Global() bool { return r.Every == 0 && r.Calendar == nil }
+
+// Calendar is days, weeks or months of a time zone: Unit is "day", "week" or "month", and Zone its IANA name.
+type Calendar struct{ Unit, Zone string }
 
 // Schema is the schema of the rows of a cut.
 func (t *Table) Schema() *batch.Schema {

@@ -200,6 +200,13 @@ func writeExplanation(to io.Writer, e *pipeline.Explanation) error {
 		server = s.Server
 	}
 	line("sink", "%s; read the view %s", server, s.View)
+	for _, r := range s.Rollups {
+		by := "no key"
+		if len(r.By) > 0 {
+			by = strings.Join(r.By, ", ")
+		}
+		line("", "and %s: %s by %s, of the same rows", r.View, r.Windows, by)
+	}
 	line("", "tables %s; schema: %s", strings.Join(s.Tables, ", "), s.Schema)
 	times := "every " + s.FlushEvery
 	if s.TTL != "0" {

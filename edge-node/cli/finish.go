@@ -14,12 +14,14 @@ import (
 
 	"github.com/weir-stream/weir/edge-node/config"
 	"github.com/weir-stream/weir/edge-node/pipeline"
+	"github.com/weir-stream/weir/sink"
 )
 
 // finish is one call of the command.
 type finish struct {
 	node                nodeFlags
 	url, where, into    string
+	rollup              string
 	since, until        string
 	query               query // how the answer is printed
 	sinceTime, untilEnd time.Time
@@ -39,6 +41,8 @@ in the view already. This is for the others: the view has their states as the
 column NAME_states, which becomes NAME. The module is the one that the pipeline
 names; states of all revisions of the pipeline are merged.
 
+--rollup reads a view of wider windows that the pipeline has.
+
 --since and --until choose windows by their start and end, as 2026-11-21T10:00:00Z
 or as a span before now such as 2h. --into inserts into a table that is there,
 by the names of its columns.`,
@@ -54,6 +58,7 @@ by the names of its columns.`,
 	flags.StringVar(&f.since, "since", "", "windows that start at this time or later")
 	flags.StringVar(&f.until, "until", "", "windows that end at this time or before")
 	flags.StringVar(&f.where, "where", "", "a condition in SQL on the view's columns")
+	flags.StringVar(&f.rollup, "rollup", "", "one of the pipeline's roll-ups, instead of its view")
 	flags.StringVar(&f.into, "into", "", "table to insert the rows into, instead of printing them")
 	flags.BoolVar(&f.query.json, "json", false, "print a JSON array of objects")
 	flags.BoolVar(&f.query.jsonl, "jsonl", false, "print one JSON object per line")
@@ -113,13 +118,19 @@ func (a *app) finishPlan(ctx context.Context, f *finish, p *pipeline.Plan) error
 	if err != nil {
 		return err
 	}
+	view := cfg.Table
+	if f.rollup != "" {
+		if view = f.rollup; !slices.ContainsFunc(p.Table.Rollups, func(r sink.Rollup) bool { return r.Name == view }) {
+			return &usageError{msg: fmt.Sprintf("--rollup: %s has no roll-up %q", p.Spec.File, view)}
+		}
+	}
 	target := config.NewSecret(cfg.URL)
 	conn, err := openClickHouse(target)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	rows, err := conn.Query(ctx, f.statement(cfg.Table))
+	rows, err := conn.Query(ctx, f.statement(view))
 	if err != nil {
 		return queryError(err, target)
 	}

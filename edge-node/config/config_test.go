@@ -211,6 +211,7 @@ func TestCanonical(t *testing.T) {
 		{"tumbling: 10s", "tumbling: 10000ms"},
 		{"tumbling: 10s", "tumbling: 10s\n  offset: 0s"},
 		{"tumbling: 10s", "tumbling: 10s\n  compute: {x: 1 + 1}"},
+		{"tumbling: 10s", "tumbling: 10s\n  rollups: {hourly: {every: 1h}, sites: {every: 10s, by: [site]}}"},
 		{"tumbling: 10s", "hopping: {size: 10s, every: 10s}"},
 		{`mechanism: plain, user: u`, `mechanism: plain, user: other`},
 	} {

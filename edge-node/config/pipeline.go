@@ -176,12 +176,7 @@ func (p *Pipeline) fill() {
 	if p.Source.Kafka.Group == "" {
 		p.Source.Kafka.Group = "weir-" + p.Name
 	}
-	if p.Sink.ClickHouse.Table == "" {
-		p.Sink.ClickHouse.Table = strings.ReplaceAll(p.Name, "-", "_")
-		if c := p.Name[:min(1, len(p.Name))]; c >= "0" && c <= "9" {
-			p.Sink.ClickHouse.Table = "p" + p.Sink.ClickHouse.Table
-		}
-	}
+	p.Sink.ClickHouse.Table = p.tableName()
 	if s := &p.Sink.Spool; s.WhenFull == WhenFullCoarsen && s.Coarsest == 0 {
 		s.Coarsest = min(defaultCoarsest*p.Window.Size, MaxCoarsest)
 	}
@@ -195,6 +190,18 @@ func (p *Pipeline) fill() {
 			w.Name = moduleName(w.Module)
 		}
 	}
+}
+
+// tableName is the name of the finished view: the one that is written, or the pipeline's.
+func (p *Pipeline) tableName() string {
+	if p.Sink.ClickHouse.Table != "" {
+		return p.Sink.ClickHouse.Table
+	}
+	table := strings.ReplaceAll(p.Name, "-", "_")
+	if c := p.Name[:min(1, len(p.Name))]; c >= "0" && c <= "9" {
+		table = "p" + table
+	}
+	return table
 }
 
 // moduleName is how messages call a module of which nothing else is said.
@@ -307,6 +314,7 @@ func (p *Pipeline) check(add func(Pos, string, string, ...any) *Error) {
 		seen[c.Name] = "another column of compute"
 	}
 	p.checkSpool(add)
+	p.checkRollupSink(add)
 }
 
 func noColumn(name string, have []string) string {

@@ -40,6 +40,8 @@ type Window struct {
 	// Compute are columns of the finished view: expressions over keys, answers, and the window's start and end. They change no row
 	// that is stored.
 	Compute []Assign
+	// Rollups are views of wider windows over the same rows, in order.
+	Rollups []Rollup
 }
 
 // Length is how long windows are, for people: "10s", or "day".
@@ -100,8 +102,11 @@ func windowTable() object[Window] {
 			at("compute", named("a mapping of names to expressions", located("an expression"), func(name string, pos Pos, t Text) Assign { return Assign{name, pos, t} }),
 				func(w *Window) *[]Assign { return &w.Compute },
 				"More columns of the finished view: name: expression of keys and finished aggregates, such as errors / requests."),
+			at("rollups", rollupsKind(), func(w *Window) *[]Rollup { return &w.Rollups },
+				"Views of wider windows or fewer keys over the same rows: name: {every: 1h}, {calendar: …} or {global: true}. Nothing more is shipped for them."),
 			later[Window]("session", "supported: tumbling, hopping, calendar"),
-			later[Window]("count", "supported: tumbling, hopping, calendar"), later[Window]("global", "supported: tumbling, hopping, calendar"),
+			later[Window]("count", "supported: tumbling, hopping, calendar"),
+			later[Window]("global", "totals of all time are a roll-up: rollups: {NAME: {global: true}} beside tumbling or calendar"),
 		},
 		check: checkWindow,
 	}
@@ -199,7 +204,10 @@ func checkLength(r *reader, v value, w *Window) {
 }
 
 func checkWindow(r *reader, v value, w *Window) {
-	checkLength(r, v, w)
+	before := len(r.errs)
+	if checkLength(r, v, w); len(r.errs) == before {
+		checkRollups(r, v, w)
+	}
 	seen := map[string]bool{}
 	for _, k := range w.GroupBy {
 		if seen[k.Name] {

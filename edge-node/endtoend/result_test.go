@@ -43,7 +43,19 @@ func readResult(ctx context.Context, t *testing.T, s nodeSpec, sent map[string]r
 	defer func() { _ = plan.Close() }()
 	conn := openClickHouse(t, s.ClickHouse)
 	r := &result{}
-	view := plan.Spec.Sink.ClickHouse.Table
+	r.answer = readView(ctx, t, conn, plan.Spec.Sink.ClickHouse.Table)
+	for i := range plan.Table.Rollups {
+		r.answer += "\n" + plan.Table.Rollups[i].Name + "\n" + readView(ctx, t, conn, plan.Table.Rollups[i].Name)
+	}
+	r.letters = readLetters(ctx, t, conn, s.Prefix, sent)
+	r.coverage = readCoverage(ctx, t, conn, s.Prefix)
+	wantAudit(ctx, t, plan)
+	return r
+}
+
+// readView is a view with the types of its columns.
+func readView(ctx context.Context, t *testing.T, conn driver.Conn, view string) string {
+	t.Helper()
 	var head []string
 	queryRows(ctx, t, conn, "DESCRIBE TABLE "+view, func(rows driver.Rows) error {
 		dest := make([]string, len(rows.Columns()))
@@ -65,11 +77,7 @@ func readResult(ctx context.Context, t *testing.T, s nodeSpec, sent map[string]r
 		b.WriteString(line)
 		return err
 	})
-	r.answer = b.String()
-	r.letters = readLetters(ctx, t, conn, s.Prefix, sent)
-	r.coverage = readCoverage(ctx, t, conn, s.Prefix)
-	wantAudit(ctx, t, plan)
-	return r
+	return b.String()
 }
 
 // readLetters lists the dead letters, and checks that each holds the record it is about.

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/weir-stream/weir/edge-node/config"
@@ -13,7 +14,7 @@ import (
 // planCompute plans the columns that the finished view computes. Nothing of them is shipped, so they are no part of the revision:
 // with one added or changed, the rows that are there have it too.
 func (p *Plan) planCompute() config.Errors {
-	row := p.finishedRow()
+	row := p.finishedRow(p.Table.Keys)
 	var errs config.Errors
 	for _, c := range p.Spec.Window.Compute {
 		sql, err := expr.CompileSQL(c.Expr.Value, row)
@@ -30,18 +31,34 @@ func (p *Plan) planCompute() config.Errors {
 			errs = append(errs, e2)
 			continue
 		}
-		p.Table.Computed = append(p.Table.Computed, sink.Computed{
-			Field: batch.Field{Name: c.Name, Type: sql.Type, Nullable: sql.Nullable}, Expr: sql.Text,
-		})
+		p.Table.Computed = append(p.Table.Computed, computedColumn(c.Name, sql))
+	}
+	for i := range p.Table.Rollups {
+		p.computeRollup(&p.Table.Rollups[i])
 	}
 	return errs
 }
 
-// finishedRow is what expressions over a finished row know.
-func (p *Plan) finishedRow() *batch.Schema {
+// computeRollup gives a roll-up the columns that are computed of what it has: those that need a key it does not keep are left out.
+func (p *Plan) computeRollup(r *sink.Rollup) {
+	keys := slices.DeleteFunc(slices.Clone(p.Table.Keys), func(f batch.Field) bool { return !slices.Contains(r.Keys, f.Name) })
+	row := p.finishedRow(keys)
+	for _, c := range p.Spec.Window.Compute {
+		if sql, err := expr.CompileSQL(c.Expr.Value, row); err == nil {
+			r.Computed = append(r.Computed, computedColumn(c.Name, sql))
+		}
+	}
+}
+
+func computedColumn(name string, sql expr.SQL) sink.Computed {
+	return sink.Computed{Field: batch.Field{Name: name, Type: sql.Type, Nullable: sql.Nullable}, Expr: sql.Text}
+}
+
+// finishedRow is what expressions over a finished row with some of the keys know.
+func (p *Plan) finishedRow(keys []batch.Field) *batch.Schema {
 	ms := batch.TimestampOf(batch.Millisecond)
 	s := &batch.Schema{Fields: []batch.Field{{Name: "window_start", Type: ms}, {Name: "window_end", Type: ms}}}
-	s.Fields = append(s.Fields, p.Table.Keys...)
+	s.Fields = append(s.Fields, keys...)
 	for i := range p.Table.Aggregates {
 		if f, ok := p.Table.Aggregates[i].Answer(); ok {
 			s.Fields = append(s.Fields, f)

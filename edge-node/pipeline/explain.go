@@ -3,6 +3,7 @@ package pipeline
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/weir-stream/weir/edge-node/config"
@@ -89,15 +90,23 @@ type ExplainedPool struct {
 
 // ExplainedSink is where the answers go.
 type ExplainedSink struct {
-	Server     string   `json:"server"` // empty where none is known yet
-	View       string   `json:"view"`   // to read
-	Tables     []string `json:"tables"`
-	FlushEvery string   `json:"flush_every"`
-	UsageEvery string   `json:"usage_every"` // "0" for never
-	TTL        string   `json:"ttl"`         // "0" for ever
-	Schema     string   `json:"schema"`
-	WhenFull   string   `json:"when_full"` // what happens when the local store is full and the server away
-	Coarsest   string   `json:"coarsest,omitempty"`
+	Server     string            `json:"server"` // empty where none is known yet
+	View       string            `json:"view"`   // to read
+	Tables     []string          `json:"tables"`
+	Rollups    []ExplainedRollup `json:"rollups,omitempty"`
+	FlushEvery string            `json:"flush_every"`
+	UsageEvery string            `json:"usage_every"` // "0" for never
+	TTL        string            `json:"ttl"`         // "0" for ever
+	Schema     string            `json:"schema"`
+	WhenFull   string            `json:"when_full"` // what happens when the local store is full and the server away
+	Coarsest   string            `json:"coarsest,omitempty"`
+}
+
+// ExplainedRollup is a view of wider windows or fewer keys.
+type ExplainedRollup struct {
+	View    string   `json:"view"`
+	Windows string   `json:"windows"` // for people
+	By      []string `json:"by"`
 }
 
 // Explain describes the plan as it runs with so many chains; 0 is one per core. It asks no server.
@@ -193,6 +202,9 @@ func (p *Plan) explainSink() ExplainedSink {
 		View: ch.Table, Tables: []string{ch.Table + "_partials", "weir_coverage", "weir_dead_letters", "weir_revisions"},
 		FlushEvery: config.FormatDuration(ch.FlushEvery), TTL: "0", UsageEvery: "0", Schema: string(ch.Schema),
 		WhenFull: string(p.Spec.Sink.Spool.WhenFull),
+	}
+	for i := range p.Table.Rollups {
+		s.Rollups = append(s.Rollups, ExplainedRollup{p.Table.Rollups[i].Name, p.Spec.Window.Rollups[i].String(), slices.Concat([]string{}, p.Table.Rollups[i].Keys)})
 	}
 	if coarsest := p.Spec.Sink.Spool.Coarsest; coarsest > 0 {
 		s.Coarsest = config.FormatDuration(coarsest)

@@ -272,9 +272,30 @@ func (p *Plan) planSink(ctx context.Context) {
 		t.Aggregates = append(t.Aggregates, out)
 	}
 	t.Stateful = slices.ContainsFunc(p.Steps, operators.IsStateful)
+	t.Rollups = p.rollups()
 	p.Table = t
 	ch := p.Spec.Sink.ClickHouse
 	p.clickhouse = clickhouse.Config{URL: ch.URL.Reveal(), Table: ch.Table, TTL: ch.TTL, NoUsage: p.Node.UsageEvery == 0}
+}
+
+// rollups are the views of wider windows, as the sink names them.
+func (p *Plan) rollups() []sink.Rollup {
+	var out []sink.Rollup
+	for i := range p.Spec.Window.Rollups {
+		spec := &p.Spec.Window.Rollups[i]
+		r := sink.Rollup{Name: spec.Name, Every: spec.Every, Offset: spec.Offset}
+		if c := spec.Calendar; c != nil {
+			r.Calendar = &sink.Calendar{Unit: string(c.Every), Zone: c.Timezone.Name()}
+		}
+		for _, k := range spec.By {
+			r.Keys = append(r.Keys, k.Name)
+		}
+		if p.Window.MaxKeys > 0 {
+			r.Keys = append(r.Keys, sink.Overflow)
+		}
+		out = append(out, r)
+	}
+	return out
 }
 
 // The window and the sink do not know each other: each names merges and finishes in its own terms.

@@ -58,7 +58,7 @@ func newBed(t *testing.T) *bed {
 	return b
 }
 
-func open(t *testing.T, dsn string) driver.Conn {
+func open(t testing.TB, dsn string) driver.Conn {
 	t.Helper()
 	opt, err := chgo.ParseDSN(dsn)
 	if err != nil {

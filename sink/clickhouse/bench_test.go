@@ -1,6 +1,7 @@
 package clickhouse_test
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"testing"
@@ -70,6 +71,47 @@ func BenchmarkAudit(b *testing.B) {
 			for b.Loop() {
 				if r, err := s.Audit(b.Context()); err != nil || !r.OK || len(r.Partitions[0].Notes) > 0 == known {
 					b.Fatal(err, r)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkRollup asks views of wider windows over 30 days of windows of 10 s by 12 keys, 3.1 million rows.
+func BenchmarkRollup(b *testing.B) {
+	bed := &bed{cfg: clickhouse.Config{URL: embeddedtest.ClickHouse(b), Table: "temps"}, tab: temperature()}
+	bed.tab.Rollups = rollups()
+	conn, ctx := open(b, bed.cfg.URL), b.Context()
+	ddl, err := clickhouse.DDL(bed.cfg, bed.tab)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, stmt := range append(ddl, `INSERT INTO temps_partials (window_start, window_end, device, readings, temp_avg__sum, temp_avg__count, temp_max, _rows, _site, _pipeline, _version)
+		SELECT fromUnixTimestamp64Milli(1700006400000 + 10000 * toInt64(intDiv(number, 12)), 'UTC') AS s, s + 10, 'device-' || toString(number % 12), 10, number, 10, number, 10, 'berlin', 'line-temperature', 1
+		FROM numbers(12 * 8640 * 30) SETTINGS max_partitions_per_insert_block = 0`) {
+		if err := conn.Exec(ctx, stmt); err != nil {
+			b.Fatal(err)
+		}
+	}
+	const day = " WHERE window_start >= '2023-11-20 00:00:00' AND window_start < '2023-11-21 00:00:00'"
+	for _, c := range []struct{ name, view, where string }{
+		{"day/10s", "temps", day},
+		{"day/1h", "hourly", day},
+		{"month/10s", "temps", ""},
+		{"month/1h", "hourly", ""},
+		{"month/day", "daily", ""},
+		{"month/total", "total", ""},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			for b.Loop() {
+				rows, err := conn.Query(ctx, "SELECT count(), sum(readings), max(temp_avg) FROM "+c.view+c.where)
+				if err != nil {
+					b.Fatal(err)
+				}
+				for rows.Next() {
+				}
+				if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+					b.Fatal(err)
 				}
 			}
 		})

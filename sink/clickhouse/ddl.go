@@ -39,7 +39,7 @@ type layout struct {
 	database string
 	schema   *batch.Schema // of the rows of a cut
 	tables   []tableDef    // partials, coverage, dead letters, revisions, marks of dead letters, usage where it is shipped, states where there are any
-	views    []viewDef     // finished, completeness, usage by hour
+	views    []viewDef     // finished, completeness, roll-ups, usage by hour
 }
 
 func newLayout(cfg Config, t *sink.Table) *layout {
@@ -48,6 +48,9 @@ func newLayout(cfg Config, t *sink.Table) *layout {
 		schema:   t.Schema(),
 		tables:   []tableDef{partialsDef(cfg, t), coverageDef(), deadLettersDef(cfg), revisionDef(), letterMarksDef()},
 		views:    []viewDef{finishedDef(cfg, t), completenessDef(cfg)},
+	}
+	for i := range t.Rollups {
+		l.views = append(l.views, rollupDef(cfg, t, &t.Rollups[i]))
 	}
 	if !cfg.NoUsage {
 		l.tables, l.views = append(l.tables, usageDef()), append(l.views, usageHourlyDef(cfg))
@@ -390,7 +393,7 @@ func checkTable(t *sink.Table) error {
 			return fmt.Errorf("computed column %q has no type or no expression", c.Name)
 		}
 	}
-	return nil
+	return checkRollups(t)
 }
 
 // ident quotes a name.

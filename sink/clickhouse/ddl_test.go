@@ -73,6 +73,11 @@ func TestDDL(t *testing.T) {
 			t.Stateful = true
 			return t
 		}()},
+		{"rollups", clickhouse.Config{URL: "clickhouse://central:9000", Table: "temps", TTL: 400 * 24 * time.Hour}, func() sink.Table {
+			t := temperature()
+			t.Rollups, t.Final = rollups(), true
+			return t
+		}()},
 		{"narrow_sum", clickhouse.Config{URL: "clickhouse://central:9000", Table: "n"}, narrowSum()},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package clickhouse
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/weir-stream/weir/ingest/batch"
@@ -25,20 +26,42 @@ func (v *viewDef) replace(database string) string {
 }
 
 // finishedDef is the view people read: the newest version of every partial, merged over its sources, and finished.
+func finishedDef(cfg Config, t *sink.Table) viewDef {
+	window := []string{"window_start", "window_end"}
+	v := viewDef{name: cfg.Table}
+	// Versions of a row are all in one day's partition, so FINAL may take each by itself.
+	v.columns, v.query = merging(cfg, t, t.Keys, viewWindow{outer: window, inner: window, group: window, where: counting(cfg.Database, t)})
+	if ordersTimes(t) {
+		v.query += plainAggregates
+	}
+	v.compute(t.Computed)
+	return v
+}
+
+// plainAggregates is a setting of a query, see ordersTimes.
+const plainAggregates = ",\n    compile_aggregate_expressions = 0"
+
+// viewWindow is how a view makes its windows of those of the rows: the first columns of the outer and of the inner query, what of
+// these the inner one groups by, and which rows it takes.
+type viewWindow struct {
+	outer, inner, group []string
+	where               string
+}
+
+// merging is the columns and the query of a view of the partials by some of the keys.
 //
 // The states are merged under names of their own in an inner query. In one query, an answer named like its state
 // would be taken for the state, as servers look an alias up before a column.
-func finishedDef(cfg Config, t *sink.Table) viewDef {
-	v := viewDef{name: cfg.Table, columns: []columnDef{
+func merging(cfg Config, t *sink.Table, keys []batch.Field, w viewWindow) ([]columnDef, string) {
+	columns := []columnDef{
 		{name: "window_start", typ: "DateTime64(3, 'UTC')"},
 		{name: "window_end", typ: "DateTime64(3, 'UTC')"},
-	}}
-	outer, inner := []string{"window_start", "window_end"}, []string{"window_start", "window_end"}
-	for _, k := range t.Keys {
-		outer, inner = append(outer, ident(k.Name)), append(inner, ident(k.Name))
-		v.columns = append(v.columns, columnDef{name: k.Name, typ: columnType(k)})
 	}
-	group := strings.Join(inner, ", ")
+	outer, inner, group := slices.Clone(w.outer), slices.Clone(w.inner), slices.Clone(w.group)
+	for _, k := range keys {
+		outer, inner, group = append(outer, ident(k.Name)), append(inner, ident(k.Name)), append(group, ident(k.Name))
+		columns = append(columns, columnDef{name: k.Name, typ: columnType(k)})
+	}
 	n := 0
 	for _, a := range t.Aggregates {
 		merged := make([]string, len(a.States))
@@ -49,15 +72,9 @@ func finishedDef(cfg Config, t *sink.Table) viewDef {
 		}
 		expr, def := finish(a, merged)
 		outer = append(outer, expr+" AS "+ident(def.name))
-		v.columns = append(v.columns, def)
+		columns = append(columns, def)
 	}
-	// Versions of a row are all in one day's partition, so FINAL may take each by itself.
-	v.query = newestGrouped(outer, inner, qualified(cfg.Database, cfg.Table+"_partials"), group, counting(cfg.Database, t))
-	if ordersTimes(t) {
-		v.query += ",\n    compile_aggregate_expressions = 0"
-	}
-	v.compute(t.Computed)
-	return v
+	return columns, newestGrouped(outer, inner, qualified(cfg.Database, cfg.Table+"_partials"), strings.Join(group, ", "), w.where)
 }
 
 // compute adds columns that are expressions over those there are. They are in a query around: in the same one, a server would take

@@ -121,7 +121,7 @@ var testSupport = []string{"edge-node/embedded/embeddedtest", "edge-node/flights
 // testImports is what test files may import of this module beyond their own stage and what the package itself may: real
 // parts to test against.
 var testImports = []string{
-	"ingest/batch", "ingest/schema", "bench/workload", "edge-node/embedded", "edge-node/embedded/...", "edge-node/flightstest", "edge-node/kafkatest", "edge-node/torture",
+	"ingest/batch", "ingest/schema", "operators/calendar", "bench/workload", "edge-node/embedded", "edge-node/embedded/...", "edge-node/flightstest", "edge-node/kafkatest", "edge-node/torture",
 }
 
 // gates lists the packages that may import a module, test files aside. The longest entry that fits an import counts; an

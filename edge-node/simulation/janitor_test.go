@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -17,11 +19,14 @@ func (w *world) obituary(client string) {
 // janitor removes members of the group whose process has been dead for longer than its session. That is the broker's
 // business, and Kafka does it; kfake forgets a member of a classic group that dies while it waits for the others to join.
 func (w *world) janitor() {
+	var b barrier
+	defer b.lift()
 	for sleep(w.life, w.plan.session/2) == nil {
 		info := w.cluster.GroupInfo("weir")
 		if info == nil || w.plan.protocol != "classic" {
 			continue
 		}
+		b.watch(w, info)
 		req := kmsg.NewPtrLeaveGroupRequest()
 		req.Group = "weir"
 		w.mu.Lock()
@@ -38,6 +43,43 @@ func (w *world) janitor() {
 				w.wrong("remove a dead member: %v", err)
 			}
 		}
+	}
+}
+
+// barrier ends rebalances that kfake would never end.
+//
+// Kafka ends one when the rebalance timeout is over that ran when it began, whoever joins meanwhile: members that did not join are
+// removed. kfake begins its timeout anew with every request to join, and by a member that it removes while that waits in SyncGroup it
+// counts one too few of those that join (removeMember decrements nJoining, which is of JoinGroup), so that from then on nothing else
+// ends a rebalance. Members whose request times out join again, and put the end off for ever. So once a rebalance is older than Kafka would let it
+// become, joins are refused until kfake's own timeout has ended it.
+type barrier struct {
+	epoch int32
+	since time.Time // zero: no rebalance is under way
+	fault *kfake.FaultHandle
+}
+
+// rebalanceTimeout is more than what the client asks for.
+const rebalanceTimeout = 2 * time.Minute
+
+func (b *barrier) watch(w *world, info *kfake.GroupInfo) {
+	switch {
+	case info.State != "PreparingRebalance":
+		b.lift()
+		b.since = time.Time{}
+	case b.since.IsZero() || b.epoch != info.Epoch:
+		b.lift()
+		b.epoch, b.since = info.Epoch, time.Now()
+	case b.fault == nil && time.Since(b.since) > rebalanceTimeout:
+		w.note("the broker does not end a rebalance: joins are refused until it has")
+		b.fault = w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.JoinGroup}, Group: "weir", Err: kerr.CoordinatorLoadInProgress, Count: -1})
+	}
+}
+
+func (b *barrier) lift() {
+	if b.fault != nil {
+		b.fault.Remove()
+		b.fault = nil
 	}
 }
 

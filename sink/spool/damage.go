@@ -3,6 +3,7 @@ package spool
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -43,11 +44,46 @@ func setAsideDir(cfg *Config) (aside string, err error) {
 	if err := syncDir(cfg.FS, cfg.FS.PathDir(aside)); err != nil {
 		return "", fmt.Errorf("set it aside: sync its directory: %w", err)
 	}
+	forgetOld(cfg)
 	return aside, nil
 }
 
+// asideAtMost is how many damaged stores and copies of them are kept: a disk that rots makes one after another, and each is as large
+// as the store was.
+const asideAtMost = 2
+
+// forgetOld removes all but the newest of what was set aside. What it cannot remove it leaves.
+func forgetOld(cfg *Config) {
+	parent := cfg.FS.PathDir(filepath.Clean(cfg.Dir))
+	names, err := cfg.FS.List(parent)
+	if err != nil {
+		cfg.Log.Warn("cannot look for damaged stores that were set aside before", "directory", parent, "error", err)
+		return
+	}
+	names = slices.DeleteFunc(names, func(name string) bool {
+		at, ours := strings.CutPrefix(name, cfg.FS.PathBase(filepath.Clean(cfg.Dir))+asideInfix)
+		_, err := time.Parse(asideTime, at)
+		return !ours || err != nil
+	})
+	slices.Sort(names) // by time
+	for _, name := range names[:max(0, len(names)-asideAtMost)] {
+		old := cfg.FS.PathJoin(parent, name)
+		if err := cfg.FS.RemoveAll(old); err != nil {
+			cfg.Log.Warn("cannot remove a damaged store that was set aside before", "directory", old, "error", err)
+			continue
+		}
+		cfg.Log.Warn("removed an old damaged store: the newest are kept", "directory", old, "kept", asideAtMost)
+	}
+}
+
+// What is set aside is named like the store, and by the time.
+const (
+	asideInfix = ".damaged-"
+	asideTime  = "20060102T150405.000"
+)
+
 func asideName(dir string) string {
-	return fmt.Sprintf("%s.damaged-%s", filepath.Clean(dir), time.Now().UTC().Format("20060102T150405.000"))
+	return filepath.Clean(dir) + asideInfix + time.Now().UTC().Format(asideTime)
 }
 
 // setAside copies the store beside it, by links to its files.
@@ -57,6 +93,7 @@ func (s *Store) setAside() error {
 		return fmt.Errorf("set the local store aside: %w", err)
 	}
 	s.cfg.Log.Error("a copy of the damaged local store is kept", "directory", to)
+	forgetOld(&s.cfg)
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -239,4 +240,43 @@ func TestReportCrashes(t *testing.T) {
 	if _, damage := s.SetAside(); damage != nil {
 		t.Errorf("set aside: %v", damage)
 	}
+}
+
+// TestAsideAtMost damages one store after another: the newest two are kept, and nothing else of the directory goes.
+func TestAsideAtMost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := vfs.NewMem()
+		cfg := small(t, disk)
+		cfg.Dir = "state/store"
+		if err := disk.MkdirAll("state/store.damaged-by-hand", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		var aside []string
+		for range 4 {
+			s := mustOpen(t, cfg)
+			s.guard.condemn(ErrDamaged)
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+			s = mustOpen(t, cfg)
+			moved, _ := s.SetAside()
+			aside = append(aside, disk.PathBase(moved))
+			time.Sleep(time.Second)
+			if err := s.setAside(); err != nil { // a copy, for the sake of one lane
+				t.Fatal(err)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		names, err := disk.List("state")
+		if err != nil {
+			t.Fatal(err)
+		}
+		slices.Sort(names)
+		if len(names) != 4 || names[0] != "store" || names[1] != aside[3] || names[3] != "store.damaged-by-hand" {
+			t.Errorf("there are %q; set aside were %q", names, aside)
+		}
+	})
 }

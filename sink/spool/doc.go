@@ -31,8 +31,8 @@
 // 32 KiB of the log looks like a write that was cut short: the store is then as it was some commits ago, so its owner compares
 // it with what was committed to Kafka. When the disk fails a write or a sync, the
 // process ends ([Config].Fatal) rather than go on with a disk it cannot trust. When the disk is full, nothing is written, the
-// caller is told ([ErrFull]), and goes on when there is room. A store that cannot be read is set aside, never deleted, and a
-// new one begun: Kafka has the records.
+// caller is told ([ErrFull]), and goes on when there is room. A store that cannot be read is set aside (the newest two are
+// kept), and a new one begun: Kafka has the records.
 //
 // [Pebble]: https://pkg.go.dev/github.com/cockroachdb/pebble/v2
 package spool

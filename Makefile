@@ -139,9 +139,18 @@ torture-processes: libchdb ## Kill and starve real processes of weir at every mo
 torture-kafka: libchdb need-kafka ## Run everything there is against Apache Kafka: one and three brokers (about 15 minutes).
 	WEIR_TORTURE=1 $(GO) test -count=1 -v -timeout 40m -run 'Apache' ./edge-node/endtoend
 
+# More for weir bench: make bench BENCH="--workloads sensors,curves --rounds 9"
+BENCH ?=
+
+.PHONY: bench
+bench: libchdb ## Measure everything on this machine (about 15 minutes): dist/bench.json and dist/bench.html.
+	@mkdir -p dist
+	$(BIN) bench --json dist/bench.json --html dist/bench.html --profile dist/profiles $(BENCH)
+
 .PHONY: bench-smoke
 bench-smoke: libchdb ## Measure on this machine in about a minute; the last line has the ratios.
-	$(GO) run ./bench -smoke
+	@mkdir -p dist
+	$(BIN) bench smoke --json dist/bench-smoke.json
 
 .PHONY: fuzz-short
 fuzz-short: need-go ## Run every fuzz target for FUZZTIME (10s).

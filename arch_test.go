@@ -69,7 +69,7 @@ var imports = map[string][]string{
 	"edge-node/metrics":  append([]string{"edge-node/engine"}, contracts...),
 	"edge-node/web":      append([]string{"edge-node/engine", "edge-node/metrics", "edge-node/pipeline"}, contracts...),
 	"edge-node/cli": append([]string{
-		"bench/workload", "examples", "edge-node/authoring", "edge-node/config", "edge-node/deadletter", "edge-node/embedded/...", "edge-node/embedded", "edge-node/engine", "edge-node/metrics",
+		"bench/contender", "bench/harness", "bench/report", "bench/workload", "examples", "edge-node/authoring", "edge-node/config", "edge-node/deadletter", "edge-node/embedded/...", "edge-node/embedded", "edge-node/engine", "edge-node/metrics",
 		"edge-node/pipeline", "edge-node/replay", "edge-node/web", "sink/clickhouse",
 	}, contracts...),
 
@@ -101,8 +101,11 @@ var imports = map[string][]string{
 	"bench/report":   {},
 	// What the benchmarks know of a program that does a workload.
 	"bench/contender": {"bench/workload"},
-	// It drives the built binary; what a binary cannot tell, such as allocations per row, it measures on a planned pipeline.
-	"bench": {"bench/...", "edge-node/config", "edge-node/embedded", "edge-node/embedded/...", "edge-node/pipeline", "ingest/batch"},
+	// It drives a built binary; what that cannot tell, such as allocations per row, it measures on a planned pipeline.
+	"bench/harness": {
+		"bench/contender", "bench/report", "bench/workload", "edge-node/config", "edge-node/embedded", "edge-node/embedded/...", "edge-node/pipeline",
+		"examples", "ingest/batch",
+	},
 
 	"deploy":                 {},
 	"examples":               {}, // files for the demo to carry
@@ -129,11 +132,11 @@ var testImports = []string{
 var gates = map[string][]string{
 	"github.com/apache/arrow":             {"ingest/batch"},
 	"github.com/cespare/xxhash":           {"ingest/batch"},
-	"github.com/twmb/franz-go":            {"ingest/kafka", "bench", "bench/...", "edge-node/cli", "edge-node/embedded/kafka", "edge-node/embedded/embeddedtest", "edge-node/kafkatest"},
+	"github.com/twmb/franz-go":            {"ingest/kafka", "bench/...", "edge-node/cli", "edge-node/embedded/kafka", "edge-node/embedded/embeddedtest", "edge-node/kafkatest"},
 	"github.com/twmb/franz-go/pkg/kfake":  {"edge-node/embedded/kafka"},
 	"github.com/expr-lang/expr":           {"operators/expr"},
 	"github.com/tetratelabs/wazero":       {"operators/wasm"},
-	"github.com/ClickHouse/clickhouse-go": {"sink/clickhouse", "bench", "edge-node/cli", "edge-node/embedded/embeddedtest"},
+	"github.com/ClickHouse/clickhouse-go": {"sink/clickhouse", "bench/contender", "bench/harness", "edge-node/cli", "edge-node/embedded/embeddedtest"},
 	"github.com/cockroachdb/pebble":       {"sink/spool"},
 	"github.com/ClickHouse/ch-go":         {"edge-node/embedded/clickhouse"},
 	"github.com/andybalholm/brotli":       {"edge-node/embedded/clickhouse"},
@@ -144,7 +147,7 @@ var gates = map[string][]string{
 	"github.com/spf13":                    {"edge-node/cli"},
 	"github.com/prometheus/client_golang": {"edge-node/metrics", "edge-node/web"},
 	"github.com/go-faster/city":           {"operators/aggregate"},
-	"golang.org/x/sys":                    {"ingest/batch", "ingest/kafka", "operators/wasm", "bench", "edge-node/cli", "edge-node/embedded/..."},
+	"golang.org/x/sys":                    {"ingest/batch", "ingest/kafka", "operators/wasm", "edge-node/cli", "edge-node/embedded/..."},
 	"golang.org/x/term":                   {"edge-node/cli", "edge-node/embedded/libchdb"},
 	"golang.org/x/tools/txtar":            {"edge-node/authoring", "edge-node/cli", "edge-node/pipeline"},
 }

@@ -48,6 +48,7 @@ type Size struct {
 	Keys       int           // different keys: devices, symbols, bidders
 	Span       time.Duration // event time from the first record to the last
 	Bytes      int           // bytes added to each record, in a column no pipeline reads
+	Clean      bool          // without late and repeated records: for counting what the usual ones cost
 }
 
 // Oracle works out the answer to the records it is given, apart from weir. [Truth] is one.

@@ -11,10 +11,14 @@ import (
 // faulty or too cold.
 func benchSensors(devices int, span time.Duration) func(Size) (Generator, error) {
 	return func(s Size) (Generator, error) {
-		return Sensors(SensorsConfig{
+		cfg := SensorsConfig{
 			Seed: s.Seed, Events: s.Events, Devices: cmp.Or(s.Keys, devices), NumPartitions: s.Partitions, Span: cmp.Or(s.Span, span), Padding: s.Bytes,
 			DuplicateRate: 0.01, LateRate: 0.005, StatusRate: 0.01, ColdRate: 0.005,
-		})
+		}
+		if s.Clean {
+			cfg.DuplicateRate, cfg.LateRate = 0, 0
+		}
+		return Sensors(cfg)
 	}
 }
 

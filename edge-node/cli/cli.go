@@ -93,7 +93,7 @@ func (a *app) commands() []*cobra.Command {
 		a.produceCommand(),
 		a.queryCommand(), completeFiles(a.auditCommand()), completeFiles(a.whyCommand()), completeFiles(a.replayCommand()), completeFiles(a.resendCommand()), completeFiles(a.finishCommand()),
 		a.dlqCommand(), a.spoolCommand(),
-		a.opCommand(), a.embeddedCommand(), a.versionCommand(),
+		a.opCommand(), a.benchCommand(), a.embeddedCommand(), a.versionCommand(),
 	}
 }
 

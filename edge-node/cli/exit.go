@@ -36,8 +36,8 @@ const exitCodesLong = `The exit code of every command says what kind of thing ha
        every error is a line file:line:col: message
   4    Kafka or ClickHouse cannot be reached, or refuses the login; for 'weir spool',
        also the node
-  5    a result differs: 'weir demo' against its truth, 'weir audit' its proof,
-       'weir replay' the log
+  5    a result differs: 'weir demo' and 'weir bench' against their truth, 'weir
+       audit' its proof, 'weir replay' the log, 'weir bench compare' for the worse
   130  interrupted before it was done
 
 A script that waits for its dependencies retries on 4 and on nothing else.`

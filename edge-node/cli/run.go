@@ -23,6 +23,7 @@ import (
 func (a *app) runCommand() *cobra.Command {
 	var node nodeFlags
 	var watch bool
+	var profiles profiling
 	opts := pipeline.RunOptions{Version: buildVersion().String()}
 	cmd := &cobra.Command{
 		Use:     "run FILE...",
@@ -33,7 +34,8 @@ in it. All files are validated before any of them starts; after that each goes o
 without the others.
 
 Metrics are on http://127.0.0.1:9464/metrics, health on /healthz, and what is
-missing, if anything, on /readyz; --listen changes the address.
+missing, if anything, on /readyz; --listen changes the address. With --pprof, profiles
+of the process are on /debug/pprof/ of an address of their own, for go tool pprof.
 
 A hangup (kill -HUP) makes running pipelines take over what their files say now:
 steps and modules change at a batch boundary of each partition, without a stop and
@@ -48,7 +50,10 @@ way, and after a crash, the next run goes on with exact totals.`,
   weir run --kafka localhost:9092 --clickhouse clickhouse://localhost:9000/default pipeline.yaml
   weir run --stop-at-end pipeline.yaml      # read what there is, then stop`,
 		Args: atLeast(1, "a pipeline file"),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			if err := profiles.check(cmd); err != nil {
+				return err
+			}
 			hangups := make(chan os.Signal, 1) // from the start: one that nobody takes would end the process
 			signal.Notify(hangups, syscall.SIGHUP)
 			defer signal.Stop(hangups)
@@ -61,6 +66,11 @@ way, and after a crash, the next run goes on with exact totals.`,
 				return err
 			}
 			opts.Log = a.logger(n.Log)
+			stopProfiles, err := profiles.start(opts.Log)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, stopProfiles()) }()
 			modules, err := pipeline.OpenModules(n, opts.Log)
 			if err != nil {
 				return err
@@ -81,6 +91,7 @@ way, and after a crash, the next run goes on with exact totals.`,
 		},
 	}
 	node.add(cmd, "site", "node", "listen", "kafka", "clickhouse", "state-dir", "wasm-cache")
+	profiles.add(cmd)
 	cmd.Flags().BoolVar(&opts.StopAtEnd, "stop-at-end", false, "stop when everything that was there at the start has been read")
 	cmd.Flags().BoolVar(&watch, "watch", false, "reload pipelines when their files or modules change")
 	cmd.Flags().IntVar(&opts.Chains, "cores", 0, "most cores a pipeline uses at a time; 0 is all")

@@ -1,4 +1,4 @@
-package main
+package harness
 
 import (
 	"context"
@@ -19,16 +19,14 @@ type hot struct {
 	bytesCopied  int64
 }
 
-// hotPath takes records through decode, steps and window in this process and counts Go allocations and bytes copied
-// between pool and sandbox. It counts once the stream has run for longer than a window stays open, so that windows close
-// as fast as they open and their memory is used again. Cuts, which allocate what they ship, are between the counts.
-func hotPath(ctx context.Context, file string) (_ hot, err error) {
-	const (
-		events = 600_000
-		span   = 4 * time.Minute
-		chunk  = 16 << 10
-	)
-	spec, err := config.Load(file)
+// hotPath takes records of a workload through decode, steps and window in this process, and counts Go allocations and bytes
+// copied between pool and sandbox: the one thing a process does not tell from outside. It counts once half of the
+// stream has passed, which is longer than a window stays open, so that windows close as fast as they open and their
+// memory is used again. Cuts, which allocate what they ship, are between the counts; late records, which become dead
+// letters, are not in the stream.
+func hotPath(ctx context.Context, c workload.Case, events int64, lookup func(string) (string, bool)) (_ hot, err error) {
+	const chunk = 16 << 10
+	spec, err := config.ParseEnv(c.Name+".yaml", []byte(c.Pipeline), config.Env{Lookup: lookup})
 	if err != nil {
 		return hot{}, err
 	}
@@ -37,7 +35,7 @@ func hotPath(ctx context.Context, file string) (_ hot, err error) {
 		return hot{}, err
 	}
 	defer func() { err = errors.Join(err, plan.Close()) }()
-	gen, err := workload.Sensors(workload.SensorsConfig{Seed: 2, Events: events, Span: span, NumPartitions: 1, StatusRate: 0.01})
+	gen, err := c.Stream(workload.Size{Seed: 2, Events: events, Span: 4 * time.Minute, Partitions: 1, Clean: true})
 	if err != nil {
 		return hot{}, err
 	}
@@ -66,13 +64,15 @@ func hotPath(ctx context.Context, file string) (_ hot, err error) {
 			return hot{}, fmt.Errorf("hot path: %w", err)
 		}
 		runtime.ReadMemStats(&after)
-		if done += len(records); done > events/2 {
+		if done += len(records); int64(done) > events/2 {
 			h.allocsPerRow += float64(after.Mallocs - before.Mallocs)
 			counted += len(records)
 		}
 		probe.Cut(int64(done))
 	}
-	h.allocsPerRow /= float64(counted)
+	if counted > 0 {
+		h.allocsPerRow /= float64(counted)
+	}
 	h.bytesCopied = probe.Usage().BytesCopied
 	return h, nil
 }

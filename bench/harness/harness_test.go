@@ -1,0 +1,98 @@
+package harness_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weir-stream/weir/bench/contender"
+	"github.com/weir-stream/weir/bench/harness"
+	"github.com/weir-stream/weir/edge-node/cli"
+	"github.com/weir-stream/weir/edge-node/embedded"
+	"github.com/weir-stream/weir/edge-node/embedded/embeddedtest"
+)
+
+// This program is weir when a run of the benchmarks starts it as weir.
+func TestMain(m *testing.M) {
+	if code, ok := embedded.Child(); ok {
+		os.Exit(code)
+	}
+	if len(os.Args) > 1 && (os.Args[1] == "run" || os.Args[1] == "bench") {
+		os.Exit(cli.Main(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+	}
+	embeddedtest.Main(m)
+}
+
+// TestRun measures a small stream for real: every contender's answer must equal the truth, and one that is wrong, or
+// cannot take part, must be listed as that and count for nothing.
+func TestRun(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	brokers, _ := embeddedtest.Kafka(t)
+	liar := contender.Hand(self)
+	liar.Name = "liar"
+	liar.Command = func(ctx context.Context, task contender.Task) (contender.Command, error) {
+		task.Size.Partitions, task.Size.Events = 1, 1000 // it leaves most of the topic out
+		return contender.Hand(self).Command(ctx, task)
+	}
+	absent := contender.Contender{Name: "absent", Command: func(context.Context, contender.Task) (contender.Command, error) {
+		return contender.Command{}, contender.Cannot("it is not installed")
+	}}
+	doc, err := harness.Run(ctx, harness.Options{
+		Weir: self, Workloads: []string{"sensors"}, Events: 20_000, Rounds: 1, Partitions: 4, Live: 4 * time.Second,
+		Brokers: brokers, ClickHouse: embeddedtest.ClickHouse(t), Contenders: []contender.Contender{liar, absent}, Stderr: t.Output(),
+		Progress: func(line string) { t.Log(line) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(doc.Throughput) != 1 {
+		t.Fatalf("%d workloads were measured", len(doc.Throughput))
+	}
+	w := &doc.Throughput[0]
+	for _, name := range []string{"bare", "hand", "weir"} {
+		r := w.Find(name, 1)
+		if r == nil || len(r.Rounds) != 1 || r.Wrong != "" || r.Rounds[0].CPU <= 0 || r.Rounds[0].PeakRSS < 10<<20 || r.Rounds[0].PeakRSS > 4<<30 {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+	if r := w.Find("liar", 1); r == nil || r.Wrong == "" || len(r.Rounds) != 0 || doc.Met() {
+		t.Errorf("a wrong answer was taken: %+v", r)
+	}
+	if r := w.Find("absent", 1); r == nil || !strings.Contains(r.LeftOut, "not installed") {
+		t.Errorf("a contender that cannot take part: %+v", r)
+	}
+	if w.Find("weir", 1).UplinkBytes < int64(w.Rows) {
+		t.Errorf("%d bytes went to ClickHouse for %d rows", w.Find("weir", 1).UplinkBytes, w.Rows)
+	}
+	var names []string
+	for _, f := range doc.Figures {
+		names = append(names, f.Name)
+	}
+	for _, want := range []string{"cpu_ratio_to_bare_consumer", "cpu_ratio_to_hand_written", "allocs_per_row", "bytes_copied_by_transport", "uplink_bytes_per_event"} {
+		if !slices.Contains(names, want) {
+			t.Errorf("there is no figure %s in %v", want, names)
+		}
+	}
+	if doc.Machine.Cores < 1 || doc.Machine.CopyBytesPerS < 1e8 || doc.Machine.ClickHouse == "" {
+		t.Errorf("the machine is not described: %+v", doc.Machine)
+	}
+}
+
+func TestSplit(t *testing.T) {
+	cases, other, err := harness.Split([]string{"latency", "sensors", "rest"})
+	if err != nil || fmt.Sprint(cases, other) != "[sensors] [latency rest]" {
+		t.Errorf("%v, %v, %v", cases, other, err)
+	}
+	if _, _, err := harness.Split([]string{"sensor"}); err == nil {
+		t.Error("a workload that is not there was taken")
+	}
+}

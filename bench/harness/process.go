@@ -1,0 +1,128 @@
+package harness
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/weir-stream/weir/bench/contender"
+	"github.com/weir-stream/weir/bench/report"
+)
+
+// process is a measured child process.
+type process struct {
+	cmd    *exec.Cmd
+	stdout bytes.Buffer
+	stderr lineBuffer
+	began  time.Time
+	energy *meter
+	watch  *sampler
+}
+
+// ran is what a child process used.
+type ran struct {
+	round  report.Round
+	memory []report.Point
+	stdout string
+	stderr string
+}
+
+// start starts a command on some cores, with as many Go processors. Ending ctx asks the process to stop, and kills it
+// when it does not.
+func start(ctx context.Context, c contender.Command, cores int) (*process, error) {
+	name, args := c.Path, c.Args
+	if path, err := exec.LookPath("taskset"); err == nil && runtime.NumCPU() > cores {
+		// The last cores: the first one gets most of the interrupts.
+		first := runtime.NumCPU() - cores
+		name, args = path, append([]string{"-c", fmt.Sprintf("%d-%d", first, runtime.NumCPU()-1), name}, args...)
+	}
+	p := &process{cmd: exec.CommandContext(ctx, name, args...), energy: startMeter()}
+	p.cmd.Env = append(append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(cores)), c.Env...)
+	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
+	p.cmd.Cancel = func() error { return p.cmd.Process.Signal(os.Interrupt) }
+	p.cmd.WaitDelay = 20 * time.Second
+	p.began = time.Now()
+	if err := p.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", c.Path, err)
+	}
+	p.watch = watch(p.cmd.Process.Pid, p.began)
+	return p, nil
+}
+
+// wait waits for the end of the process.
+func (p *process) wait() (ran, error) {
+	err := p.cmd.Wait()
+	r := ran{round: report.Round{Wall: time.Since(p.began).Seconds(), Joules: p.energy.joules()}}
+	p.watch.stop()
+	r.memory, r.round.Busy, r.round.PeakRSS = p.watch.points, p.watch.busy.Seconds(), p.watch.peak
+	r.stdout, r.stderr = p.stdout.String(), p.stderr.String()
+	if s := p.cmd.ProcessState; s != nil {
+		r.round.CPU = (s.UserTime() + s.SystemTime()).Seconds()
+		if r.round.PeakRSS == 0 {
+			r.round.PeakRSS = maxRSS(s)
+		}
+	}
+	if err != nil {
+		return r, fmt.Errorf("%s: %w\n%s", strings.Join(p.cmd.Args, " "), err, tail(r.stderr))
+	}
+	return r, nil
+}
+
+// interrupt asks the process to stop, and waits.
+func (p *process) interrupt() (ran, error) {
+	if err := p.cmd.Process.Signal(os.Interrupt); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return ran{}, fmt.Errorf("stop %s: %w", p.cmd.Path, err)
+	}
+	return p.wait()
+}
+
+// run runs a command to its end.
+func run(ctx context.Context, c contender.Command, cores int) (ran, error) {
+	p, err := start(ctx, c, cores)
+	if err != nil {
+		return ran{}, err
+	}
+	r, err := p.wait()
+	if err != nil && ctx.Err() != nil {
+		return r, ctx.Err()
+	}
+	return r, err
+}
+
+func tail(s string) string {
+	if len(s) > 2000 {
+		s = s[len(s)-2000:]
+	}
+	return s
+}
+
+// lineBuffer keeps what is written to it, up to maxStderr from the end, and can be read meanwhile.
+type lineBuffer struct {
+	mu   sync.Mutex // guards kept
+	kept []byte
+}
+
+const maxStderr = 1 << 20
+
+func (b *lineBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.kept = append(b.kept, p...); len(b.kept) > 2*maxStderr {
+		b.kept = append(b.kept[:0], b.kept[len(b.kept)-maxStderr:]...)
+	}
+	return len(p), nil
+}
+
+func (b *lineBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return string(b.kept)
+}

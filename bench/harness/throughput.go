@@ -1,0 +1,277 @@
+package harness
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/weir-stream/weir/bench/contender"
+	"github.com/weir-stream/weir/bench/report"
+	"github.com/weir-stream/weir/bench/workload"
+)
+
+// runTimeout is the longest a contender may take for a workload.
+const runTimeout = 10 * time.Minute
+
+// contenders are all that run a workload, weir last: what comes before it has warmed the broker up.
+func (b *bench) contenders() []contender.Contender {
+	out := []contender.Contender{contender.Bare(b.opts.Self), contender.Hand(b.opts.Self)}
+	out = append(out, b.opts.Contenders...)
+	return append(out, contender.Weir(b.opts.Weir, b.operators()))
+}
+
+// entry is a contender that takes part in a workload.
+type entry struct {
+	contender contender.Contender
+	result    *report.Result
+}
+
+// throughput lets all contenders read a workload's topic from its beginning to its end, in turn.
+func (b *bench) throughput(ctx context.Context, c workload.Case) error {
+	s, err := b.fill(ctx, c, workload.Size{})
+	if err != nil {
+		return err
+	}
+	t := report.Throughput{
+		Workload: c.Name, About: c.About, Note: c.Note, Events: s.size.Events, RecordSize: float64(s.bytes) / float64(s.size.Events),
+		Partitions: s.size.Partitions, Rows: len(s.rows),
+	}
+	entries, uplink, err := b.qualify(ctx, c, s, &t)
+	if err != nil {
+		return err
+	}
+	var copied int64
+	for round := range b.opts.Rounds {
+		for _, e := range entries {
+			if e.result.Wrong != "" {
+				continue
+			}
+			began, err := b.round(ctx, c, s, e, &copied)
+			if err != nil {
+				return err
+			}
+			b.say("%s: round %d of %d: %-13s %d core%s  %6.2f CPU-s/M  %9.0f events/s  %4.0f MiB", c.Name, round+1, b.opts.Rounds,
+				e.contender.Name, e.result.Cores, plural(e.result.Cores), began.CPU/float64(t.Events)*1e6, float64(t.Events)/cmp.Or(began.Busy, began.Wall), float64(began.PeakRSS)/(1<<20))
+		}
+	}
+	h, err := hotPath(ctx, c, min(c.Events, 600_000), b.lookup("hot", s.topic))
+	if err != nil {
+		return err
+	}
+	for i := range t.Results {
+		r := &t.Results[i]
+		if r.Contender == "weir" && r.LeftOut == "" {
+			r.AllocsPerEvent, r.UplinkBytes = &h.allocsPerRow, uplink
+		}
+	}
+	if b.opts.Profile != "" {
+		if err := b.profile(ctx, c, s, &t); err != nil {
+			return err
+		}
+	}
+	b.doc.Throughput = append(b.doc.Throughput, t)
+	b.figures(&t, h, copied, uplink)
+	return nil
+}
+
+func plural(n int) string {
+	if n == 1 {
+		return " "
+	}
+	return "s"
+}
+
+// qualify runs weir once over a link that counts its bytes, which also warms up the page cache, and finds out which of the contenders take part.
+func (b *bench) qualify(ctx context.Context, c workload.Case, s *stream, t *report.Throughput) (entries []entry, uplink int64, err error) {
+	cores := []int{1}
+	if b.opts.TwoCores {
+		if runtime.NumCPU() > 1 {
+			cores = append(cores, 2)
+		} else {
+			b.note("the machine has one core: nothing was measured on two")
+		}
+	}
+	contenders := b.contenders()
+	// Results are pointed to by entries, so the slice must not grow afterwards.
+	t.Results = make([]report.Result, 0, len(contenders)*len(cores))
+	for _, n := range cores {
+		for _, k := range contenders {
+			task, err := b.task(c, s.size, s.topic, k.Name, n)
+			if err != nil {
+				return nil, 0, err
+			}
+			_, err = k.Command(ctx, task)
+			t.Results = append(t.Results, report.Result{Contender: k.Name, About: k.About, Ceiling: k.Ceiling, Cores: n})
+			r := &t.Results[len(t.Results)-1]
+			switch {
+			case errors.Is(err, contender.ErrCannot):
+				r.LeftOut = err.Error()
+				if n == 1 {
+					b.say("%s: %s: %s", c.Name, k.Name, err)
+				}
+			case err != nil:
+				return nil, 0, fmt.Errorf("prepare %s: %w", k.Name, err)
+			default:
+				entries = append(entries, entry{k, r})
+			}
+			if err := os.RemoveAll(task.Dir); err != nil {
+				return nil, 0, fmt.Errorf("clean up after %s: %w", k.Name, err)
+			}
+		}
+	}
+	uplink, err = b.uplink(ctx, c, s)
+	return entries, uplink, err
+}
+
+// uplink runs weir over a link that counts what passes.
+func (b *bench) uplink(ctx context.Context, c workload.Case, s *stream) (int64, error) {
+	k, err := newLink(b.base.Host)
+	if err != nil {
+		return 0, err
+	}
+	defer k.close()
+	task, err := b.task(c, s.size, s.topic, "uplink", 1)
+	if err != nil {
+		return 0, err
+	}
+	task.ClickHouse = b.clickhouse(k.addr())
+	cmd, err := contender.Weir(b.opts.Weir, b.operators()).Command(ctx, task)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := b.timed(ctx, cmd, 1); err != nil {
+		return 0, err
+	}
+	b.dropTables(ctx, task.Name)
+	return k.bytes.Load(), nil
+}
+
+// timed runs a command within the longest time there is.
+func (b *bench) timed(ctx context.Context, cmd contender.Command, cores int) (ran, error) {
+	ctx, cancel := context.WithTimeout(ctx, runTimeout)
+	defer cancel()
+	return run(ctx, cmd, cores)
+}
+
+// round runs a contender once. Its result has one more round, or says that the answer was wrong.
+func (b *bench) round(ctx context.Context, c workload.Case, s *stream, e entry, copied *int64) (report.Round, error) {
+	task, err := b.task(c, s.size, s.topic, e.contender.Name, e.result.Cores)
+	if err != nil {
+		return report.Round{}, err
+	}
+	defer func() { _ = os.RemoveAll(task.Dir) }() // the whole folder goes at the end
+	cmd, err := e.contender.Command(ctx, task)
+	if err != nil {
+		return report.Round{}, fmt.Errorf("prepare %s: %w", e.contender.Name, err)
+	}
+	r, err := b.timed(ctx, cmd, e.result.Cores)
+	if err != nil {
+		return r.round, err
+	}
+	if e.contender.Ceiling {
+		e.result.Rounds = append(e.result.Rounds, r.round)
+		return r.round, nil
+	}
+	wrong, err := b.check(ctx, c, s, cmd.Answer)
+	if err != nil {
+		return r.round, fmt.Errorf("%s: %w", e.contender.Name, err)
+	}
+	if e.contender.Name == "weir" && wrong == "" {
+		var sum summary
+		if sum, wrong, err = account(r.stderr, s.counts); err != nil {
+			return r.round, err
+		}
+		*copied += sum.BytesCopied
+	}
+	if cmd.Answer.Table != "" {
+		b.dropTables(ctx, task.Name)
+	}
+	if wrong != "" {
+		e.result.Wrong, e.result.Rounds = wrong, nil
+		b.say("%s: %s: WRONG: %s", c.Name, e.contender.Name, wrong)
+		return r.round, nil
+	}
+	e.result.Rounds, e.result.Memory = append(e.result.Rounds, r.round), r.memory
+	return r.round, nil
+}
+
+// lookup is the environment of a pipeline of this process.
+func (b *bench) lookup(name, topic string) func(string) (string, bool) {
+	env := contender.WeirEnv(contender.Task{Brokers: b.brokers, ClickHouse: b.clickhouse(""), Name: name, Topic: topic}, b.operators())
+	return func(key string) (string, bool) {
+		for _, e := range env {
+			if len(e) > len(key) && e[:len(key)] == key && e[len(key)] == '=' {
+				return e[len(key)+1:], true
+			}
+		}
+		return "", false
+	}
+}
+
+// Limits are what the figures of the benchmarks must not exceed, by name. Those with a ratio are about a third above what
+// they are today, so that noise does not cross them and a clear regression does.
+var limits = map[string]float64{
+	"cpu_ratio_to_bare_consumer":        4,
+	"cpu_ratio_to_hand_written":         3,
+	"project.cpu_ratio_to_hand_written": 3,
+	"allocs_per_row":                    0.01,
+	"bytes_copied_by_transport":         0,
+	"rss_at_rest":                       60,
+	"binary_size":                       60,
+}
+
+// figure adds a figure to the report. Those of the first workload have no prefix.
+func (b *bench) figure(workload, name, unit string, kind report.Kind, more bool, samples []float64) {
+	if len(samples) == 0 {
+		return
+	}
+	if workload != "" && workload != "sensors" {
+		name = workload + "." + name
+	}
+	f := report.Figure{Name: name, Unit: unit, Kind: kind, More: more, Samples: samples}
+	if limit, ok := limits[name]; ok {
+		f.Limit = &limit
+	}
+	b.doc.Figures = append(b.doc.Figures, f)
+}
+
+// figures derives what can be compared from the results of a workload.
+func (b *bench) figures(t *report.Throughput, h hot, copied, uplink int64) {
+	weir, bare, hand := t.Find("weir", 1), t.Find("bare", 1), t.Find("hand", 1)
+	if weir == nil || len(weir.Rounds) == 0 {
+		return
+	}
+	w := t.Workload
+	cpu := weir.CPUPerMillion(t.Events)
+	if bare != nil {
+		b.figure(w, "cpu_ratio_to_bare_consumer", "x", report.Ratio, false, ratios(cpu, bare.CPUPerMillion(t.Events)))
+	}
+	if hand != nil {
+		b.figure(w, "cpu_ratio_to_hand_written", "x", report.Ratio, false, ratios(cpu, hand.CPUPerMillion(t.Events)))
+	}
+	if two := t.Find("weir", 2); two != nil {
+		b.figure(w, "speed_on_2_cores", "x of one core", report.Ratio, true, ratios(two.PerSecond(t.Events), weir.PerSecond(t.Events)))
+		b.figure(w, "events_per_s_2_cores", "events/s", report.Time, true, two.PerSecond(t.Events))
+	}
+	b.figure(w, "cpu_s_per_million", "CPU-s", report.Time, false, cpu)
+	b.figure(w, "events_per_s", "events/s, one core", report.Time, true, weir.PerSecond(t.Events))
+	b.figure(w, "peak_memory", "MiB", report.Count, false, weir.PeakMiB())
+	b.figure(w, "joules_per_million", "J, the whole package", report.Time, false, weir.Joules(t.Events))
+	b.figure(w, "allocs_per_row", "allocations in decode, steps and window", report.Count, false, []float64{h.allocsPerRow})
+	b.figure(w, "bytes_copied_by_transport", "bytes", report.Count, false, []float64{float64(copied + h.bytesCopied)})
+	b.figure(w, "uplink_bytes_per_event", "bytes to and from ClickHouse", report.Count, false, []float64{float64(uplink) / float64(t.Events)})
+}
+
+// ratios divides round by round.
+func ratios(a, b []float64) []float64 {
+	out := make([]float64, min(len(a), len(b)))
+	for i := range out {
+		out[i] = a[i] / b[i]
+	}
+	return slices.Clip(out)
+}

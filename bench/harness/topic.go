@@ -1,0 +1,53 @@
+package harness
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+
+	"github.com/weir-stream/weir/bench/workload"
+)
+
+// stream is a topic that was filled, with the truth about it.
+type stream struct {
+	topic   string
+	size    workload.Size
+	bytes   int64 // of the values
+	columns workload.Columns
+	rows    []workload.Row
+	counts  workload.Counts
+}
+
+// fill produces the records of a workload to a topic of their own and works out the truth.
+func (b *bench) fill(ctx context.Context, c workload.Case, size workload.Size) (*stream, error) {
+	size.Seed, size.Events, size.Partitions = b.opts.Seed, cmp.Or(size.Events, b.opts.Events, c.Events), cmp.Or(size.Partitions, b.opts.Partitions)
+	gen, err := c.Stream(size)
+	if err != nil {
+		return nil, err
+	}
+	truth, err := c.Truth(size)
+	if err != nil {
+		return nil, err
+	}
+	s := &stream{topic: b.name(c.Name), size: size}
+	b.say("%s: producing %d records to %d partitions", c.Name, size.Events, size.Partitions)
+	n, err := workload.Produce(ctx, b.brokers, s.topic, gen, workload.ProduceOptions{Observe: func(r *workload.Record) {
+		s.bytes += int64(len(r.Value))
+		truth.Add(r)
+	}})
+	if err != nil {
+		return nil, err
+	}
+	if n != size.Events {
+		return nil, fmt.Errorf("the stream has %d records instead of %d", n, size.Events)
+	}
+	s.columns, s.rows, s.counts = truth.Columns(), truth.Windows(), truth.Counts()
+	return s, nil
+}
+
+// nothing is a generator without records: producing it makes the topic.
+type nothing struct{ partitions int32 }
+
+func (nothing) Next(*workload.Record) bool { return false }
+func (nothing) Err() error                 { return nil }
+func (n nothing) Partitions() int32        { return n.partitions }

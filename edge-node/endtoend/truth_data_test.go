@@ -10,13 +10,13 @@ import (
 )
 
 // What the estimates are held to. They are the same as ClickHouse's of all rows at once, and near the truth: a quantile within 1 % of a value
-// beside its place, a count of different values within five standard errors of 1.6 %, and frequent values short by what a counter
+// beside its place, a count of different values within five standard errors of 1.6 %, or 3, and frequent values short by what a counter
 // can be wrong.
 const (
 	rightQuantile = `got = want.1 AND got >= 0.99 * want.2[1 + toUInt64(floor(LEVEL * (length(want.2) - 1)))]
 		AND got <= 1.01 * want.2[1 + toUInt64(ceil(LEVEL * (length(want.2) - 1)))]`
 	rightCombined = "got = want.1 AND abs(toFloat64(got) - want.2) <= if(want.2 <= 512, 0, 0.04 * want.2)"
-	rightUniq     = "got = want.1 AND abs(toFloat64(got) - want.2) <= 0.08 * want.2"
+	rightUniq     = "got = want.1 AND abs(toFloat64(got) - want.2) <= greatest(3, 0.08 * want.2)"
 	rightTopK     = `length(got) = least(10, length(want))
 		AND arrayAll(x -> want[x] + arraySum(mapValues(want)) / 30 >= arrayReverseSort(mapValues(want))[length(got)], got)`
 	rightTop3 = "arrayMap(x -> want[x], got) = arrayReverseSort(mapValues(want))"

@@ -66,6 +66,61 @@ type layout struct {
 	spread     bool // any row in any partition
 	reach      int  // how many places a row may be from where it belongs
 	killed     bool
+	window     *windowKind // nil is tumbling
+}
+
+// windowKind is a kind of window, and the same in SQL.
+type windowKind struct {
+	yaml   string // of the pipeline's window
+	starts string // of ts, a list: where the windows begin that it is in
+}
+
+// calendarKind is of a unit of the calendar, where day is what day of the zone a moment is in.
+func calendarKind(unit, zone, day string) *windowKind {
+	day = strings.ReplaceAll(day, "AT", fmt.Sprintf("toTimeZone(ts, '%s')", zone))
+	starts := fmt.Sprintf("[toDateTime64(toStartOfDay(toDateTime(%s, '%s')), 3, 'UTC')]", day, zone)
+	return &windowKind{fmt.Sprintf("calendar: {every: %s, timezone: %s}", unit, zone), starts}
+}
+
+// hoppingKind is of windows of so many hours.
+func hoppingKind(size, every, offset int, more string) *windowKind {
+	return &windowKind{
+		fmt.Sprintf("hopping: {size: %dh, every: %dh}, offset: %dh%s", size, every, offset, more),
+		fmt.Sprintf(`arrayMap(i -> fromUnixTimestamp64Milli((intDiv(toUnixTimestamp64Milli(ts) - %[3]d * 3600000, %[2]d * 3600000) - i) * %[2]d * 3600000 + %[3]d * 3600000, 'UTC'),
+			arrayFilter(i -> toUnixTimestamp64Milli(ts) < (intDiv(toUnixTimestamp64Milli(ts) - %[3]d * 3600000, %[2]d * 3600000) - i) * %[2]d * 3600000 + %[3]d * 3600000 + %[1]d * 3600000, range(%[4]d)))`,
+			size, every, offset, (size+every-1)/every),
+	}
+}
+
+// windowLayouts has every kind of window but tumbling ones that ship what has changed, which are in the other layouts.
+var windowLayouts = []layout{
+	{name: "days", partitions: 3, spread: true, reach: 400, killed: true, window: calendarKind("day", "America/New_York", "AT")},
+	{name: "weeks", partitions: 1, reach: 400, window: calendarKind("week", "Australia/Lord_Howe", "toMonday(AT)")},
+	{name: "months", partitions: 4, spread: true, window: calendarKind("month", "Europe/Berlin", "toStartOfMonth(AT)")},
+	{name: "overlapping", partitions: 5, spread: true, reach: 400, killed: true, window: hoppingKind(170, 72, 11, "")},
+	{name: "final", partitions: 4, spread: true, reach: 400, killed: true, window: hoppingKind(60, 60, 0, ", emit: final")},
+	{name: "overlapping and final", partitions: 2, spread: true, reach: 400, window: hoppingKind(120, 48, 5, ", emit: final")},
+	{name: "final days", partitions: 1, window: calendarKind("day", "Asia/Kolkata", "AT").with(", emit: final")},
+}
+
+func (k *windowKind) with(more string) *windowKind { return &windowKind{k.yaml + more, k.starts} }
+
+// some is the truth about every n-th row, and about a few aggregates of each sort.
+func (tr *truth) some(n int) *truth {
+	out := *tr
+	out.name += " in windows of every kind"
+	out.rows = nil
+	for i := 0; i < len(tr.rows); i += n {
+		out.rows = append(out.rows, tr.rows[i])
+	}
+	few := []string{
+		"count()", "count() filter", "sum(dep_delay)", "min(arr_delay)", "min(tail)", "max(ts)", "avg(arr_delay)", "stddev_pop(arr_delay)", "quantile(v", "histogram(",
+		"uniq(tail)", "uniq_exact(tail)", "topk(origin", "last(dest)", "argmin(", "bit_xor(", "group_array(id, 10000)",
+	}
+	out.answers = slices.DeleteFunc(slices.Clone(tr.answers), func(a answer) bool {
+		return !slices.ContainsFunc(few, func(f string) bool { return strings.HasPrefix(a.weir, f) })
+	})
+	return &out
 }
 
 // TestTruth streams real data through Kafka, with rows out of order in several partitions, and a node that is killed. What comes out must be what
@@ -90,6 +145,7 @@ func TestTruth(t *testing.T) {
 	}{
 		{flights, []layout{{name: "in order", partitions: 1}, {name: "out of order", partitions: 5, spread: true, reach: 5000, killed: true}}},
 		{weather, []layout{{name: "by key", partitions: 3, killed: true}}},
+		{flights.some(8), windowLayouts},
 	} {
 		t.Run(c.of.name, func(t *testing.T) {
 			t.Parallel()
@@ -104,18 +160,22 @@ func TestTruth(t *testing.T) {
 
 // taken are the aggregates that a layout has an answer to.
 func (tr *truth) taken(l layout) []answer {
-	return slices.DeleteFunc(slices.Clone(tr.answers), func(a answer) bool { return a.inOrder && l.spread })
+	return slices.DeleteFunc(slices.Clone(tr.answers), func(a answer) bool { return a.inOrder && (l.spread || l.window != nil) })
 }
 
 func (tr *truth) pipeline(l layout) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "pipeline: %s\nsource:\n  kafka: {topics: [\"${PREFIX}in\"]}\n  columns: {%s}\n", l.table(), tr.columns)
-	fmt.Fprintf(&b, "time: {column: ts, max_out_of_order: 60d}\nwindow:\n  tumbling: %dd\n  group_by: [%s]\n  aggregates:\n", tr.days, tr.key)
+	window := fmt.Sprintf("tumbling: %dd", tr.days)
+	if l.window != nil {
+		window = l.window.yaml
+	}
+	fmt.Fprintf(&b, "time: {column: ts, max_out_of_order: 60d}\nwindow: {%s, group_by: [%s], aggregates: {\n", window, tr.key)
 	for i, a := range tr.taken(l) {
 		text, _ := json.Marshal(a.weir)
-		fmt.Fprintf(&b, "    a%d: %s\n", i, text)
+		fmt.Fprintf(&b, "    a%d: %s,\n", i, text)
 	}
-	return b.String() + "sink: {clickhouse: {}}\n"
+	return b.String() + "  }}\nsink: {clickhouse: {}}\n"
 }
 
 func (l layout) table() string { return strings.ReplaceAll(l.name, " ", "-") }
@@ -225,10 +285,14 @@ func (tr *truth) compare(ctx context.Context, t *testing.T, s nodeSpec, l layout
 		fmt.Fprintf(&wrong, ", toInt64(countIf(NOT (%s)))", a.holds(i))
 	}
 	start := fmt.Sprintf("fromUnixTimestamp64Milli(intDiv(toUnixTimestamp64Milli(ts), %[1]d) * %[1]d, 'UTC')", tr.days*86_400_000)
+	if l.window != nil {
+		start = "arrayJoin(" + l.window.starts + ")"
+	}
 	over := "OVER (PARTITION BY ws, " + tr.key + " ORDER BY ts ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)"
 	joined := fmt.Sprintf(`(SELECT * FROM (
 			SELECT ws, %[1]s, count() AS rows%[2]s FROM (
-				SELECT *, %[3]s AS ws, lagInFrame(toNullable(v)) %[4]s AS v0, (toUnixTimestamp64Milli(ts) - lagInFrame(toNullable(toUnixTimestamp64Milli(ts))) %[4]s) / 1000 AS dt FROM raw
+				SELECT *, lagInFrame(toNullable(v)) %[4]s AS v0, (toUnixTimestamp64Milli(ts) - lagInFrame(toNullable(toUnixTimestamp64Milli(ts))) %[4]s) / 1000 AS dt
+				FROM (SELECT *, %[3]s AS ws FROM raw)
 			) GROUP BY ws, %[1]s
 		) AS truth FULL OUTER JOIN %[5]s AS answers ON truth.ws = answers.window_start AND truth.%[1]s = answers.%[1]s SETTINGS join_use_nulls = 0)`,
 		tr.key, truths.String(), start, over, quoteIdent(plan.Spec.Sink.ClickHouse.Table))

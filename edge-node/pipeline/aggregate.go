@@ -147,6 +147,11 @@ func (p *Plan) planAggregate(a *config.Aggregate, in *batch.Schema, need []compu
 	if len(errs) > 0 {
 		return nil, errs
 	}
+	if planned.Filtered { // a key may have rows, and none that counts: then there is no value, as in SQL
+		for i := range spec.Args {
+			spec.Args[i].Nullable = true
+		}
+	}
 	agg, err := aggregate.New(spec)
 	if err != nil {
 		return nil, config.Errors{p.Spec.Errorf(a.Expr.Pos, "%v", err)}

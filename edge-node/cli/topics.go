@@ -49,9 +49,10 @@ Types     bool, int8 to int64, uint8 to uint64, float32, float64, string, binary
           list<one of these>
 Steps     filter, map, drop, rename, cast, wasm
 Functions count sum min max avg sum_kahan var var_pop stddev stddev_pop covar
-          covar_pop corr median quantile quantiles histogram uniq uniq_combined
-          uniq_exact topk first last argmin argmax any delta rate time_avg bit_and
-          bit_or bit_xor bool_and bool_or group_array;
+          covar_pop corr median quantile quantiles quantile_tdigest
+          quantiles_tdigest histogram uniq uniq_combined uniq_exact topk first last
+          argmin argmax any delta rate time_avg bit_and bit_or bit_xor bool_and
+          bool_or group_array;
           "filter (where …)" behind any: the rows that count
 Your own  functions: {dewpoint: {wasm: dewpoint.wasm}}, in filter and map
 

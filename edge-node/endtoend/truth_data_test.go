@@ -17,7 +17,9 @@ const (
 		AND got <= 1.01 * want.2[1 + toUInt64(ceil(LEVEL * (length(want.2) - 1)))]`
 	rightCombined = "got = want.1 AND abs(toFloat64(got) - want.2) <= if(want.2 <= 512, 0, 0.04 * want.2)"
 	rightUniq     = "got = want.1 AND abs(toFloat64(got) - want.2) <= greatest(3, 0.08 * want.2)"
-	rightTopK     = `length(got) = least(10, length(want))
+	rightDigest   = `got >= want[1 + toUInt64(floor(greatest(0, LEVEL - 0.02) * (length(want) - 1)))]
+		AND got <= want[1 + toUInt64(ceil(least(1, LEVEL + 0.02) * (length(want) - 1)))]`
+	rightTopK = `length(got) = least(10, length(want))
 		AND arrayAll(x -> want[x] + arraySum(mapValues(want)) / 30 >= arrayReverseSort(mapValues(want))[length(got)], got)`
 	rightTop3 = "arrayMap(x -> want[x], got) = arrayReverseSort(mapValues(want))"
 )
@@ -55,6 +57,8 @@ func flightsTruth(t *testing.T) *truth {
 			{weir: "median(air)", sql: "tuple(quantileDD(0.01, 0.5)(air), arraySort(groupArray(air)))", right: level(rightQuantile, "0.5")},
 			{weir: "quantile(v, 0.9)", sql: "tuple(quantileDD(0.01, 0.9)(v), arraySort(groupArray(v)))", right: level(rightQuantile, "0.9")},
 			{weir: "quantiles(dep_delay, 0.1, 0.5, 0.99)", sql: "quantilesDD(0.01, 0.1, 0.5, 0.99)(toFloat64(dep_delay))"},
+			{weir: "quantile_tdigest(v, 0.9)", sql: "arraySort(groupArray(v))", right: level(rightDigest, "0.9")},
+			{weir: "quantiles_tdigest(v, 0.5)", sql: "arraySort(groupArray(v))", right: strings.ReplaceAll(level(rightDigest, "0.5"), "got", "got[1]")},
 			{weir: "histogram(v, 100, 500, 1000.5, 2475)", sql: "[countIf(v < 100), countIf(v >= 100 AND v < 500), countIf(v >= 500 AND v < 1000.5), countIf(v >= 1000.5 AND v < 2475), countIf(v >= 2475)]"},
 			{weir: "uniq(tail)", sql: "tuple(uniqHLL12(tail), uniqExact(tail))", right: rightUniq},
 			{weir: "uniq(flight)", sql: "tuple(uniqHLL12(toUInt64(flight)), uniqExact(flight))", right: rightUniq},

@@ -94,7 +94,6 @@ func hoppingKind(size, every, offset int, more string) *windowKind {
 
 // windowLayouts has every kind of window but tumbling ones that ship what has changed, which are in the other layouts.
 var windowLayouts = []layout{
-	{name: "days", partitions: 3, spread: true, reach: 400, killed: true, window: calendarKind("day", "America/New_York", "AT")},
 	{name: "weeks", partitions: 1, reach: 400, window: calendarKind("week", "Australia/Lord_Howe", "toMonday(AT)")},
 	{name: "months", partitions: 4, spread: true, window: calendarKind("month", "Europe/Berlin", "toStartOfMonth(AT)")},
 	{name: "overlapping", partitions: 5, spread: true, reach: 400, killed: true, window: hoppingKind(170, 72, 11, "")},
@@ -103,14 +102,17 @@ var windowLayouts = []layout{
 	{name: "final days", partitions: 1, window: calendarKind("day", "Asia/Kolkata", "AT").with(", emit: final")},
 }
 
+// dayLayouts are of rows of a few weeks: every day is a partition of the table.
+var dayLayouts = []layout{{name: "days", partitions: 3, spread: true, reach: 3000, killed: true, window: calendarKind("day", "America/New_York", "AT")}}
+
 func (k *windowKind) with(more string) *windowKind { return &windowKind{k.yaml + more, k.starts} }
 
-// some is the truth about every n-th row, and about a few aggregates of each sort.
-func (tr *truth) some(n int) *truth {
+// some is the truth about every n-th row from lo to hi, and about a few aggregates of each sort.
+func (tr *truth) some(name string, lo, hi, n int) *truth {
 	out := *tr
-	out.name += " in windows of every kind"
+	out.name = name
 	out.rows = nil
-	for i := 0; i < len(tr.rows); i += n {
+	for i := lo; i < min(hi, len(tr.rows)); i += n {
 		out.rows = append(out.rows, tr.rows[i])
 	}
 	few := []string{
@@ -145,7 +147,8 @@ func TestTruth(t *testing.T) {
 	}{
 		{flights, []layout{{name: "in order", partitions: 1}, {name: "out of order", partitions: 5, spread: true, reach: 5000, killed: true}}},
 		{weather, []layout{{name: "by key", partitions: 3, killed: true}}},
-		{flights.some(8), windowLayouts},
+		{flights.some("windows of every kind", 0, len(flights.rows), 8), windowLayouts},
+		{flights.some("days around a change of clocks", 60_000, 90_000, 1), dayLayouts},
 	} {
 		t.Run(c.of.name, func(t *testing.T) {
 			t.Parallel()

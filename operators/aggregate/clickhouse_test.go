@@ -39,6 +39,8 @@ var compatibles = []compatible{
 	{fn: "median", args: []string{"f"}, types: "Float64", sql: "f"},
 	{fn: "quantile", params: []float64{0.9}, args: []string{"i"}, types: "Float64", sql: "toFloat64(i)"},
 	{fn: "quantiles", params: []float64{0, 0.01, 0.5, 0.99, 1}, args: []string{"f"}, types: "Float64", sql: "f"},
+	{fn: "quantile_tdigest", params: []float64{0.9}, args: []string{"f"}, types: "Float64", sql: "f", within: 0.1},
+	{fn: "quantiles_tdigest", params: []float64{0.25}, args: []string{"f"}, types: "Float64", sql: "f", within: 0.1},
 	{
 		fn: "histogram", params: []float64{-10, -1, 0, 0.5, 100}, args: []string{"f"}, types: "Array(UInt64)",
 		sql: "arrayMap((lo, hi) -> toUInt64(f >= lo AND f < hi), [-inf, -10, -1, 0, 0.5, 100], [-10, -1, 0, 0.5, 100, inf])", sorted: true,
@@ -165,8 +167,8 @@ func (c *compatible) compareMerged(t *testing.T, conn driver.Conn, a *Aggregate,
 
 // near compares answers, which may be numbers.
 func near(a, b string, within float64) bool {
-	x, errX := strconv.ParseFloat(a, 64)
-	y, errY := strconv.ParseFloat(b, 64)
+	x, errX := strconv.ParseFloat(strings.Trim(a, "[]"), 64)
+	y, errY := strconv.ParseFloat(strings.Trim(b, "[]"), 64)
 	if errX != nil || errY != nil || within == 0 {
 		return a == b
 	}

@@ -49,6 +49,8 @@ func Functions() []Info {
 		{Name: "median", Args: 1, Usage: "median(x)", Does: "value in the middle, within 1 %", plan: newMedian},
 		{Name: "quantile", Args: 1, Params: 1, Usage: "quantile(x, 0.99)", Does: "value that the given share is at or below, within 1 %", plan: newQuantile, check: checkLevels},
 		{Name: "quantiles", Args: 1, Params: -1, Usage: "quantiles(x, 0.5, 0.9, 0.99)", Does: "list of quantiles, from one sketch", plan: newQuantiles, check: checkLevels},
+		{Name: "quantile_tdigest", Args: 1, Params: 1, Usage: "quantile_tdigest(x, 0.99)", Does: "value that the given share is at or below, nearest at the ends", plan: newQuantileTDigest, check: checkLevels},
+		{Name: "quantiles_tdigest", Args: 1, Params: -1, Usage: "quantiles_tdigest(x, 0.5, 0.99)", Does: "list of such quantiles, from one digest", plan: newQuantilesTDigest, check: checkLevels},
 		{Name: "histogram", Args: 1, Params: -1, Usage: "histogram(x, 10, 50, 100)", Does: "list of how many values are below, between and from the bounds on", plan: newHistogram, check: checkBounds},
 		{Name: "uniq", Args: 1, Usage: "uniq(x)", Does: "how many values are different, with an error of 1.6 %", plan: newUniq},
 		{Name: "uniq_combined", Args: 1, Usage: "uniq_combined(x)", Does: "how many values are different: exact up to 512, then with an error of 0.8 %", plan: newUniqCombined},

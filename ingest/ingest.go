@@ -17,6 +17,9 @@ type Decoder interface {
 	// Decode writes rows for a prefix of b.Records, in order, into buffers of the arena, and cuts b.Records down to
 	// the records it took: fewer than given when the arena is full, never none. A record that cannot be decoded
 	// becomes a Reject with its reason; the others go on. Origin is set.
+	//
+	// A record of many rows that do not all fit is the only one that is taken, and b.Unfinished says so. The next call must then
+	// be for the same record, with b.Resumed set, or else its other rows are forgotten.
 	Decode(b *batch.Batch, a *batch.Arena)
 }
 

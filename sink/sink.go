@@ -137,7 +137,7 @@ type DeadLetter struct {
 	Key       []byte
 	Payload   []byte
 	Truncated bool // the payload was larger than what is kept
-	Row       bool // the payload is a row as JSON, because its record is not known; Key is empty
+	Row       bool // the payload is a row as JSON, because its record has many, or is not known: then Key is empty
 }
 
 // Overflow is the name of a key of weir's own, a bool: rows in which it is true have those of all keys that were too many. No name

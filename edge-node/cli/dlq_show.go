@@ -145,7 +145,7 @@ func (w *letterWriter) writeText(d *clickhouse.Letter) error {
 	}
 	what := count(len(d.Payload), "byte")
 	if d.Row {
-		what += ", the row as JSON: which record of the batch it is of is not known"
+		what += ", a row as JSON"
 	}
 	if d.Truncated {
 		what += ", TRUNCATED: only the beginning was kept"

@@ -170,7 +170,7 @@ func (r *Replay) list(ctx context.Context) ([]*group, error) {
 		}
 		switch {
 		case d.Row:
-			r.refuse(d, "its letter has a row of the batch that begins there, and not the record")
+			r.refuse(d, "its letter has a row, and not a record")
 			return nil
 		case d.Reason == string(batch.ReasonLate) && r.opts.Topic == "" && !r.opts.Late:
 			r.result.Late++

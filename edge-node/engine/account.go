@@ -15,7 +15,7 @@ func countBatch(to *sink.Counters, b *batch.Batch, counts operators.Counts) {
 			to.Rejected++
 		}
 	}
-	to.RecordsIn += int64(len(b.Records))
+	to.RecordsIn += int64(b.Begun())
 	to.Aggregated += counts.Aggregated
 	to.Late += counts.Late
 	to.Filtered += b.Filtered
@@ -31,7 +31,7 @@ const letterOverhead = 200
 func appendLetter(to []sink.DeadLetter, at sink.DeadLetter, b *batch.Batch, i, keep int) ([]sink.DeadLetter, int64) {
 	r := &b.Rejects[i]
 	d := at
-	d.Offset, d.Step, d.Reason, d.Detail, d.Row = b.Records[0].Offset, r.Step, r.Reason, r.Detail, r.Record < 0
+	d.Offset, d.Step, d.Reason, d.Detail, d.Row = b.Records[0].Offset, r.Step, r.Reason, r.Detail, r.Record < 0 || r.Payload != nil
 	payload := r.Payload
 	record := &b.Records[0]
 	if r.Record >= 0 {
@@ -42,10 +42,12 @@ func appendLetter(to []sink.DeadLetter, at sink.DeadLetter, b *batch.Batch, i, k
 		}
 	}
 	d.Time = time.UnixMilli(record.Time)
-	// Rows of one record stay together in a batch, so their order tells them apart on every replay.
-	if n := len(to); n > 0 {
-		if last := &to[n-1]; last.Offset == d.Offset && last.Step == d.Step {
-			d.Index = last.Index + 1
+	// Rows of one record stay together, in a batch or in several that have no other record, so their order tells them apart on
+	// every replay.
+	for n := len(to) - 1; n >= 0 && to[n].Offset == d.Offset; n-- {
+		if to[n].Step == d.Step {
+			d.Index = to[n].Index + 1
+			break
 		}
 	}
 	if d.Truncated = len(payload) > keep; d.Truncated {

@@ -99,11 +99,13 @@ func (c *chain) close() error {
 	return errors.Join(errs...)
 }
 
-// run decodes a prefix of the records and takes it through the steps. The result is c.batch, valid until the next run.
-func (c *chain) run(ctx context.Context, p batch.Partition, records []batch.Record, steps []operators.Step, counts *stageCounts) (*batch.Batch, error) {
+// run decodes a prefix of the records and takes it through the steps. The result is c.batch, valid until the next run. Where it is
+// Unfinished, the next run is a resumed one, of the same record.
+func (c *chain) run(ctx context.Context, p batch.Partition, records []batch.Record, resumed bool, steps []operators.Step, counts *stageCounts) (*batch.Batch, error) {
 	b, began := &c.batch, time.Now()
 	c.began = began
 	b.Begin(c.decoder.Schema(), p, records)
+	b.Resumed = resumed
 	slot, err := c.pool.Range(0).Acquire()
 	if err != nil {
 		return nil, fmt.Errorf("decode: %w", err) // nobody else uses this chain: a slot was leaked
@@ -112,11 +114,11 @@ func (c *chain) run(ctx context.Context, p batch.Partition, records []batch.Reco
 	arena := batch.NewArena(slot.Mem())
 	c.decoder.Decode(b, &arena)
 	c.read = 0
-	for i := range b.Records {
+	for i := len(b.Records) - b.Begun(); i < len(b.Records); i++ {
 		c.read += int64(len(b.Records[i].Value))
 	}
 	now, out := time.Now(), volume{b.Rows, b.Size()}
-	counts.decode.add(began, now, volume{len(b.Records), c.read}, out, len(b.Rejects))
+	counts.decode.add(began, now, volume{b.Begun(), c.read}, out, len(b.Rejects))
 	for i, s := range c.steps {
 		if b.Rows == 0 {
 			break

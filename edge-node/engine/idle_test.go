@@ -100,7 +100,7 @@ var oneRecord = []batch.Record{{Value: []byte(`{"v": 1}`)}}
 // borrow runs a batch on a chain, as a lane does.
 func borrow(t *testing.T, g *generation) {
 	c := <-g.chains
-	if _, err := c.run(context.Background(), batch.Partition{}, oneRecord, g.Steps, &g.counts); err != nil {
+	if _, err := c.run(context.Background(), batch.Partition{}, oneRecord, false, g.Steps, &g.counts); err != nil {
 		t.Error(err)
 	}
 	c.batch.Release()

@@ -346,16 +346,17 @@ func (l *lane) process(records []batch.Record, replay bool) (int, error) {
 	}
 	defer l.giveBack(c)
 	began := time.Now()
-	b, err := c.run(l.ctx, l.partition, records, l.gen.Steps, &l.gen.counts)
+	b, err := l.processBatch(c, records, replay, false)
 	if err != nil {
 		return 0, err
 	}
-	first, n := b.Records[0].Offset, len(b.Records)
-	counts, err := c.aggregate(l.ctx, l.window, &l.gen.counts.window)
-	if err != nil {
-		return 0, fmt.Errorf("window, %s offsets %d to %d: %w", l.partition, first, b.Records[n-1].Offset, err)
-	}
+	n, bytes := len(b.Records), c.read
 	last := b.Records[n-1].Offset + 1
+	for b.Unfinished { // nothing is shipped or committed inside a record
+		if b, err = l.processBatch(c, records[:1], replay, true); err != nil {
+			return 0, err
+		}
+	}
 	if replay {
 		l.stats.replayed.Add(int64(n))
 		if last >= l.replayTo {
@@ -363,11 +364,26 @@ func (l *lane) process(records []batch.Record, replay bool) (int, error) {
 		}
 		return n, nil
 	}
-	l.account(b, counts)
 	l.position = last
 	l.giving.Store(true)
-	l.stats.batch(l, n, c.read, time.Since(began))
+	l.stats.batch(l, n, bytes, time.Since(began))
 	return n, nil
+}
+
+// processBatch takes what fits into one batch through the chain and into the window.
+func (l *lane) processBatch(c *chain, records []batch.Record, replay, resumed bool) (*batch.Batch, error) {
+	b, err := c.run(l.ctx, l.partition, records, resumed, l.gen.Steps, &l.gen.counts)
+	if err != nil {
+		return nil, err
+	}
+	counts, err := c.aggregate(l.ctx, l.window, &l.gen.counts.window)
+	if err != nil {
+		return nil, fmt.Errorf("window, %s offsets %d to %d: %w", l.partition, b.Records[0].Offset, b.Records[len(b.Records)-1].Offset, err)
+	}
+	if !replay {
+		l.account(b, counts)
+	}
+	return b, nil
 }
 
 // endReplay checks that the replay has brought the clock to where it was. If not, the log or the operators gave other

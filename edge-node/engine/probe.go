@@ -33,8 +33,12 @@ func NewProbe(ctx context.Context, cfg Config) (*Probe, error) {
 
 // Run processes records in batches, as a lane would.
 func (p *Probe) Run(ctx context.Context, records []batch.Record) error {
-	for len(records) > 0 {
-		b, err := p.chain.run(ctx, batch.Partition{}, records[:min(len(records), p.gen.BatchRows)], p.gen.Steps, &p.counts)
+	for resumed := false; len(records) > 0; {
+		n := min(len(records), p.gen.BatchRows)
+		if resumed {
+			n = 1
+		}
+		b, err := p.chain.run(ctx, batch.Partition{}, records[:n], resumed, p.gen.Steps, &p.counts)
 		if err != nil {
 			return err
 		}
@@ -51,7 +55,7 @@ func (p *Probe) Run(ctx context.Context, records []batch.Record) error {
 			}
 			p.rejected[r.Step][r.Reason]++
 		}
-		records = records[len(b.Records):]
+		records, resumed = records[b.Finished():], b.Unfinished
 		b.Release()
 	}
 	return nil

@@ -82,17 +82,31 @@ func (r *Rebuild) Begin(ctx context.Context, from RebuildFrom) error {
 	return nil
 }
 
-// Add takes records, in offset order, and returns how many of them it took: as many as fit into a batch.
+// Add takes records, in offset order, and returns how many of them it took: as many as fit into a batch, or one that fills several.
 func (r *Rebuild) Add(ctx context.Context, records []batch.Record) (int, error) {
-	b, err := r.chain.run(ctx, r.of.Partition, records[:min(len(records), r.gen.BatchRows)], r.gen.Steps, &r.counts)
+	b, err := r.addBatch(ctx, records[:min(len(records), r.gen.BatchRows)], false)
 	if err != nil {
 		return 0, err
 	}
 	defer b.Release()
+	n := len(b.Records)
+	for b.Unfinished {
+		if b, err = r.addBatch(ctx, records[:1], true); err != nil {
+			return 0, err
+		}
+	}
+	return n, nil
+}
+
+func (r *Rebuild) addBatch(ctx context.Context, records []batch.Record, resumed bool) (*batch.Batch, error) {
+	b, err := r.chain.run(ctx, r.of.Partition, records, resumed, r.gen.Steps, &r.counts)
+	if err != nil {
+		return nil, err
+	}
 	r.unnamed = r.unnamed || b.Rows > 0 && b.Origin == nil
 	counts, err := r.chain.aggregate(ctx, r.window, &r.counts.window)
 	if err != nil {
-		return 0, fmt.Errorf("window, %s offsets %d to %d: %w", r.of.Partition, b.Records[0].Offset, b.Records[len(b.Records)-1].Offset, err)
+		return nil, fmt.Errorf("window, %s offsets %d to %d: %w", r.of.Partition, b.Records[0].Offset, b.Records[len(b.Records)-1].Offset, err)
 	}
 	for i := range b.Rejects {
 		reject := &b.Rejects[i]
@@ -108,7 +122,7 @@ func (r *Rebuild) Add(ctx context.Context, records []batch.Record) (int, error) 
 		r.letterB += size
 	}
 	countBatch(&r.counters, b, counts)
-	return len(b.Records), nil
+	return b, nil
 }
 
 // Cut takes out the rows of all windows that are open, and closes those that are final: the others are given again by the

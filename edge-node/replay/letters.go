@@ -69,7 +69,7 @@ func (p *pass) compareLetters(ctx context.Context, from, to int64) error {
 			return nil
 		case purged[key]: // it came back
 			return nil
-		case d.Row || have == nil:
+		case have == nil, d.Row && !have.Row: // no step could name the record of such a row, and its offset is another's
 			p.stray(&d)
 			return nil
 		}

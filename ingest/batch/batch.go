@@ -43,9 +43,19 @@ type Batch struct {
 
 	// Rejects are the records and rows that were taken out for a reason.
 	Rejects []Reject
-	// Filtered counts rows that steps dropped on purpose; Expanded those that steps added. So at every moment
-	// len(Records) + Expanded = Rows + Filtered + len(Rejects) + rows the window took.
+	// Filtered counts rows that steps dropped on purpose, and records without rows; Expanded the rows that steps added, and those
+	// that a record has beyond its first. So at every moment
+	// Begun + Expanded = Rows + Filtered + len(Rejects) + rows the window took.
 	Filtered, Expanded int64
+
+	// Many says that a record can have several rows. Rows that are rejected are then kept by themselves, each as JSON.
+	Many bool
+	// Resumed says that the rows go on where those of the batch before ended, inside the one record of Records: it was counted
+	// there. Whoever drives the decoder sets it, after a batch that was Unfinished.
+	Resumed bool
+	// Unfinished says that the one record of Records has more rows than there was room for. The next batch has to go on with it,
+	// and nothing may be shipped or committed in between.
+	Unfinished bool
 
 	slots     []*Slot
 	originBuf [2][]int32 // reused by Origins; two, so that one can be read while the next is written
@@ -91,6 +101,23 @@ func (b *Batch) Release() {
 	clear(b.Rejects)
 	b.Rejects = b.Rejects[:0]
 	b.Schema, b.Records, b.Origin, b.Rows, b.Filtered, b.Expanded = nil, nil, nil, 0, 0, 0
+	b.Many, b.Resumed, b.Unfinished = false, false, false
+}
+
+// Begun is how many of Records were not begun by a batch before.
+func (b *Batch) Begun() int {
+	if b.Resumed {
+		return len(b.Records) - 1
+	}
+	return len(b.Records)
+}
+
+// Finished is how many of Records have no more rows to come.
+func (b *Batch) Finished() int {
+	if b.Unfinished {
+		return len(b.Records) - 1
+	}
+	return len(b.Records)
 }
 
 // Origins is a buffer of n entries to be filled and then set as Origin. It stays valid while the previous Origin is
@@ -105,13 +132,17 @@ func (b *Batch) Origins(n int) []int32 {
 	return buf[:n]
 }
 
-// Reject takes row i out of account with a reason. The caller removes the row itself.
+// Reject takes row i, which must still be as it was, out of account with a reason. The caller removes the row itself.
 func (b *Batch) Reject(i int, step string, reason Reason, detail string) {
 	record := int32(-1)
 	if b.Origin != nil {
 		record = b.Origin[i]
 	}
-	b.Rejects = append(b.Rejects, Reject{Record: record, Step: step, Reason: reason, Detail: detail})
+	var payload []byte
+	if b.Many {
+		payload = b.RowJSON(i)
+	}
+	b.Rejects = append(b.Rejects, Reject{Record: record, Step: step, Reason: reason, Detail: detail, Payload: payload})
 }
 
 // Reject is a record or row that could not go on. It ends as a dead letter.
@@ -120,7 +151,8 @@ type Reject struct {
 	Step   string // the step that rejected it: "decode", "2 wasm calibrate", "window"
 	Reason Reason
 	Detail string // for people: what is wrong with the value, bounded in length
-	// Payload is what to keep where Record is not known: the row as JSON. Otherwise the record's own value is kept.
+	// Payload is what to keep where Record is not known or has many rows: the row as JSON. Otherwise it is nil, and the record's
+	// own value is kept.
 	Payload []byte
 }
 

@@ -218,7 +218,8 @@ type Tumbling struct {
 	ooo, allow, jump    int64
 
 	clock   operators.Clock
-	settled int64 // windows final by this watermark were shipped whole before a restart: never touch them again
+	entered operators.Clock // that before the records of the batch at hand, of which the first may have been in the one before, too
+	settled int64           // windows final by this watermark were shipped whole before a restart: never touch them again
 	open    []*pane
 	cur     *pane
 	older   []overlapping // windows that begin before the newest that holds a row, the newer ones first
@@ -334,6 +335,9 @@ func (w *Tumbling) Dirty() int {
 // those on which an aggregate of the user's fails.
 func (w *Tumbling) Add(ctx context.Context, b *batch.Batch, offset int64) (operators.Counts, error) {
 	var n operators.Counts
+	if !b.Resumed {
+		w.entered = w.clock
+	}
 	if b.Rows == 0 {
 		return n, nil // steps do not run on nothing: the columns may be those of an earlier stage
 	}
@@ -382,7 +386,7 @@ func (w *Tumbling) allInWindow(lo, hi int64) bool {
 
 // placeRows takes the rows of a batch, one by one, into the windows that hold them.
 func (w *Tumbling) placeRows(b *batch.Batch, offset int64, n *operators.Counts) {
-	before, watermark := w.clock, w.Watermark()
+	before, watermark := w.entered, w.Watermark()
 	timeCol := &b.Cols[w.cfg.Time]
 	var in *pane // the window of the rows from first on that are in one
 	first := 0

@@ -30,8 +30,11 @@ type Source struct {
 // Format is a format of record values.
 type Format string
 
-// FormatJSON is one JSON object per record.
-const FormatJSON Format = "json"
+// The formats.
+const (
+	FormatJSON  Format = "json"  // one JSON object per record
+	FormatArrow Format = "arrow" // one Arrow IPC stream per record, of many rows
+)
 
 // Kafka is a consumer group on some topics.
 type Kafka struct {
@@ -139,8 +142,8 @@ func sourceTable() object[Source] {
 		what: "source",
 		fields: []field[Source]{
 			at("kafka", kafkaTable().kind(), func(s *Source) *Kafka { return &s.Kafka }, "Kafka-compatible broker, topics and group.").must(),
-			at("format", enum("a format", []Format{FormatJSON}, "avro", "protobuf", "csv", "arrow", "line-protocol", "raw"),
-				func(s *Source) *Format { return &s.Format }, "How a record's value is written. Default json."),
+			at("format", enum("a format", []Format{FormatJSON, FormatArrow}, "avro", "protobuf", "csv", "line-protocol", "raw"),
+				func(s *Source) *Format { return &s.Format }, "How a record's value is written: json, an object, or arrow, an Arrow IPC stream of any number of rows. Default json."),
 			columnsField(),
 		},
 	}
@@ -334,9 +337,9 @@ func columnTable() object[column] {
 				read: func(r *reader, v value, c *column) { typeKind().read(r, v, c) },
 			},
 			at("path", pathKind(), func(c *column) *[]string { return &c.path },
-				"Where the value is in the record, such as payload.temp; a list where a key has dots. Default: the column's name."),
+				"Where the value is in the record, such as payload.temp; a list where a key has dots. In Arrow, the name of a field. Default: the column's name."),
 			{
-				key: "epoch", doc: "Unit of a number in a timestamp column: s, ms, us or ns. Default: the type's unit.",
+				key: "epoch", doc: "Unit of a number in a timestamp column of JSON: s, ms, us or ns. Default: the type's unit.",
 				schema: jsonSchema{"enum": []string{"s", "ms", "us", "ns"}},
 				read: func(r *reader, v value, c *column) {
 					units := []string{"s", "ms", "us", "ns"}

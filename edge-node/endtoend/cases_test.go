@@ -33,7 +33,7 @@ var update = flag.Bool("update", false, "rewrite what the cases in testdata expe
 //	state: yes      an operator keeps state: it is also killed behind every few cuts
 //	spread: yes     the answer does not depend on which record is in which partition: it is run over several, too
 //
-// Its files are pipeline.yaml; input.jsonl, see parseInput; and what must come out: answer, dead_letters and coverage, or
+// Its files are pipeline.yaml; input.jsonl, see parseInput; arrow.schema, see newArrowWriter; and what must come out: answer, dead_letters and coverage, or
 // error, which is what planning says.
 type testCase struct {
 	file       string
@@ -74,7 +74,10 @@ func readCase(file string) (*testCase, error) {
 	}
 	c.yaml = string(c.get("pipeline.yaml"))
 	if input := c.get("input.jsonl"); input != nil {
-		c.records, err = parseInput(input)
+		var arrow *arrowWriter
+		if arrow, err = newArrowWriter(string(c.get("arrow.schema"))); err == nil {
+			c.records, err = parseInput(input, arrow)
+		}
 	}
 	return c, err
 }

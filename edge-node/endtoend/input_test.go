@@ -32,9 +32,10 @@ type record struct {
 //	@ null               no value
 //	@ size=2000000       a value of this size: the next line, with spaces behind it
 //	@ repeat=100         the next line so many times; %d in it counts from 0
+//	@ arrow=2,3          an Arrow stream: a batch of the next two lines and one of the three behind them
 //
 // Values are Go strings where they begin with a quote.
-func parseInput(data []byte) ([]record, error) {
+func parseInput(data []byte, arrow *arrowWriter) ([]record, error) {
 	var out []record
 	var size, repeat int
 	next := record{}
@@ -61,6 +62,15 @@ func parseInput(data []byte) ([]record, error) {
 	for n, line := range strings.Split(strings.TrimSuffix(string(data), "\n"), "\n") {
 		settings, is := strings.CutPrefix(line, "@")
 		switch {
+		case !is && arrow.wants():
+			value, err := arrow.add(line)
+			if err != nil {
+				return nil, fmt.Errorf("input.jsonl line %d: %w", n+1, err)
+			}
+			if value != nil {
+				add(value)
+			}
+			continue
 		case !is && line != "":
 			add([]byte(line))
 			continue
@@ -86,6 +96,11 @@ func parseInput(data []byte) ([]record, error) {
 					size, err = strconv.Atoi(value)
 				case "repeat":
 					repeat, err = strconv.Atoi(value)
+				case "arrow":
+					var empty []byte
+					if empty, err = arrow.begin(value); empty != nil {
+						add(empty)
+					}
 				case "raw":
 					add([]byte(value))
 				case "empty":

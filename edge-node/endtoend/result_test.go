@@ -83,16 +83,17 @@ func readView(ctx context.Context, t *testing.T, conn driver.Conn, view string) 
 // readLetters lists the dead letters, and checks that each holds the record it is about.
 func readLetters(ctx context.Context, t *testing.T, conn driver.Conn, prefix string, sent map[string]record) string {
 	t.Helper()
-	const sql = `SELECT topic, partition, record_offset, step, row_index, reason, detail, record_key, payload, truncated
+	const sql = `SELECT topic, partition, record_offset, step, row_index, reason, detail, record_key, payload, truncated, is_row
 		FROM weir_dead_letters FINAL ORDER BY topic, partition, record_offset, step, row_index`
 	var b strings.Builder
 	queryRows(ctx, t, conn, sql, func(rows driver.Rows) error {
 		var topic, step, reason, detail, key, payload string
+		var isRow bool
 		var partition uint32
 		var offset int64
 		var index int32
 		var truncated bool
-		if err := rows.Scan(&topic, &partition, &offset, &step, &index, &reason, &detail, &key, &payload, &truncated); err != nil {
+		if err := rows.Scan(&topic, &partition, &offset, &step, &index, &reason, &detail, &key, &payload, &truncated, &isRow); err != nil {
 			return err
 		}
 		place := fmt.Sprintf("%s/%d@%d", strings.TrimPrefix(topic, prefix), partition, offset)
@@ -102,6 +103,9 @@ func readLetters(ctx context.Context, t *testing.T, conn driver.Conn, prefix str
 		}
 		// 64 KiB of a payload are kept.
 		cut := len(from.value) > 64<<10
+		if isRow { // of a record with many: the payload is the row
+			detail, payload, cut = detail+"\t"+payload, string(from.value), false
+		}
 		if value := from.value[:min(len(from.value), 64<<10)]; !bytes.Equal([]byte(payload), value) || truncated != cut || key != string(from.key) {
 			t.Errorf("dead letter of %s holds key %q, %.200q, truncated %v", place, key, payload, truncated)
 		}

@@ -24,12 +24,12 @@ type Options struct {
 	MaxRecord int
 	// MaxItems is the most items of a list; a record with more in one is rejected as too_large. 0 is DefaultMaxItems.
 	MaxItems int
-	// MaxRows is the most records one Decode takes. 0 leaves it to the size of the arena.
+	// MaxRows is the most records one Decode takes, and the most rows. 0 leaves it to the size of the arena.
 	MaxRows int
 }
 
 // Formats lists the formats New knows.
-func Formats() []string { return []string{"json"} }
+func Formats() []string { return []string{"json", "arrow"} }
 
 // New makes the decoder of a format for the declared columns. The decoder is for one goroutine.
 func New(name string, cols schema.Columns, opts Options) (ingest.Decoder, error) {
@@ -48,13 +48,13 @@ func New(name string, cols schema.Columns, opts Options) (ingest.Decoder, error)
 	if err := cols.Validate(); err != nil {
 		return nil, fmt.Errorf("check columns: %w", err)
 	}
-	d := &decoder{opts: opts}
-	d.w.init(cols)
-	d.meta = newMeta(cols, &d.w)
+	var d ingest.Decoder
 	var err error
 	switch name {
 	case "json":
-		d.format, err = newJSON(cols, &d.w, opts.MaxItems)
+		d, err = newRows(cols, opts)
+	case "arrow":
+		d, err = newArrow(cols, opts)
 	default:
 		return nil, fmt.Errorf("unknown format %q: use one of %v", name, Formats())
 	}
@@ -62,6 +62,16 @@ func New(name string, cols schema.Columns, opts Options) (ingest.Decoder, error)
 		return nil, fmt.Errorf("plan %s columns: %w", name, err)
 	}
 	return d, nil
+}
+
+// newRows makes a decoder of a format in which a record is a row.
+func newRows(cols schema.Columns, opts Options) (ingest.Decoder, error) {
+	d := &decoder{opts: opts}
+	d.w.init(cols)
+	d.meta = newMeta(cols, &d.w)
+	var err error
+	d.format, err = newJSON(cols, &d.w, opts.MaxItems)
+	return d, err
 }
 
 // format decodes the value of one record into the current row of the writer it was made with.
@@ -83,7 +93,7 @@ const (
 	full             // string data does not fit its region
 )
 
-// decoder drives a format over the records of a batch.
+// decoder drives a format over the records of a batch, each of which is a row.
 type decoder struct {
 	opts   Options
 	w      writer

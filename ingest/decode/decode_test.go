@@ -19,13 +19,16 @@ func TestNewErrors(t *testing.T) {
 		opts   Options
 		want   string
 	}{
-		{"xml", sensorColumns, Options{}, `unknown format "xml": use one of [json]`},
+		{"xml", sensorColumns, Options{}, `unknown format "xml": use one of [json arrow]`},
 		{"json", nil, Options{}, "no columns"},
 		{"json", sensorColumns, Options{MaxRecord: -1}, "must not be negative"},
 		{"json", sensorColumns, Options{MaxRecord: 1 << 30}, "over the limit of 268435456 bytes"},
 		{"json", schema.Columns{value("a", "int8", "x"), value("b", "int8", "x", "y")}, Options{}, `column "b" is below "x", which is the value of column "a"`},
 		{"json", schema.Columns{value("b", "int8", "x", "y"), value("a", "int8", "x")}, Options{}, `column "b" is below "x", which is the value of column "a"`},
 		{"json", schema.Columns{value("b", "int8", make([]string, 65)...)}, Options{}, "at most 64 deep"},
+		{"arrow", schema.Columns{value("b", "int8", "x", "y")}, Options{}, `its path leads into "x", and fields inside of structs are not read`},
+		{"arrow", schema.Columns{value("b", "list<int8>")}, Options{}, `column "b": lists are not read from Arrow`},
+		{"arrow", schema.Columns{epoch(batch.Second, value("b", "timestamp[ms]"))}, Options{}, `column "b": an epoch is for numbers in text`},
 	}
 	for _, c := range cases {
 		if _, err := New(c.format, c.cols, c.opts); err == nil || !strings.Contains(err.Error(), c.want) {

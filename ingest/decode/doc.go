@@ -7,8 +7,8 @@
 //
 // # What holds for every format
 //
-// A record becomes one row or one reject with step "decode". The first problem found decides the reason, and what comes
-// after it is not looked at. A rejected record leaves nothing in the columns. The detail names the column, quotes at
+// A record becomes one row, or in Arrow any number of them, or one reject with step "decode". The first problem found decides the
+// reason, and what comes after it is not looked at. A rejected record leaves nothing in the columns. The detail names the column, quotes at
 // most 80 bytes of what was found, control characters escaped, and gives the byte where it is.
 //
 // A batch takes as many records as its arena holds. Rows do not depend on how records were cut into batches.
@@ -61,4 +61,14 @@
 // BenchmarkJSON, on records of 117 bytes into six columns (three strings, a timestamp, a float, an integer): 1.45 times
 // as fast as a parser written by hand for that one schema, which checks next to nothing, and 13 times as fast as
 // encoding/json into a struct; no allocations.
+//
+// # Arrow
+//
+// ARROW.md, beside this file, says what is taken. A record is a stream of messages, each a flatbuffer and a body, and nothing in it
+// is believed: arrow_flat.go reads flatbuffers with bounds of its own, arrow_message.go cuts the stream, arrow_schema.go matches
+// fields with columns once for all records that have the same schema, arrow_batch.go checks every buffer a column needs against
+// its body and against the rows, arrow_inflate.go uncompresses into memory that was counted before. Only then are rows copied, whole
+// columns at a time, by arrow_copy.go. Values need no alignment, since they are copied once in any case.
+//
+// A record of more rows than a batch has room for is cut: see ingest.Decoder. It is then alone in its batches.
 package decode

@@ -69,15 +69,57 @@ func (m *metaColumn) fill(w *writer, r *batch.Record, p batch.Partition) outcome
 
 // text writes a key or header; nil is null.
 func (m *metaColumn) text(w *writer, v []byte, what string) outcome {
+	if out := m.checkText(w, v, what); out != written || v == nil {
+		return out
+	}
+	if !w.copyText(m.col, v) {
+		return full
+	}
+	return written
+}
+
+// checkText makes the column null, rejects the record, or finds the text good.
+func (m *metaColumn) checkText(w *writer, v []byte, what string) outcome {
 	switch {
 	case v == nil:
 		return m.absent(w, what)
 	case m.col.Type.Kind == batch.String && !utf8.Valid(v):
 		return w.refuse(batch.ReasonWrongType, m.col, "the %s is not UTF-8 text: %s; declare it as binary", what, snippet(v))
-	case !w.copyText(m.col, v):
-		return full
 	}
 	return written
+}
+
+// check finds out whether fill would reject the record.
+func (m *metaColumn) check(w *writer, r *batch.Record) outcome {
+	out := written
+	switch m.from {
+	case schema.FromKey:
+		out = m.checkText(w, r.Key, "record key")
+	case schema.FromHeader:
+		out = m.checkText(w, lastHeader(r, m.header), "header")
+	case schema.FromTimestamp:
+		if r.Time == noTimestamp {
+			out = m.absent(w, "record timestamp")
+		} else if _, ok := scaleTime(r.Time, batch.Millisecond, m.col.Type.Unit); !ok {
+			out = w.refuse(batch.ReasonOutOfRange, m.col, "the record timestamp %d ms does not fit", r.Time)
+		}
+	}
+	w.nulls = w.nulls[:0]
+	return out
+}
+
+// repeat fills n rows that have room, of a record that was checked.
+func (m *metaColumn) repeat(w *writer, r *batch.Record, p batch.Partition, n int) {
+	row := w.row
+	for i := range n {
+		w.row = row + i
+		m.fill(w, r, p)
+		for _, c := range w.nulls {
+			w.setNull(c)
+		}
+		w.nulls = w.nulls[:0]
+	}
+	w.row = row
 }
 
 // absent makes the column null, or rejects the record.

@@ -81,7 +81,7 @@ func decodeAll(t testing.TB, cols schema.Columns, opts Options, arena int, recor
 // checkBatch checks the layout that steps rely on.
 func checkBatch(t testing.TB, b *batch.Batch) {
 	t.Helper()
-	if b.Rows+len(b.Rejects) != len(b.Records) || len(b.Origin) != b.Rows {
+	if int64(b.Rows+len(b.Rejects))+b.Filtered != int64(b.Begun())+b.Expanded || len(b.Origin) != b.Rows {
 		t.Fatalf("%d rows + %d rejects of %d records, %d origins", b.Rows, len(b.Rejects), len(b.Records), len(b.Origin))
 	}
 	for i := range b.Cols {

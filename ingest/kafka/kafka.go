@@ -53,7 +53,9 @@ type Config struct {
 
 	SessionTimeout time.Duration // 0: 45 s
 	MaxPoll        int           // records per poll; 0: 16384
-	FetchMaxBytes  int32         // bytes per fetch of a broker; 0: 8 MiB
+	// FetchMaxBytes is how many bytes a broker sends at once, as they are in the log; 0: 2 MiB. What is read ahead takes some ten times that:
+	// decompressed, with what the client has of each record.
+	FetchMaxBytes int32
 	// MaxWait is how long a broker holds a fetch for which it has nothing. Partitions that are resumed meanwhile wait for its answer.
 	// 0: 500 ms.
 	MaxWait   time.Duration
@@ -183,6 +185,7 @@ func (s *Source) options() ([]kgo.Opt, error) {
 		kgo.OnPartitionsRevoked(s.revoked),
 		kgo.OnPartitionsLost(s.lost),
 		kgo.WithHooks(&s.lease),
+		kgo.WithPools(&slabs{}),
 	)
 	if s.usesRegex() {
 		exprs := make([]string, len(s.patterns))
@@ -221,7 +224,7 @@ func (s *Source) connection() ([]kgo.Opt, error) {
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		// Never skip by default: an offset that is not in the log any more is reported and becomes a gap.
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
-		kgo.FetchMaxBytes(orDefault(c.FetchMaxBytes, 8<<20)),
+		kgo.FetchMaxBytes(max(orDefault(c.FetchMaxBytes, 2<<20), int32(c.MaxRecord))),
 		kgo.FetchMaxWait(orDefault(c.MaxWait, 500*time.Millisecond)),
 		kgo.FetchMaxPartitionBytes(max(1<<20, int32(c.MaxRecord))),
 		kgo.MaxConcurrentFetches(2),
@@ -329,11 +332,16 @@ func (s *Source) records(pos *position, in []*kgo.Record, logEnd int64) {
 		out = append(out, recordOf(r))
 		next = r.Offset + 1
 	}
+	epoch := int32(-1)
+	for _, r := range in {
+		epoch = r.LeaderEpoch
+		r.Recycle()
+	}
 	if next == pos.next {
 		return
 	}
 	s.mu.Lock()
-	pos.next, pos.epoch = next, in[len(in)-1].LeaderEpoch
+	pos.next, pos.epoch = next, epoch
 	s.mu.Unlock()
 	if pos.failed {
 		pos.failed = false
@@ -349,7 +357,7 @@ func (s *Source) records(pos *position, in []*kgo.Record, logEnd int64) {
 	}
 }
 
-// recordOf is a record as the engine knows it. It shares the client's memory.
+// recordOf is a record as the engine knows it. It shares the bytes of key, value and headers with the client's, and nothing else.
 func recordOf(r *kgo.Record) batch.Record {
 	rec := batch.Record{Offset: r.Offset, Time: r.Timestamp.UnixMilli(), Key: r.Key, Value: r.Value}
 	if len(r.Headers) > 0 {

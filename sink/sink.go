@@ -156,6 +156,11 @@ type Table struct {
 	Stateful             bool // cuts have States
 	Final                bool // windows are stored when they are final
 	Rollups              []Rollup
+	// Sessions says that windows are of one key and as long as it takes: the start of one may change, and then a row of the old start
+	// without _rows takes back what was stored. Those of several sources that meet are one. Each is in one of the stretches of Window that
+	// begin at multiples of it, Offset later.
+	Sessions bool
+	Offset   time.Duration
 }
 
 // Rollup is a reader's view of the same rows in wider windows, by fewer keys, or both. Every window of the table is in one of its

@@ -76,6 +76,7 @@ func (p *Pipeline) canonical(digests []string, functions map[string]string, show
 		Emit                                    Emit  `json:",omitempty"` // final
 		// The unit, the name of the zone, and a hash of its rules.
 		Calendar   *[3]string `json:",omitempty"`
+		Session    int64      `json:",omitempty"` // the gap; then Tumbling is what bounds sessions
 		GroupBy    []string
 		Aggregates [][2]string
 		Programs   []program `json:",omitempty"`
@@ -93,6 +94,9 @@ func (p *Pipeline) canonical(digests []string, functions map[string]string, show
 	}
 	if c := p.Window.Calendar; c != nil {
 		spec.Calendar = &[3]string{string(c.Every), c.Timezone.Name(), c.Timezone.Rules()}
+	}
+	if s := p.Window.Session; s != nil {
+		spec.Session = int64(s.Gap)
 	}
 	for _, t := range p.Source.Kafka.Topics {
 		if t.Regex != nil {

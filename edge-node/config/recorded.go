@@ -68,6 +68,7 @@ type recordedSpec struct {
 	Every, Offset, MaxKeys                  int64
 	Emit                                    string
 	Calendar                                *[3]string
+	Session                                 int64
 	GroupBy                                 []string
 	Aggregates                              [][2]string
 	Programs                                []recordedStep
@@ -193,6 +194,11 @@ func (w *recordedWriter) window(old *yaml.Node) *yaml.Node {
 		set(unit, "every", text(c[0]))
 		set(unit, "timezone", text(c[1]))
 		set(out, "calendar", unit)
+	} else if s.Session != 0 {
+		session := mapping()
+		set(session, "gap", text(FormatDuration(time.Duration(s.Session))))
+		set(session, "max_length", size)
+		set(out, "session", session)
 	} else if s.Every != 0 {
 		hopping := mapping()
 		set(hopping, "size", size)

@@ -130,6 +130,9 @@ func (o *Rollup) complete(w *Window) (why, hint string) {
 	if !o.by {
 		o.By = slices.Clone(w.GroupBy)
 	}
+	if w.Session != nil {
+		return "sessions are of no length, and do not make others", second
+	}
 	if w.Every < w.Size {
 		return "windows that overlap cannot be added up: a row is in several of them", second
 	}

@@ -95,6 +95,10 @@ func spoolTable() object[Spool] {
 func (p *Pipeline) checkSpool(add func(Pos, string, string, ...any) *Error) {
 	s, w := &p.Sink.Spool, &p.Window
 	const key, coarsest = "sink.spool.when_full", "sink.spool.coarsest"
+	if w.Session != nil && s.WhenFull != WhenFullBlock {
+		_ = add(p.At(key), key, "%s: a node keeps no sessions on its disk, so there is nothing to give up", key).WithHint("leave it out")
+		return
+	}
 	if s.WhenFull != WhenFullCoarsen {
 		if s.Coarsest != 0 {
 			_ = add(p.At(coarsest), coarsest, "%s: it is about when_full: coarsen, and when_full is %s", coarsest, s.WhenFull).WithHint("leave it out")

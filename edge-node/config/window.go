@@ -29,6 +29,9 @@ type Window struct {
 	hopping             *Hopping // as written
 	// Calendar makes windows of days, weeks or months of a time zone; then Size, Every and Offset are 0.
 	Calendar *Calendar
+	// Session makes windows of one key each, as long as its rows follow one another; then Size and Every are the length of the stretches
+	// that none of them goes beyond.
+	Session *Session
 	// Emit says when a window is shipped. Default updates.
 	Emit Emit
 	// GroupBy are the columns that make the key, in order. There may be none.
@@ -48,6 +51,9 @@ type Window struct {
 func (w *Window) Length() string {
 	if w.Calendar != nil {
 		return string(w.Calendar.Every)
+	}
+	if w.Session != nil {
+		return "session " + FormatDuration(w.Session.Gap)
 	}
 	return FormatDuration(w.Size)
 }
@@ -87,6 +93,8 @@ func windowTable() object[Window] {
 				"Windows that overlap: their size, and how far apart they begin."),
 			at("calendar", calendarTable().pointer(func() Calendar { return Calendar{} }), func(w *Window) **Calendar { return &w.Calendar },
 				"Days, weeks or months of a time zone, of 23 or 25 hours where clocks are changed."),
+			at("session", sessionTable().pointer(func() Session { return Session{MaxLength: defaultMaxLength} }), func(w *Window) **Session { return &w.Session },
+				"Windows of one key each, that end when no row has come for a while."),
 			at("offset", windowLength(0), func(w *Window) *time.Duration { return &w.Offset },
 				"How long after those multiples windows begin. Default 0."),
 			at("emit", enum("a time to ship windows", []Emit{EmitUpdates, EmitFinal}), func(w *Window) *Emit { return &w.Emit },
@@ -104,8 +112,7 @@ func windowTable() object[Window] {
 				"More columns of the finished view: name: expression of keys and finished aggregates, such as errors / requests."),
 			at("rollups", rollupsKind(), func(w *Window) *[]Rollup { return &w.Rollups },
 				"Views of wider windows or fewer keys over the same rows: name: {every: 1h}, {calendar: …} or {global: true}. Nothing more is shipped for them."),
-			later[Window]("session", "supported: tumbling, hopping, calendar"),
-			later[Window]("count", "supported: tumbling, hopping, calendar"),
+			later[Window]("count", "supported: tumbling, hopping, calendar, session"),
 			later[Window]("global", "totals of all time are a roll-up: rollups: {NAME: {global: true}} beside tumbling or calendar"),
 		},
 		check: checkWindow,
@@ -166,6 +173,12 @@ const maxOverlap = 1024
 func checkLength(r *reader, v value, w *Window) {
 	h := w.hopping
 	switch {
+	case w.Session != nil && (h != nil || w.Size != 0 || w.Calendar != nil):
+		r.failf(v, "a window is either a session or of a length of its own").Hint = "leave one of them out"
+		return
+	case w.Session != nil:
+		checkSession(r, v, w)
+		return
 	case w.Calendar != nil && (h != nil || w.Size != 0):
 		r.failf(v, "a window is either of the calendar or of a fixed length").Hint = "leave one of them out"
 		return
@@ -175,7 +188,7 @@ func checkLength(r *reader, v value, w *Window) {
 	case w.Calendar != nil:
 		return
 	case h == nil && w.Size == 0:
-		r.failf(v, "it has no length").Hint = "write tumbling: 10s, hopping: {size: 1m, every: 10s}, or calendar: {every: day, timezone: Europe/Berlin}"
+		r.failf(v, "it has no length").Hint = "write tumbling: 10s, hopping: {size: 1m, every: 10s}, session: {gap: 5m}, or calendar: {every: day, timezone: Europe/Berlin}"
 		return
 	case h == nil:
 		w.Every = w.Size

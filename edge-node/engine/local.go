@@ -290,7 +290,7 @@ func (e *Engine) localOf(p batch.Partition, revision uint64) sink.Local {
 // With a generation it comes with the window of a lane.
 func (e *Engine) savedOf(ctx context.Context, p batch.Partition, revision uint64, g *generation) (*remembered, sink.Local) {
 	disk := e.localOf(p, revision)
-	if disk == nil {
+	if disk == nil || g != nil && g.Unsaved {
 		return nil, nil
 	}
 	r, err := readSaved(ctx, disk, g)

@@ -309,6 +309,9 @@ func (p *Plan) describeWindow() []string {
 	if w.Calendar != nil {
 		kind = "windows of " + w.Calendar.String()
 	}
+	if s := w.Session; s != nil {
+		kind = fmt.Sprintf("sessions that end %s behind their last row, cut at multiples of %s,", config.FormatDuration(s.Gap), config.FormatDuration(s.MaxLength))
+	}
 	if w.Every < w.Size {
 		kind += " every " + config.FormatDuration(w.Every)
 	}

@@ -178,6 +178,9 @@ func (p *Plan) planWindow(ctx context.Context, in *batch.Schema, opts Options) c
 		MaxOutOfOrder: spec.Time.MaxOutOfOrder, AllowedLateness: spec.Time.AllowedLateness, MaxJump: spec.Time.MaxJump,
 		LateRows: spec.Late.To == config.LateDeadLetters, EmitFinal: spec.Window.Emit == config.EmitFinal,
 	}
+	if s := spec.Window.Session; s != nil {
+		w.Gap = s.Gap
+	}
 	if c := spec.Window.Calendar; c != nil {
 		w.Calendar = &calendar.Calendar{Unit: c.Every.Unit(), Zone: c.Timezone}
 	}
@@ -253,6 +256,9 @@ func columnsHint(name string, in *batch.Schema) string {
 // planSink describes the table that follows from the window.
 func (p *Plan) planSink(ctx context.Context) {
 	t := sink.Table{Site: p.Node.Site, Node: p.Node.Node, Pipeline: p.Spec.Name, Window: p.Window.Longest(), Final: p.Window.EmitFinal}
+	if p.Window.Gap > 0 {
+		t.Sessions, t.Offset = true, p.Window.Offset
+	}
 	t.Keys = p.Window.KeyFields()
 	for _, a := range p.Window.Aggregate {
 		out := sink.Aggregate{Name: a.Name, Type: a.Type}

@@ -63,13 +63,15 @@ func (p *Plan) OpenReplay(ctx context.Context, opts ReplayOptions) (_ *Replayer,
 	if r.reader, err = kafka.NewReader(source, r.log); err != nil {
 		return nil, fmt.Errorf("source: %w", err)
 	}
-	if r.rebuild, err = engine.NewRebuild(ctx, engine.Config{Generation: p.generation(), PlainPool: p.plainPool, Log: r.log}); err != nil {
+	of := p.generation()
+	of.Window = p.Window.OpenInOrder
+	if r.rebuild, err = engine.NewRebuild(ctx, engine.Config{Generation: of, PlainPool: p.plainPool, Log: r.log}); err != nil {
 		return nil, err
 	}
 	r.cfg = replay.Config{
 		Widening: p.widest(),
 		Rebuild:  r.rebuild, Revision: p.Revision, Log: r.reader, Stored: r.sink, Table: p.Table,
-		MaxOutOfOrder: p.Window.MaxOutOfOrder, AllowedLateness: p.Window.AllowedLateness,
+		MaxOutOfOrder: p.Window.MaxOutOfOrder, AllowedLateness: p.Window.AllowedLateness + p.Window.Gap,
 		LateLetters: p.Spec.Late.To == config.LateDeadLetters, Jumps: p.Window.MaxJump > 0,
 		MaxState: p.Node.Limits.State, Most: opts.Most, Progress: opts.Progress,
 	}

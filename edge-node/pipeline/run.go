@@ -16,7 +16,6 @@ import (
 	"github.com/weir-stream/weir/edge-node/metering"
 	"github.com/weir-stream/weir/ingest/kafka"
 	"github.com/weir-stream/weir/operators"
-	"github.com/weir-stream/weir/operators/window"
 	"github.com/weir-stream/weir/sink"
 	"github.com/weir-stream/weir/sink/clickhouse"
 	"github.com/weir-stream/weir/sink/delivery"
@@ -362,9 +361,10 @@ func (p *Plan) generation() engine.Generation {
 	}
 	return engine.Generation{
 		Revision: p.Revision, Widening: p.widening, Decoder: p.decoder, Steps: p.Steps,
-		Window:    func() operators.Window { return window.New(p.Window) },
+		Window:    func() operators.Window { return p.Window.Open() },
 		Longest:   p.Window.Longest(),
 		EmitFinal: p.Window.EmitFinal,
+		Unsaved:   p.Window.Gap > 0,
 		Programs:  programs,
 		BatchRows: p.batchRows, SlotSize: p.slotSize, OwnWindows: len(p.Programs) > 0,
 	}

@@ -107,6 +107,10 @@ func (p *Plan) needsStore(s *Store) error {
 	if s == nil && len(p.Node.Uplink.Hours) > 0 {
 		return errors.New("uplink.hours in node.yaml says when to ship, and the node has no place for what waits: set state_dir in node.yaml, WEIR_STATE_DIR or --state-dir")
 	}
+	if p.Window.Gap > 0 && len(p.Node.Uplink.Hours) > 0 {
+		return config.Errors{p.Spec.ErrorAt("window", "uplink.hours in node.yaml says when to ship, and a node keeps no sessions on its disk until then").
+			WithHint("leave uplink.hours out, or use windows of a fixed length")}
+	}
 	policy := p.Spec.Sink.Spool.WhenFull
 	if s != nil || policy == config.WhenFullBlock {
 		return nil

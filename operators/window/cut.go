@@ -160,12 +160,17 @@ func (w *Tumbling) rowsOf(panes []*pane, groups [][]uint32, n int) *batch.Batch 
 
 // emit writes groups as rows of a cut: with the windows and counts of rows given.
 func (gs *groups) emit(s *batch.Schema, cfg *Config, ids []uint32, starts, ends []int64, rows []uint64) *batch.Batch {
+	return gs.emitAs(s, cfg, ids, ids, starts, ends, rows)
+}
+
+// emitAs is emit where keys and states are of different groups.
+func (gs *groups) emitAs(s *batch.Schema, cfg *Config, keys, ids []uint32, starts, ends []int64, rows []uint64) *batch.Batch {
 	b := &batch.Batch{Schema: s, Rows: len(ids)}
 	b.SetWidth(len(s.Fields))
 	b.Cols[0].Values, b.Cols[1].Values, b.Cols[2].Values = batch.Bytes(starts), batch.Bytes(ends), batch.Bytes(rows)
 	col := firstKey
 	for k := range gs.cols {
-		b.Cols[col] = gs.keyColumn(k, ids)
+		b.Cols[col] = gs.keyColumn(k, keys)
 		col++
 	}
 	if gs.over != nil {

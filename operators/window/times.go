@@ -9,7 +9,7 @@ import (
 
 // readTimes converts the event times to microseconds, and gives the least and the greatest; operators.Unset is a null or a time that cannot
 // be stored.
-func (w *Tumbling) readTimes(b *batch.Batch) (least, greatest int64) {
+func (w *partition) readTimes(b *batch.Batch) (least, greatest int64) {
 	c := &b.Cols[w.cfg.Time]
 	values := batch.As[int64](c.Values)[:b.Rows]
 	times := w.times[:b.Rows]

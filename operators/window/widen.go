@@ -41,6 +41,8 @@ func (c *Config) Widens() error {
 	switch {
 	case c.Calendar != nil:
 		return errors.New("windows of the calendar cannot be merged: they are not of one length")
+	case c.Gap > 0:
+		return errors.New("sessions cannot be merged into wider windows")
 	case c.overlap() > 1:
 		return errors.New("windows that overlap cannot be merged: a row is in several of them")
 	case c.MaxKeys > 0:

@@ -1,4 +1,5 @@
-// Package window aggregates rows in event-time windows, one partition at a time.
+// Package window aggregates rows in event-time windows, one partition at a time. What follows is about all windows but [Sessions], which
+// have rules of their own.
 //
 // The rules, for a row with event time t, window size S, a window beginning every E, and the watermark W of its partition before
 // the row:
@@ -16,7 +17,7 @@
 //
 // A row that is taken into n windows counts as aggregated n times, and as n-1 rows that were added (Batch.Expanded).
 //
-// The engine owns one Tumbling per lane, adds batches, and takes a [Cut] whenever it ships.
+// The engine owns one Tumbling, or Sessions, per lane, adds batches, and takes a [Cut] whenever it ships.
 package window
 
 import (
@@ -44,13 +45,16 @@ const (
 
 // Config plans a window. It is immutable once used.
 type Config struct {
-	In        *batch.Schema
-	Time      int // column of the event time, a timestamp
-	Size      time.Duration
-	Every     time.Duration      // how far apart windows begin; 0 is Size
-	Offset    time.Duration      // how long after a multiple of Every they begin
-	Calendar  *calendar.Calendar // windows are its units, and Size, Every and Offset are 0; or nil
-	Keys      []int              // columns to group by, in the order of the output
+	In       *batch.Schema
+	Time     int // column of the event time, a timestamp
+	Size     time.Duration
+	Every    time.Duration      // how far apart windows begin; 0 is Size
+	Offset   time.Duration      // how long after a multiple of Every they begin
+	Calendar *calendar.Calendar // windows are its units, and Size, Every and Offset are 0; or nil
+	// Gap makes windows the sessions of each key: rows less than Gap apart are in one. A session is in one of the stretches of Size that
+	// begin at multiples of it, Offset later. 0 is no sessions.
+	Gap       time.Duration
+	Keys      []int // columns to group by, in the order of the output
 	Aggregate []Aggregate
 	// MaxKeys is how many keys a window of a partition keeps apart: the first in the log. Rows of others count in one group, whose
 	// key is zeroes, empty texts and nulls, and whose Overflow is true. 0 is no limit.
@@ -98,6 +102,12 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("a window of %v every %v: a row would be in %d windows, and %d are the limit", c.Size, c.Every, c.overlap(), MaxOverlap)
 	case c.Offset < 0 || c.Calendar == nil && c.Offset >= c.every() || c.Offset%time.Millisecond != 0:
 		return fmt.Errorf("windows that begin %v after each %v: the offset must be a whole number of milliseconds, and less", c.Offset, c.every())
+	case c.Gap < 0 || c.Gap%time.Millisecond != 0 || c.Gap > c.Size && c.Gap > 0:
+		return fmt.Errorf("sessions with a gap of %v in stretches of %v: the gap must be a whole number of milliseconds, and at most as long", c.Gap, c.Size)
+	case c.Gap > 0 && c.every() != c.Size:
+		return errors.New("sessions have no every: their stretches follow one another")
+	case c.Gap > 0 && c.MaxKeys > 0:
+		return errors.New("sessions have no max_keys: each is of one key")
 	case c.MaxOutOfOrder < 0 || c.AllowedLateness < 0 || c.MaxJump < 0:
 		return errors.New("max_out_of_order, allowed_lateness and max_jump must not be negative")
 	case c.MaxOutOfOrder > 10*366*24*time.Hour || c.AllowedLateness > 10*366*24*time.Hour || c.MaxJump > 100*366*24*time.Hour:
@@ -112,6 +122,9 @@ func (c *Config) Validate() error {
 		return errors.New("max_keys needs a key: without group_by a window has one row")
 	}
 	for _, a := range c.Aggregate {
+		if c.Gap > 0 && !a.CanMerge() {
+			return fmt.Errorf("aggregate %s: those of modules are not in sessions: a node does not merge their states", a.Name)
+		}
 		if a.Finish == aggregate.Outside && c.overlap() > 1 {
 			return fmt.Errorf("aggregate %s: those of modules are not in windows that overlap yet", a.Name)
 		}
@@ -212,29 +225,35 @@ func StateName(aggregateName string, s aggregate.State) string {
 
 // Tumbling is the state of one partition's windows, which overlap where they are hopping. One goroutine uses it.
 type Tumbling struct {
-	cfg                 *Config
-	schema              *batch.Schema
-	size, every, offset int64 // microseconds
-	ooo, allow, jump    int64
-
-	clock   operators.Clock
-	entered operators.Clock // that before the records of the batch at hand, of which the first may have been in the one before, too
-	settled int64           // windows final by this watermark were shipped whole before a restart: never touch them again
-	open    []*pane
-	cur     *pane
-	older   []overlapping // windows that begin before the newest that holds a row, the newer ones first
-
-	groups groups
-	times  []int64
-	rowOf  []uint32 // group per row, or aggregate.Skip
-	free   []*pane
-
-	passing []uint32        // rowOf of the rows that pass a filter
-	args    []*batch.Column // of the aggregate at hand
+	partition
+	every int64 // microseconds
+	open  []*pane
+	cur   *pane
+	older []overlapping // windows that begin before the newest that holds a row, the newer ones first
+	free  []*pane
 
 	external externals // aggregates of the user's
 
 	overflowed int64 // rows of the batch at hand whose keys are beyond the limit
+}
+
+// partition is what windows of every kind have of a partition: its clock, the groups, and what the batch at hand needs.
+type partition struct {
+	cfg              *Config
+	schema           *batch.Schema
+	size, offset     int64 // microseconds
+	ooo, allow, jump int64
+
+	clock   operators.Clock
+	entered operators.Clock // that before the records of the batch at hand, of which the first may have been in the one before, too
+	settled int64           // windows final by this watermark were shipped whole before a restart: never touch them again
+
+	groups groups
+	times  []int64
+	rowOf  []uint32 // group per row, or aggregate.Skip
+
+	passing []uint32        // rowOf of the rows that pass a filter
+	args    []*batch.Column // of the aggregate at hand
 
 	hashes  []uint64 // of the rows of a cut; reused
 	before  []uint64 // of the rows in whose place they come; reused
@@ -260,22 +279,46 @@ type overlapping struct {
 	rowOf []uint32
 }
 
-// New makes the state of a partition that has had no row.
-func New(cfg *Config) *Tumbling {
-	w := &Tumbling{
-		cfg: cfg, schema: cfg.Schema(),
-		size: cfg.Size.Microseconds(), every: cfg.every().Microseconds(), offset: cfg.Offset.Microseconds(), ooo: cfg.MaxOutOfOrder.Microseconds(),
-		allow: cfg.AllowedLateness.Microseconds(), jump: cfg.MaxJump.Microseconds(),
-		clock: operators.Clock{Max: operators.Unset}, settled: operators.Unset,
+// Open makes the state of a partition that has had no row.
+func (c *Config) Open() operators.Window {
+	if c.Gap > 0 {
+		return newSessions(c)
 	}
-	w.groups.init(cfg)
+	return New(c)
+}
+
+// OpenInOrder is Open for whoever wants all windows that begin before a time closed by one cut: those that are final by then whatever they
+// were, which end Size behind their start at the latest. Nothing is taken back, and cuts have Open.
+func (c *Config) OpenInOrder() operators.Window {
+	if c.Gap == 0 {
+		return New(c)
+	}
+	s := newSessions(c)
+	s.inOrder = true
+	return s
+}
+
+// New makes the state of a partition that has had no row, of windows that are not sessions.
+func New(cfg *Config) *Tumbling {
+	w := &Tumbling{partition: newPartition(cfg), every: cfg.every().Microseconds()}
 	w.external.init(cfg)
 	w.older = make([]overlapping, cfg.overlap()-1)
 	return w
 }
 
+func newPartition(cfg *Config) partition {
+	w := partition{
+		cfg: cfg, schema: cfg.Schema(),
+		size: cfg.Size.Microseconds(), offset: cfg.Offset.Microseconds(), ooo: cfg.MaxOutOfOrder.Microseconds(),
+		allow: cfg.AllowedLateness.Microseconds(), jump: cfg.MaxJump.Microseconds(),
+		clock: operators.Clock{Max: operators.Unset}, settled: operators.Unset,
+	}
+	w.groups.init(cfg)
+	return w
+}
+
 // Restore implements operators.Window.
-func (w *Tumbling) Restore(at, reached operators.Clock) {
+func (w *partition) Restore(at, reached operators.Clock) {
 	w.clock, w.settled = at, w.watermark(reached)
 }
 
@@ -287,12 +330,12 @@ func (w *Tumbling) Reset() {
 }
 
 // Clock implements operators.Window.
-func (w *Tumbling) Clock() operators.Clock { return w.clock }
+func (w *partition) Clock() operators.Clock { return w.clock }
 
 // Watermark implements operators.Window.
-func (w *Tumbling) Watermark() int64 { return w.watermark(w.clock) }
+func (w *partition) Watermark() int64 { return w.watermark(w.clock) }
 
-func (w *Tumbling) watermark(c operators.Clock) int64 {
+func (w *partition) watermark(c operators.Clock) int64 {
 	if c.Max == operators.Unset {
 		return operators.Unset
 	}
@@ -409,7 +452,7 @@ func (w *Tumbling) placeRows(b *batch.Batch, offset int64, n *operators.Counts) 
 		}
 		if watermark != operators.Unset && end+w.allow <= watermark {
 			n.Late++
-			w.late(b, i, t, watermark)
+			w.late(b, i, t, watermark, "its window is final")
 			continue
 		}
 		if w.jump > 0 && !w.plausible(b, i, t) {
@@ -484,7 +527,7 @@ func (w *Tumbling) takeOlder(start, t, watermark int64, b *batch.Batch, i int, o
 }
 
 // add takes rows into the states of aggregate i.
-func (w *Tumbling) add(i int, rowOf []uint32, b *batch.Batch) {
+func (w *partition) add(i int, rowOf []uint32, b *batch.Batch) {
 	if a := &w.cfg.Aggregate[i]; a.Filtered {
 		rowOf = w.filter(rowOf, &b.Cols[a.Filter])
 	}
@@ -506,7 +549,7 @@ func (w *Tumbling) newest(t int64) (start, end int64) {
 }
 
 // filter is rowOf with the rows left out whose filter is false or null.
-func (w *Tumbling) filter(rowOf []uint32, c *batch.Column) []uint32 {
+func (w *partition) filter(rowOf []uint32, c *batch.Column) []uint32 {
 	w.passing = grow(w.passing, len(rowOf))
 	for i, g := range rowOf {
 		if !c.Bit(i) || !c.Valid(i) {
@@ -518,7 +561,7 @@ func (w *Tumbling) filter(rowOf []uint32, c *batch.Column) []uint32 {
 }
 
 // plausible applies max_jump, and rejects row i if the log does not bear its time out.
-func (w *Tumbling) plausible(b *batch.Batch, i int, t int64) bool {
+func (w *partition) plausible(b *batch.Batch, i int, t int64) bool {
 	kafka, known := recordTime(b, i)
 	limit := w.clock.Max
 	if limit == operators.Unset {
@@ -546,16 +589,16 @@ func (w *Tumbling) plausible(b *batch.Batch, i int, t int64) bool {
 	return false
 }
 
-func (w *Tumbling) late(b *batch.Batch, i int, t, watermark int64) {
+// late makes a reject of row i; why says what it is too late for.
+func (w *partition) late(b *batch.Batch, i int, t, watermark int64, why string) {
 	if !w.cfg.LateRows {
 		return
 	}
-	b.Reject(i, "window", batch.ReasonLate, fmt.Sprintf("event time %s: its window is final, the watermark is %s",
-		formatTime(t), formatTime(watermark)))
+	b.Reject(i, "window", batch.ReasonLate, fmt.Sprintf("event time %s: %s, the watermark is %s", formatTime(t), why, formatTime(watermark)))
 	w.keepRow(b, i)
 }
 
-func (w *Tumbling) rejectTime(b *batch.Batch, i int, c *batch.Column) {
+func (w *partition) rejectTime(b *batch.Batch, i int, c *batch.Column) {
 	if !c.Valid(i) {
 		b.Reject(i, "window", batch.ReasonMissing, "the event time is null")
 	} else {
@@ -566,7 +609,7 @@ func (w *Tumbling) rejectTime(b *batch.Batch, i int, c *batch.Column) {
 }
 
 // keepRow saves the row itself where its record is not known.
-func (w *Tumbling) keepRow(b *batch.Batch, i int) {
+func (w *partition) keepRow(b *batch.Batch, i int) {
 	if r := &b.Rejects[len(b.Rejects)-1]; r.Record < 0 {
 		r.Payload = b.RowJSON(i)
 	}

@@ -599,7 +599,7 @@ func BenchmarkAdd(b *testing.B) {
 }
 
 // add adds a batch to a window of aggregates that cannot fail.
-func add(t testing.TB, w *Tumbling, b *batch.Batch, offset int64) operators.Counts {
+func add(t testing.TB, w operators.Window, b *batch.Batch, offset int64) operators.Counts {
 	n, err := w.Add(context.Background(), b, offset)
 	if err != nil {
 		t.Fatal(err)

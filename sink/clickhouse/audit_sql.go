@@ -48,7 +48,7 @@ func (l *layout) auditQueries(pipeline string) []AuditQuery {
 		"{row_hash}", rowHashSQL(l.schema, "content_columns"),
 		"{content_known}", contentKnownSQL(l.schema, "content_columns"),
 		"{ended}", endedSQL(db, pipeline),
-		"{counted}", counted(db)+"\n            AND "+finished(db),
+		"{counted}", l.counting,
 	)
 	return []AuditQuery{
 		{

@@ -38,6 +38,7 @@ func DDL(cfg Config, table sink.Table) ([]string, error) {
 type layout struct {
 	database string
 	schema   *batch.Schema // of the rows of a cut
+	counting string        // the condition that chooses the rows that count, for readers that know of all tables
 	tables   []tableDef    // partials, coverage, dead letters, revisions, marks of dead letters, usage where it is shipped, states where there are any
 	views    []viewDef     // finished, completeness, roll-ups, usage by hour
 }
@@ -46,11 +47,15 @@ func newLayout(cfg Config, t *sink.Table) *layout {
 	l := &layout{
 		database: cfg.Database,
 		schema:   t.Schema(),
+		counting: counted(cfg.Database) + "\n            AND " + finished(cfg.Database),
 		tables:   []tableDef{partialsDef(cfg, t), coverageDef(), deadLettersDef(cfg), revisionDef(), letterMarksDef()},
 		views:    []viewDef{finishedDef(cfg, t), completenessDef(cfg)},
 	}
 	for i := range t.Rollups {
 		l.views = append(l.views, rollupDef(cfg, t, &t.Rollups[i]))
+	}
+	if t.Sessions {
+		l.counting = counting(cfg.Database, t)
 	}
 	if !cfg.NoUsage {
 		l.tables, l.views = append(l.tables, usageDef()), append(l.views, usageHourlyDef(cfg))
@@ -165,6 +170,9 @@ var sourceIdentity = []string{"_site", "_pipeline", "_rev", "_topic", "_topic_id
 // were stored before there was the column.
 const shippedType = "Enum8('live' = 0, 'backlog' = 1)"
 
+// openColumn tells of a session whether it was not final when it was stored.
+const openColumn = "_open"
+
 func partialsDef(cfg Config, t *sink.Table) tableDef {
 	d := tableDef{
 		name: cfg.Table + "_partials",
@@ -209,6 +217,9 @@ func partialsDef(cfg Config, t *sink.Table) tableDef {
 		columnDef{name: "_shipped", typ: shippedType},
 		columnDef{name: "_received_at", typ: "DateTime64(3, 'UTC')", computed: "now64(3, 'UTC')"},
 	)
+	if t.Sessions {
+		d.columns = append(d.columns, columnDef{name: openColumn, typ: "Bool"})
+	}
 	d.order = append(d.order, sourceIdentity...)
 	if cfg.TTL > 0 {
 		d.ttl = ttl("window_end", cfg.TTL)

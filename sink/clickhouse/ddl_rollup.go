@@ -98,6 +98,8 @@ func checkRollups(t *sink.Table) error {
 	for i := range t.Rollups {
 		r := &t.Rollups[i]
 		switch {
+		case t.Sessions:
+			return fmt.Errorf("roll-up %s: sessions are not rolled up", r.Name)
 		case !name.MatchString(r.Name) || seen[r.Name]:
 			return fmt.Errorf("roll-up %q cannot be a view, or is there twice: use a letter, then letters, digits and _", r.Name)
 		case r.Calendar != nil && (r.Every != 0 || units[r.Calendar.Unit].first == "" || !zoneName.MatchString(r.Calendar.Zone)):

@@ -31,7 +31,7 @@ func finishedDef(cfg Config, t *sink.Table) viewDef {
 	v := viewDef{name: cfg.Table}
 	// Versions of a row are all in one day's partition, so FINAL may take each by itself.
 	v.columns, v.query = merging(cfg, t, t.Keys, viewWindow{outer: window, inner: window, group: window, where: counting(cfg.Database, t)})
-	if ordersTimes(t) {
+	if t.Sessions || ordersTimes(t) {
 		v.query += plainAggregates
 	}
 	v.compute(t.Computed)
@@ -74,7 +74,11 @@ func merging(cfg Config, t *sink.Table, keys []batch.Field, w viewWindow) ([]col
 		outer = append(outer, expr+" AS "+ident(def.name))
 		columns = append(columns, def)
 	}
-	return columns, newestGrouped(outer, inner, qualified(cfg.Database, cfg.Table+"_partials"), strings.Join(group, ", "), w.where)
+	table := qualified(cfg.Database, cfg.Table+"_partials")
+	if t.Sessions {
+		return columns, sessionsGrouped(outer, inner, table, w.where, t)
+	}
+	return columns, newestGrouped(outer, inner, table, strings.Join(group, ", "), w.where)
 }
 
 // compute adds columns that are expressions over those there are. They are in a query around: in the same one, a server would take
@@ -144,6 +148,9 @@ func counted(database string) string {
 
 // counting is the condition that chooses the rows of a table that count.
 func counting(database string, t *sink.Table) string {
+	if t.Sessions {
+		return sessionsCounting(database, t)
+	}
 	if t.Final {
 		return counted(database) + "\n        AND " + finished(database)
 	}

@@ -309,13 +309,17 @@ func (s *Sink) sources(ctx context.Context, l *Lineage, at RowAddress) error {
 			columns = append(columns, valueSQL(st.Name, st.Type.Kind == batch.Binary))
 		}
 	}
+	from, to := "=", "="
+	if s.table.Sessions { // those that the finished one is made of are in it, and no others of its key
+		from, to, at = ">=", "<=", l.address()
+	}
 	sql := fmt.Sprintf(`SELECT _site, _pipeline, leftPad(lower(hex(_rev)), 16, '0'), _topic, toString(_topic_id), _partition, _segment, toInt64(_version), toInt64(_rows), _node,
     _received_at, toString(_shipped), _width != 0, [%s]
 FROM %s FINAL
-WHERE window_start = fromUnixTimestamp64Milli(%d, 'UTC') AND window_end = fromUnixTimestamp64Milli(%d, 'UTC')%s
+WHERE window_start %s fromUnixTimestamp64Milli(%d, 'UTC') AND window_end %s fromUnixTimestamp64Milli(%d, 'UTC')%s
     AND %s
 ORDER BY _site, _pipeline, _topic, _topic_id, _partition, _segment, _rev
-SETTINGS %s`, strings.Join(columns, ", "), qualified(s.cfg.Database, s.layout.partials().name), l.Start.UnixMilli(), l.End.UnixMilli(), s.keysSQL(at),
+SETTINGS %s`, strings.Join(columns, ", "), qualified(s.cfg.Database, s.layout.partials().name), from, l.Start.UnixMilli(), to, l.End.UnixMilli(), s.keysSQL(at),
 		counting(s.cfg.Database, &s.table), jsonSettings)
 	return s.query(ctx, "read the rows it is made of", sql, func(rows driver.Rows) error {
 		src, texts := Source{DeadLetters: map[string]int64{}, State: "unaccounted"}, []string(nil)
@@ -331,6 +335,23 @@ SETTINGS %s`, strings.Join(columns, ", "), qualified(s.cfg.Database, s.layout.pa
 		l.Sources = append(l.Sources, src)
 		return nil
 	})
+}
+
+// address names the row that was found, with all of its keys.
+func (l *Lineage) address() RowAddress {
+	at := RowAddress{At: l.Start, Keys: map[string]*string{}}
+	for _, k := range l.Keys {
+		var text string
+		switch err := json.Unmarshal(k.JSON, &text); {
+		case string(k.JSON) == "null":
+			at.Keys[k.Name] = nil
+			continue
+		case err != nil: // a number, or true or false
+			text = string(k.JSON)
+		}
+		at.Keys[k.Name] = &text
+	}
+	return at
 }
 
 // accounts reads the accounts of the pipelines, and finds out what may still change.

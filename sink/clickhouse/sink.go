@@ -263,6 +263,9 @@ func (w *write) insertRows(ctx context.Context, c chunk) error {
 func (w *write) insertChunk(ctx context.Context, c chunk) error {
 	def := w.layout.partials()
 	columns := append(w.schema.Names(), "_site", "_pipeline", "_rev", "_topic", "_topic_id", "_partition", "_segment", "_version", "_node", "_shipped", "_width")
+	if w.table.Sessions {
+		columns = append(columns, openColumn)
+	}
 	tok := newToken(qualified(w.cfg.Database, def.name))
 	for _, p := range c {
 		cov := &p.cut.Coverage
@@ -294,9 +297,23 @@ func (w *write) insertChunk(ctx context.Context, c chunk) error {
 			); err != nil {
 				return err
 			}
+			if w.table.Sessions {
+				if err := b.Column(at + 11).Append(open(p)); err != nil {
+					return err
+				}
+			}
 		}
 		return nil
 	})
+}
+
+// open tells of the windows of a part whether they are not final yet.
+func open(p part) []bool {
+	of := make([]bool, p.rows.Rows)
+	for i, end := range batch.As[int64](p.rows.Cols[1].Values)[:p.rows.Rows] {
+		of[i] = end*1000 > p.cut.Coverage.Final
+	}
+	return of
 }
 
 // shipped is how the rows of a part came.

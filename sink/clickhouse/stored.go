@@ -29,6 +29,9 @@ func (s *Sink) Rows(ctx context.Context, of sink.Coverage, from, to int64, each 
 	op := fmt.Sprintf("read the rows of %s", of.Partition)
 	sql := fmt.Sprintf("SELECT %s, toInt64(_version) FROM %s FINAL\nWHERE %s%s",
 		idents(s.schema.Names()), qualified(s.cfg.Database, s.layout.partials().name), s.segmentCondition("_", of), windowBounds(from, to))
+	if s.table.Sessions {
+		sql += " AND " + sessionsStand(s.cfg.Database, &s.table)
+	}
 	b := newRowBuilder(s.schema)
 	var failed error
 	flush := func() error {

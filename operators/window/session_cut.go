@@ -1,0 +1,202 @@
+package window
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/operators"
+)
+
+// Cut implements operators.Window. Rows end with those that are taken back: they have the old start, and no rows. Closed is left out,
+// and so is Open where sessions do not close in order: they are of one key each, and nobody keeps them by their start alone.
+func (s *Sessions) Cut(next int64) operators.Cut {
+	final, settled := s.Final(), s.finalBy(s.settled)
+	var closed, counted []uint32
+	var later []dueAt
+	for final != operators.Unset {
+		g, ok := s.due.next(s.of, final)
+		if !ok {
+			break
+		}
+		if settled != operators.Unset && s.of[g].end <= settled { // part of a session that was final before the replay
+			s.groups.rows[g] &^= isDirty
+			s.end(g)
+			s.gone = append(s.gone, g)
+			continue
+		}
+		if o := &s.of[g]; s.inOrder {
+			if !o.final {
+				o.final = true
+				counted = append(counted, g)
+			}
+			if by := o.start + s.size; by > final {
+				later = append(later, dueAt{by, g})
+				continue
+			}
+		}
+		closed = append(closed, g)
+	}
+	for _, d := range later {
+		s.due.push(s.of, d.group, d.end)
+	}
+	if !s.inOrder {
+		counted = closed
+	}
+	cut := operators.Cut{ReplayFrom: next, Replay: s.clock}
+	s.dirty = slices.DeleteFunc(s.dirty, func(g uint32) bool { return s.groups.rows[g] < isDirty })
+	if len(s.dirty)+len(s.lost) > 0 {
+		cut.Rows = s.emit(s.dirty)
+		s.digest(cut.Rows)
+	}
+	if s.cfg.EmitFinal && len(closed) > 0 {
+		cut.Final = s.emit(closed)
+	}
+	for _, g := range s.dirty {
+		s.groups.clean(g)
+	}
+	for _, g := range counted {
+		cut.FinalHash += s.groups.shown[g]
+		s.sum -= s.groups.shown[g]
+	}
+	for _, g := range closed {
+		s.end(g)
+	}
+	if s.inOrder {
+		cut.Open = s.open()
+	}
+	cut.OpenHash = s.sum
+	if s.cfg.EmitFinal {
+		cut.OpenRows = s.rows
+	}
+	s.groups.release(closed)
+	s.groups.release(s.gone)
+	s.dirty, s.gone, s.lost = s.dirty[:0], s.gone[:0], s.lost[:0]
+	if first, ok := s.began.first(); ok && first.offset < next {
+		cut.ReplayFrom, cut.Replay = first.offset, first.clock
+	}
+	s.began.compact(s.of, s.due.at)
+	s.shrink()
+	return cut
+}
+
+// open lists what is open.
+func (s *Sessions) open() []operators.OpenWindow {
+	all := make([]operators.OpenWindow, 0, len(s.due.at))
+	for _, d := range s.due.at {
+		o := &s.of[d.group]
+		from := &s.began.all[o.origin]
+		all = append(all, operators.OpenWindow{Start: o.start / 1000, Offset: from.offset, Clock: from.clock})
+	}
+	return all
+}
+
+// end takes a session that is due no more out of the tree of its key.
+func (s *Sessions) end(g uint32) {
+	slot := s.slotOf(g)
+	root := uint32(s.index.slots[slot])
+	s.setRoot(slot, root, s.remove(root, g))
+	s.began.release(s.of[g].origin)
+	s.rows -= int64(s.groups.count(g))
+}
+
+// emit writes sessions as rows of a cut, and behind them what is taken back.
+func (s *Sessions) emit(ids []uint32) *batch.Batch {
+	n := len(ids) + len(s.lost)
+	keys, states := make([]uint32, 0, n), make([]uint32, 0, n)
+	starts, ends, rows := make([]int64, 0, n), make([]int64, 0, n), make([]uint64, 0, n)
+	for _, g := range ids {
+		keys, states = append(keys, g), append(states, g)
+		starts, ends, rows = append(starts, s.of[g].start/1000), append(ends, s.of[g].end/1000), append(rows, s.groups.count(g))
+	}
+	if len(s.lost) > 0 && s.blank == 0 {
+		g := s.groups.number()
+		s.groups.clean(g)
+		for k := range s.groups.cols {
+			s.groups.setZero(k, g)
+		}
+		if len(s.of) < len(s.groups.rows) {
+			s.of = extend(s.of, len(s.groups.rows))
+		}
+		s.of[g].due = gone
+		s.blank = g + 1
+	}
+	for _, l := range s.lost {
+		keys, states = append(keys, l.group), append(states, s.blank-1)
+		starts, ends, rows = append(starts, l.start/1000), append(ends, l.end/1000), append(rows, 0)
+	}
+	return s.groups.emitAs(s.schema, s.cfg, keys, states, starts, ends, rows)
+}
+
+// digest takes the rows of a cut, which begin with the dirty sessions in order, into the sum, in place of what they were hashed to at the
+// cut before. What is taken back is no part of it.
+func (s *Sessions) digest(b *batch.Batch) {
+	s.hashes = grow(s.hashes, b.Rows)
+	s.hashBuf = batch.HashRows(s.hashes, b, s.hashBuf)
+	for i, g := range s.dirty {
+		s.sum += s.hashes[i] - s.groups.shown[g]
+		s.groups.shown[g] = s.hashes[i]
+	}
+}
+
+// Touch implements operators.Window.
+func (s *Sessions) Touch() {
+	for _, d := range s.due.at {
+		if s.groups.touch(d.group) {
+			s.dirty = append(s.dirty, d.group)
+		}
+	}
+}
+
+// Load implements operators.Window. Nodes do not keep sessions.
+func (s *Sessions) Load(*batch.Batch, []uint64, []operators.OpenWindow) error {
+	return errors.New("sessions are not kept on the node's disk")
+}
+
+// shrink gives back memory after a burst of keys. It is called when a cut is taken: then nothing is dirty, gone or lost.
+func (s *Sessions) shrink() {
+	old := &s.groups
+	if old.total < shrinkAbove || 4*old.used() > old.total {
+		return
+	}
+	var fresh groups
+	fresh.init(s.cfg)
+	fresh.seed = old.seed // the index is made of these hashes
+	fresh.extend(max(1024, 2*old.used()))
+	of, moved := make([]session, len(fresh.rows)), make([]uint32, old.total+1) // by number + 1
+	for i := range s.due.at {
+		d := &s.due.at[i]
+		to := fresh.take(old, d.group)
+		moved[d.group+1] = to + 1
+		of[to] = s.of[d.group]
+		d.group = to
+	}
+	if s.blank != 0 {
+		to := fresh.take(old, s.blank-1)
+		of[to].due = gone
+		s.blank = to + 1
+	}
+	for _, d := range s.due.at {
+		o := &of[d.group]
+		o.left, o.right = moved[o.left], moved[o.right]
+	}
+	x := index{}
+	for _, e := range s.index.slots {
+		if e == 0 {
+			continue
+		}
+		if 4*(x.n+1) > 3*len(x.slots) {
+			x.grow()
+		}
+		mask := uint64(len(x.slots) - 1)
+		at := e >> 32 & mask
+		for x.slots[at] != 0 {
+			at = (at + 1) & mask
+		}
+		x.slots[at] = e>>32<<32 | uint64(moved[uint32(e)])
+		x.n++
+	}
+	s.groups, s.of, s.index = fresh, of, x
+	s.due.at = slices.Clip(s.due.at)
+	s.dirty, s.gone, s.lost = nil, nil, nil
+}

@@ -1,0 +1,321 @@
+package window
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/operators"
+)
+
+// sessionConfig makes the windows sessions, of one kind or another by a seed.
+func sessionConfig(t testing.TB, seed uint64) *Config {
+	t.Helper()
+	c := testConfig(t)
+	c.Gap = []time.Duration{300 * time.Millisecond, 2 * time.Second, 20 * time.Second}[seed%3]
+	c.Size = []time.Duration{20 * time.Second, time.Hour}[seed/3%2]
+	if seed/6%2 == 1 {
+		c.Offset = 7 * time.Second
+	}
+	if seed/12%2 == 1 {
+		c.MaxOutOfOrder, c.AllowedLateness = 0, 0
+	}
+	c.EmitFinal = seed/24%2 == 1
+	if err := c.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// island is a session by the definition: rows of a key in one stretch, each less than the gap behind the one before.
+type island struct {
+	end int64
+	naiveGroup
+}
+
+// islands are the sessions of the first rows, by start and key, found from sorted times, and the clock behind them. Which rows are late is
+// decided one after the other.
+func islands(cfg *Config, rows []row) (all map[string]*island, clock int64) {
+	gap, size, offset := cfg.Gap.Milliseconds(), cfg.Size.Milliseconds(), cfg.Offset.Milliseconds()
+	byKey := map[string][]row{}
+	clock = operators.Unset
+	for _, r := range rows {
+		if clock != operators.Unset && r.ts+gap+cfg.AllowedLateness.Milliseconds() <= clock-cfg.MaxOutOfOrder.Milliseconds() {
+			continue
+		}
+		clock = max(clock, r.ts)
+		line := "null"
+		if !r.noLine {
+			line = fmt.Sprint(r.line)
+		}
+		key := r.device + "|" + line
+		byKey[key] = append(byKey[key], r)
+	}
+	all = map[string]*island{}
+	for key, of := range byKey {
+		slices.SortStableFunc(of, func(a, b row) int { return int(a.ts - b.ts) })
+		var in *island
+		last := int64(0)
+		for _, r := range of {
+			stretch := floorTo(r.ts-offset, size) + offset
+			if in == nil || r.ts-last >= gap || stretch > last {
+				in = &island{}
+				all[fmt.Sprintf("%d|%s", r.ts, key)] = in
+			}
+			last = r.ts
+			in.end = min(r.ts+gap, stretch+size)
+			in.n++
+			if !r.noTemp {
+				if in.temps == 0 || r.temp < in.lo {
+					in.lo = r.temp
+				}
+				if in.temps == 0 || r.temp > in.hi {
+					in.hi = r.temp
+				}
+				in.temps++
+				in.sum += r.temp
+			}
+		}
+	}
+	return all, clock
+}
+
+// shelf is a destination: the newest version of each row, and the account.
+type shelf struct {
+	rows    map[string]*shelved
+	version int64 // of the account
+	open    int64
+	highest int64 // of any row
+}
+
+type shelved struct {
+	version, end, rows int64
+	open               bool // it was not final
+	text               string
+	hash               uint64
+}
+
+// put stores rows as a ReplacingMergeTree does; with a rng, only some of them.
+func (s *shelf) put(b *batch.Batch, version, final int64, some *rand.Rand) {
+	if b == nil {
+		return
+	}
+	hashes := make([]uint64, b.Rows)
+	batch.HashRows(hashes, b, nil)
+	texts := map[string]stored{}
+	store(texts, b, 0)
+	for i := range b.Rows {
+		key := keyText(b, i)
+		if old := s.rows[key]; some != nil && some.IntN(2) == 0 || old != nil && old.version > version {
+			continue
+		}
+		s.highest = max(s.highest, version)
+		s.rows[key] = &shelved{
+			version: version, end: batch.As[int64](b.Cols[1].Values)[i], open: batch.As[int64](b.Cols[1].Values)[i] > final,
+			rows: int64(batch.As[uint64](b.Cols[2].Values)[i]), text: texts[key].text, hash: hashes[i],
+		}
+	}
+}
+
+// view are the rows that count.
+func (s *shelf) view(final bool) map[string]*shelved {
+	all := maps.Clone(s.rows)
+	maps.DeleteFunc(all, func(_ string, r *shelved) bool {
+		return r.rows == 0 || final && r.open && (s.open > 0 || r.version != s.version)
+	})
+	return all
+}
+
+// check compares what counts with the sessions of the rows below the account's version.
+func (s *shelf) check(t *testing.T, cfg *Config, rows []row, sums [2]uint64) {
+	t.Helper()
+	want, clock := islands(cfg, rows[:s.version])
+	final := clock - (cfg.MaxOutOfOrder + cfg.AllowedLateness + cfg.Gap).Milliseconds()
+	open := int64(0)
+	if cfg.EmitFinal {
+		for key, w := range want {
+			if w.end > final && s.open > 0 {
+				open += int64(w.n)
+				delete(want, key)
+			}
+		}
+	}
+	if open != s.open {
+		t.Errorf("%d open rows, want %d", s.open, open)
+	}
+	var hashes [2]uint64
+	got := s.view(cfg.EmitFinal)
+	for key, g := range got {
+		w := want[key]
+		if w == nil {
+			t.Fatalf("at %d, final %v: a session %s to %d of %d rows, version %d, which is none", s.version, cfg.EmitFinal, key, g.end, g.rows, g.version)
+		}
+		if g.end != w.end || g.text != w.naiveGroup.String() {
+			t.Fatalf("at %d: session %s to %d %q, want to %d %q", s.version, key, g.end, g.text, w.end, &w.naiveGroup)
+		}
+		hashes[1] += g.hash
+		if g.end <= final {
+			hashes[0] += g.hash
+		}
+	}
+	for key := range want {
+		if got[key] == nil {
+			t.Fatalf("at %d: no session %s", s.version, key)
+		}
+	}
+	if hashes != sums {
+		t.Errorf("at %d: the account has the sums %x, and rows come to %x", s.version, sums, hashes)
+	}
+}
+
+// commit is what a process says when it was acknowledged.
+type commit struct {
+	position, from int64
+	at, reached    operators.Clock
+	hash           uint64 // of what is final
+}
+
+// TestSessionsSurviveCrashes runs processes over random rows, each of which begins where the last commit says, cuts at random, and dies
+// before all of a cut is stored, before its account is, or before it is committed. What is stored must at all times be the sessions
+// that a query over the rows would find.
+func TestSessionsSurviveCrashes(t *testing.T) {
+	retracted, crashes, replayed, checked := 0, 0, 0, 0
+	for seed := range uint64(240) {
+		rng := rand.New(rand.NewPCG(seed, 7))
+		cfg := sessionConfig(t, seed)
+		rows := stream(rng, 600)
+		store := &shelf{rows: map[string]*shelved{}}
+		last := commit{at: operators.Clock{Max: operators.Unset}, reached: operators.Clock{Max: operators.Unset}}
+		for last.position < int64(len(rows)) {
+			w := cfg.Open()
+			w.Restore(last.at, last.reached)
+			at, content := last.from, last.hash
+			for alive := true; alive; {
+				limit := int64(len(rows))
+				if at < last.position {
+					limit = last.position
+				}
+				if at == limit { // the end
+					break
+				}
+				n := min(1+rng.Int64N(60), limit-at)
+				add(t, w, makeBatch(cfg.In, rows[at:at+n], at), at)
+				if at < last.position {
+					replayed++
+				}
+				at += n
+				if at < last.position {
+					continue
+				}
+				if at == last.position && last.reached.Max != operators.Unset && w.Clock() != last.reached {
+					t.Fatalf("seed %d: the clock came to %+v at %d, and was %+v", seed, w.Clock(), at, last.reached)
+				}
+				if at < int64(len(rows)) && rng.IntN(3) > 0 {
+					continue
+				}
+				whole := !cfg.EmitFinal || at == int64(len(rows)) || rng.IntN(8) == 0
+				if whole && cfg.EmitFinal {
+					w.Touch()
+				}
+				cut := w.Cut(at)
+				out := cut.Rows
+				if !whole {
+					out = cut.Final
+				}
+				die := rng.IntN(6)
+				if at == int64(len(rows)) {
+					die = 5
+				}
+				alive = die > 2
+				if die == 0 { // part of the rows are stored
+					store.put(out, at, floorDiv(w.Final(), 1000), rng)
+					break
+				}
+				store.put(out, at, floorDiv(w.Final(), 1000), nil)
+				if out != nil {
+					for _, n := range batch.As[uint64](out.Cols[2].Values)[:out.Rows] {
+						if n == 0 {
+							retracted++
+						}
+					}
+				}
+				content += cut.FinalHash
+				sums := [2]uint64{content, content}
+				open := cut.OpenRows
+				if whole {
+					sums[1] += cut.OpenHash
+					open = 0
+				}
+				if die == 1 {
+					break
+				}
+				if at >= store.version {
+					store.version, store.open = at, open
+					if store.highest <= at {
+						checked++
+						store.check(t, cfg, rows, sums)
+					}
+				}
+				if die == 2 {
+					break
+				}
+				last = commit{position: at, from: cut.ReplayFrom, at: cut.Replay, reached: w.Clock(), hash: content}
+				alive = alive && (at == int64(len(rows)) || rng.IntN(4) > 0)
+			}
+			crashes++
+		}
+	}
+	t.Logf("%d processes, %d batches read again, %d rows taken back, %d checks", crashes, replayed, retracted, checked)
+	if retracted < 1000 || replayed < 1000 || checked < 1000 {
+		t.Error("too little of it happened")
+	}
+}
+
+// TestSessionsDoNotDependOnBatches has the rows of many runs be equal bit by bit, whatever their batches: sums of floats are not, where
+// sessions that become one are added up in another order.
+func TestSessionsDoNotDependOnBatches(t *testing.T) {
+	for seed := range uint64(24) {
+		rng := rand.New(rand.NewPCG(seed, 9))
+		cfg := sessionConfig(t, seed)
+		cfg.EmitFinal, cfg.MaxJump = false, time.Hour
+		rows := stream(rng, 1500)
+		for i := range rows {
+			rows[i].temp = rng.NormFloat64()
+			if rng.IntN(50) == 0 {
+				rows[i].ts += 2 * time.Hour.Milliseconds()
+			}
+		}
+		var want map[string]*shelved
+		var clock operators.Clock
+		for most := range []int{1, 7, 64, 500, 1500} {
+			w, got := cfg.Open(), &shelf{rows: map[string]*shelved{}}
+			for i := 0; i < len(rows); {
+				n := min(1+rng.IntN([]int{1, 7, 64, 500, 1500}[most]), len(rows)-i)
+				add(t, w, makeBatch(cfg.In, rows[i:i+n], int64(i)), int64(i))
+				if i += n; rng.IntN(4) == 0 || i == len(rows) {
+					got.put(w.Cut(int64(i)).Rows, int64(i), 0, nil)
+				}
+			}
+			if want == nil {
+				want, clock = got.view(false), w.Clock()
+				continue
+			}
+			if w.Clock() != clock {
+				t.Errorf("seed %d: the clock is %+v, was %+v", seed, w.Clock(), clock)
+			}
+			all := got.view(false)
+			if len(all) != len(want) {
+				t.Errorf("seed %d: %d sessions, were %d", seed, len(all), len(want))
+			}
+			for key, g := range all {
+				if h := want[key]; h == nil || h.hash != g.hash {
+					t.Fatalf("seed %d, batches of %d: session %s is %+v, was %+v", seed, most, key, g, h)
+				}
+			}
+		}
+	}
+}

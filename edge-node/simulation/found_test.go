@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"math/rand/v2"
 	"testing"
 	"time"
 )
@@ -15,6 +16,37 @@ func TestFound(t *testing.T) {
 			p.parts, p.nodes, p.begin, p.protocol, p.static = 2, 3, 3, "classic", false
 			p.add(30*time.Second, "the topic is deleted and made again", (*world).recreate)
 		}},
+		{"rot in a store that has rows of the revision before", func(p *plan) {
+			p.parts, p.nodes, p.begin, p.protocol, p.static, p.store, p.flush = 2, 1, 1, "classic", true, true, time.Second
+			p.revisions = append(p.revisions, revision{number: 2, modulo: 3})
+			p.add(20*time.Second, "the centre is away", func(w *world) { w.road.away.Store(true) })
+			p.add(50*time.Second, "n1 dies, its store rots, and it comes back as another revision", func(w *world) {
+				n := w.nodes[0]
+				w.process(n).die(false)
+				if err := n.getDisk().rot(rand.New(rand.NewPCG(p.seed, 5)), 16); err != nil {
+					w.wrong("the store could not be damaged: %v", err)
+				}
+				w.restartAs(n, 2, false)
+			})
+			p.add(58*time.Second, "the centre is back", func(w *world) { w.road.away.Store(false) })
+		}},
+		{"a gap before a hot swap, and nothing stored between them", func(p *plan) {
+			p.parts, p.nodes, p.begin, p.protocol, p.static, p.store, p.flush = 2, 1, 1, "classic", true, false, 8*time.Second
+			p.revisions = append(p.revisions, revision{number: 2, modulo: 3})
+			p.add(30*time.Second, "n1 leaves", func(w *world) { w.want(w.nodes[0], false) })
+			p.add(50*time.Second, "retention deletes all that there is, n1 comes back, and swaps when it has met the gap", func(w *world) {
+				for part := range p.parts {
+					w.deleteRecords(part, 100)
+				}
+				w.want(w.nodes[0], true)
+				for met := false; !met; met = w.beganAnother(w.nodes[0]) {
+					if sleep(w.life, time.Millisecond) != nil {
+						return
+					}
+				}
+				w.swap(w.nodes[0], 2)
+			})
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -27,4 +59,19 @@ func TestFound(t *testing.T) {
 			}
 		})
 	}
+}
+
+// beganAnother tells whether a node has all partitions, in segments that are not their first.
+func (w *world) beganAnother(n *node) bool {
+	p := w.process(n)
+	if p == nil {
+		return false
+	}
+	lanes := p.engine.Status().Lanes
+	for _, l := range lanes {
+		if !l.Owned || l.Segment == 0 {
+			return false
+		}
+	}
+	return len(lanes) == len(w.places())
 }

@@ -10,16 +10,21 @@ import (
 func (p *plan) drawRetention(rng *rand.Rand, at time.Duration) {
 	part, share := rng.Int32N(p.parts), rng.IntN(101)
 	p.add(at, fmt.Sprintf("retention deletes %d%% of what there is of partition %d", share, part), func(w *world) {
-		w.centre.mu.Lock()
-		log := w.logOf(w.places()[part])
-		to := log.first + (log.end()-log.first)*int64(share)/100
-		log.first = to
-		w.centre.mu.Unlock()
-		if err := w.cluster.DeleteRecords(topic, part, to); err != nil {
-			w.wrong("the schedule could not delete records: %v", err)
-		}
-		w.hit(faultRetention)
+		w.deleteRecords(part, share)
 	})
+}
+
+// deleteRecords has the broker delete so many of 100 records of a partition.
+func (w *world) deleteRecords(part int32, share int) {
+	w.centre.mu.Lock()
+	log := w.logOf(w.places()[part])
+	to := log.first + (log.end()-log.first)*int64(share)/100
+	log.first = to
+	w.centre.mu.Unlock()
+	if err := w.cluster.DeleteRecords(topic, part, to); err != nil {
+		w.wrong("the schedule could not delete records: %v", err)
+	}
+	w.hit(faultRetention)
 }
 
 // recreate deletes the topic and makes one of the same name.

@@ -46,7 +46,7 @@ times of the examples are old. A broker that goes away meanwhile is waited for.`
 		Args: unknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.produceSensors(), a.produceTicks(), a.produceWeather(), a.produceLines())
+	cmd.AddCommand(a.produceSensors(), a.produceTicks(), a.produceWeather(), a.produceLines(), a.produceArrow())
 	return cmd
 }
 
@@ -193,19 +193,13 @@ without a key, in turns to all partitions, as all lines are without --key-field.
   echo '{"device":"d1","ts":1700000000000,"temp":21.5}' | weir produce lines -t sensors`,
 		Args: atMost(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			in := a.stdin
-			if len(args) > 0 && args[0] != "-" {
-				file, err := os.Open(args[0])
-				if err != nil {
-					return fmt.Errorf("read the lines: %w", err)
-				}
-				defer func() { _ = file.Close() }()
-				in = file
-			} else if terminal(a.stdin) {
-				fmt.Fprintln(a.stderr, "reading lines from the terminal; Ctrl-D ends")
+			in, closeIn, err := a.openLines(args)
+			if err != nil {
+				return err
 			}
+			defer closeIn()
 			var g *lines
-			err := p.run(cmd.Context(), 1, func(n int32) (workload.Generator, error) {
+			err = p.run(cmd.Context(), 1, func(n int32) (workload.Generator, error) {
 				g = newLines(cmd.Context(), in, n, p.keyField)
 				return &firstOf{Generator: g, limit: p.events}, nil
 			})

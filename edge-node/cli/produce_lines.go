@@ -85,19 +85,34 @@ func (g *lines) Err() error { return g.err }
 
 // Next implements workload.Generator.
 func (g *lines) Next(r *workload.Record) bool {
+	text, more := g.take()
+	if !more {
+		return false
+	}
+	r.Value = append(r.Value[:0], text...)
+	r.Time = 0
+	r.Key = append(r.Key[:0], fieldText(r.Value, g.key)...)
+	g.place(r)
+	return true
+}
+
+// take waits for the next line. After the last one, err says why there are no more.
+func (g *lines) take() (text []byte, more bool) {
 	select {
 	case l, more := <-g.read:
 		if !more || l.err != nil {
 			g.err = l.err
-			return false
+			return nil, false
 		}
-		r.Value = append(r.Value[:0], l.text...)
+		return l.text, true
 	case <-g.ctx.Done():
 		g.err = g.ctx.Err()
-		return false
+		return nil, false
 	}
-	r.Time = 0
-	r.Key = append(r.Key[:0], fieldText(r.Value, g.key)...)
+}
+
+// place gives a record its partition, by its key or else in turn, and its offset.
+func (g *lines) place(r *workload.Record) {
 	if len(r.Key) == 0 {
 		g.keyless++
 		r.Partition = g.turn
@@ -109,7 +124,6 @@ func (g *lines) Next(r *workload.Record) bool {
 	}
 	r.Offset = g.offsets[r.Partition]
 	g.offsets[r.Partition]++
-	return true
 }
 
 // fieldText is a field of a JSON object as text: a string without its quotes, anything else as it is written; nil where

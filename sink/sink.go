@@ -210,11 +210,13 @@ type Aggregate struct {
 	// it is a function of: for FinishFunction.
 	Function string
 	Args     []batch.Field
+	// Map says that Args are the types of the keys and values of a map, which is the one argument, and the answer.
+	Map bool
 	// Sample is a state to try whether the destination can read it; or nil.
 	Sample []byte
 }
 
-// Answer is the column a reader is given; not ok where that is a list of states.
+// Answer is the column a reader is given; not ok where that is a list of states, or a map.
 func (a *Aggregate) Answer() (f batch.Field, ok bool) {
 	f = batch.Field{Name: a.Name, Type: a.Type, Nullable: a.Nullable}
 	switch a.Finish {
@@ -223,7 +225,7 @@ func (a *Aggregate) Answer() (f batch.Field, ok bool) {
 	case FinishNone:
 		return f, false
 	}
-	return f, true
+	return f, !a.Map
 }
 
 // Computed is a column that a reader is given beside the answers, and of which nothing is shipped: an expression in the language of

@@ -53,7 +53,7 @@ Functions count sum min max avg sum_kahan var var_pop stddev stddev_pop covar
           covar_pop corr median quantile quantiles quantile_tdigest
           quantiles_tdigest histogram uniq uniq_combined uniq_exact topk first last
           argmin argmax any delta rate time_avg bit_and bit_or bit_xor bool_and
-          bool_or group_array;
+          bool_or sum_map group_bitmap group_array;
           "filter (where …)" behind any: the rows that count
 Your own  functions: {dewpoint: {wasm: dewpoint.wasm}}, in filter and map
 

@@ -78,6 +78,8 @@ func flightsTruth(t *testing.T) *truth {
 			{weir: "bit_xor(id)", sql: "groupBitXor(id)"},
 			{weir: "bool_and(v > 100)", sql: "CAST(min(v > 100) AS Bool)"},
 			{weir: "bool_or(arr_delay > 300)", sql: "CAST(max(arr_delay > 300) AS Nullable(Bool))"},
+			{weir: "sum_map(dest, v)", sql: "sumMap(map(dest, toInt64(v)))", right: "mapSort(got) = mapSort(want)"},
+			{weir: "group_bitmap(flight)", sql: "uniqExact(flight)"},
 			{weir: "group_array(id, 10000)", sql: "groupArray(id)", right: "arraySort(got) = arraySort(want)"},
 			{weir: "group_array(id, 5)", sql: "arraySlice(arraySort(groupArray(id)), 1, 5)", inOrder: true},
 		},

@@ -270,7 +270,7 @@ func (p *Plan) planSink(ctx context.Context) {
 		}
 		out.Finish = finishes[a.Finish]
 		if a.Finish == aggregate.Function {
-			out.Nullable, out.Function, out.Args, out.Sample = a.Nullable, a.Function, a.Of, a.Sample()
+			out.Nullable, out.Function, out.Args, out.Map, out.Sample = a.Nullable, a.Function, a.Of, a.Map, a.Sample()
 		}
 		if program := p.Programs[a.Name]; program != nil {
 			p.planFinish(ctx, &out, program)

@@ -56,8 +56,10 @@ type Aggregate struct {
 	// group without a value has the empty text for its state, which is none of that function.
 	Function string
 	Of       []batch.Field
-	input    []batch.Field
-	make     func() Accumulator
+	// Map says that Of are the types of the keys and values of one map, and that the answer is such a map.
+	Map   bool
+	input []batch.Field
+	make  func() Accumulator
 }
 
 // Accumulator holds the states of one aggregate. One goroutine uses it.

@@ -69,6 +69,8 @@ func Functions() []Info {
 		{Name: "bit_xor", Args: 1, Usage: "bit_xor(x)", Does: "bits that an odd number of integers has", plan: newBitXor},
 		{Name: "bool_and", Args: 1, Usage: "bool_and(x)", Does: "whether x is always true", plan: newBoolAnd},
 		{Name: "bool_or", Args: 1, Usage: "bool_or(x)", Does: "whether x is ever true", plan: newBoolOr},
+		{Name: "sum_map", Args: 2, Usage: "sum_map(key, x)", Does: "total of x by key, as a map; keeps all keys", plan: newSumMap},
+		{Name: "group_bitmap", Args: 1, Usage: "group_bitmap(x)", Does: "how many integers are different; keeps them all, as a bitmap", plan: newGroupBitmap},
 		{Name: "group_array", Args: 1, Params: 1, Usage: "group_array(x, 100)", Does: "list of the first values in the log", plan: newGroupArray, check: checkGroupArray},
 	}
 }

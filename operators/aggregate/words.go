@@ -11,10 +11,11 @@ import (
 // words reads a column as 64 bits a value: a number as it is, a text as its CityHash64 (version 1.0.2). Floats that are equal have the
 // same, and so have all NaNs.
 type words struct {
-	kind batch.Kind
-	text bool
-	size int // bytes of a number
-	buf  []uint64
+	kind   batch.Kind
+	text   bool
+	signed bool // narrow integers keep their sign
+	size   int  // bytes of a number
+	buf    []uint64
 }
 
 func wordsOf(t batch.Type) words {
@@ -49,6 +50,12 @@ func (w *words) read(c *batch.Column, n int) []uint64 {
 		widen(out, batch.As[uint32](c.Values))
 	default:
 		copy(out, batch.As[uint64](c.Values))
+	}
+	if w.signed {
+		shift := 64 - 8*w.size
+		for i, v := range out {
+			out[i] = uint64(int64(v<<shift) >> shift)
+		}
 	}
 	switch w.kind {
 	case batch.Float32:

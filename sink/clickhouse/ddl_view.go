@@ -209,6 +209,9 @@ func finish(a sink.Aggregate, states []string) (string, columnDef) {
 		return states[0], columnDef{name: statesColumn(a.Name), typ: "Array(String)"}
 	case sink.FinishFunction:
 		typ := columnType(batch.Field{Type: a.Type, Nullable: a.Nullable})
+		if a.Map {
+			typ = mapType(a.Args)
+		}
 		return fmt.Sprintf("CAST(%s, %s)", states[0], quote(typ)), columnDef{name: a.Name, typ: typ}
 	}
 	expr, f := states[0], merged(a.States[0])

@@ -33,11 +33,17 @@ func mergeStates(a sink.Aggregate, s sink.State) string {
 	if open := strings.IndexByte(name, '('); open >= 0 {
 		name, params = name[:open], name[open:]
 	}
-	types, nothing := make([]string, len(a.Args)), make([]string, len(a.Args))
+	types := make([]string, len(a.Args))
 	for i, f := range a.Args {
 		// A module leaves nulls out by itself; the states of Nullable arguments have another form.
 		types[i] = columnType(batch.Field{Type: f.Type})
-		nothing[i] = fmt.Sprintf("CAST([], %s)", quote("Array("+types[i]+")"))
+	}
+	if a.Map {
+		types = []string{mapType(a.Args)}
+	}
+	nothing := make([]string, len(types))
+	for i, t := range types {
+		nothing[i] = fmt.Sprintf("CAST([], %s)", quote("Array("+t+")"))
 	}
 	empty := fmt.Sprintf("CAST(arrayReduce(%s, %s), 'String')", quote(name+"State"+params), strings.Join(nothing, ", "))
 	typ := quote(fmt.Sprintf("AggregateFunction(%s%s, %s)", name, params, strings.Join(types, ", ")))
@@ -46,6 +52,11 @@ func mergeStates(a sink.Aggregate, s sink.State) string {
 		merged = fmt.Sprintf("if(countIf(%s != '') = 0, NULL, %s)", column, merged)
 	}
 	return merged
+}
+
+// mapType is the type of a map of keys and values.
+func mapType(of []batch.Field) string {
+	return fmt.Sprintf("Map(%s, %s)", baseType(of[0].Type), baseType(of[1].Type))
 }
 
 // sampleCodes are what the server says of a state, a function or a type that do not go together.

@@ -133,7 +133,7 @@ func grow[T any](s []T, n int) []T {
 	if n <= cap(s) {
 		return s[:n]
 	}
-	t := make([]T, n, max(n, 2*cap(s)))
+	t := batch.Huge(make([]T, n, max(n, 2*cap(s))))
 	copy(t, s)
 	return t
 }

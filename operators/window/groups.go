@@ -267,7 +267,7 @@ func (gs *groups) extend(n int) {
 }
 
 func extend[T any](s []T, n int) []T {
-	t := make([]T, n)
+	t := batch.Huge(make([]T, n))
 	copy(t, s)
 	return t
 }

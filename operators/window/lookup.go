@@ -24,7 +24,7 @@ func (x *index) full(most int) bool {
 
 func (x *index) grow() {
 	old := x.slots
-	x.slots = make([]uint64, max(64, 2*len(old)))
+	x.slots = batch.Huge(make([]uint64, max(64, 2*len(old))))
 	mask := uint64(len(x.slots) - 1)
 	for _, e := range old {
 		if e == 0 {

@@ -1,5 +1,7 @@
 package window
 
+import "github.com/weir-stream/weir/ingest/batch"
+
 // texts are the text keys of all groups in one piece of memory, so that there is nothing to allocate, and nothing for the garbage
 // collector to look at, per group.
 type texts struct {
@@ -35,12 +37,15 @@ func (t *texts) set(g uint32, v []byte) {
 		t.compact()
 	}
 	*at = textAt{uint64(len(t.data)), uint32(len(v))}
-	t.data = append(t.data, v...)
+	before := cap(t.data)
+	if t.data = append(t.data, v...); cap(t.data) != before {
+		batch.Huge(t.data)
+	}
 }
 
 // compact leaves out what is dead.
 func (t *texts) compact() {
-	data := make([]byte, 0, 2*(len(t.data)-t.dead))
+	data := batch.Huge(make([]byte, 0, 2*(len(t.data)-t.dead)))
 	for g := range t.at {
 		off := uint64(len(data))
 		data = append(data, t.get(uint32(g))...)

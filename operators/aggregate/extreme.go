@@ -7,7 +7,7 @@ import (
 	"github.com/weir-stream/weir/ingest/batch"
 )
 
-// extreme keeps the least or the greatest value of a column: numbers and times by value, strings by bytes. A float
+// extreme keeps the least or the greatest value of a column: numbers and times by value, texts by bytes. A float
 // NaN is passed over unless there is nothing else. A group that has seen no value is null.
 //
 // The best of such a group is none: the one value that no other is worse than, or a NaN. So most rows are one look and one comparison.
@@ -46,7 +46,7 @@ func newExtreme(arg batch.Field, merge Merge) *Aggregate {
 		make = makeExtreme[float32](least, float32(math.NaN()), float32(math.NaN()))
 	case batch.Float64:
 		make = makeExtreme[float64](least, math.NaN(), math.NaN())
-	case batch.String:
+	case batch.String, batch.Binary:
 		make = func() Accumulator { return &extremeString{least: least} }
 	default:
 		return nil

@@ -49,10 +49,12 @@ func TestLoadAggregates(t *testing.T) {
 	}
 }
 
+// params are the numbers behind the arguments of functions that need some.
+var params = map[string][]float64{"quantile": {0.9}, "quantiles": {0.1, 0.9}, "quantile_tdigest": {0.9}, "quantiles_tdigest": {0.1, 0.9}, "histogram": {-1, 0, 0.5, 7}, "topk": {50}, "group_array": {50}}
+
 // planAny plans a function over the first columns of the tests that it takes.
 func planAny(t testing.TB, info Info) *Aggregate {
 	t.Helper()
-	params := map[string][]float64{"quantile": {0.9}, "quantiles": {0.1, 0.9}, "quantile_tdigest": {0.9}, "quantiles_tdigest": {0.1, 0.9}, "histogram": {-1, 0, 0.5, 7}, "topk": {50}, "group_array": {50}}[info.Name]
 	for _, x := range []string{"n", "i", "b"} {
 		args := []string{x}
 		if info.Time {
@@ -62,7 +64,7 @@ func planAny(t testing.TB, info Info) *Aggregate {
 		} else if info.Args == 2 {
 			args = append(args, "f")
 		}
-		if a, err := plan(info.Name, params, args...); err == nil {
+		if a, err := plan(info.Name, params[info.Name], args...); err == nil {
 			return a
 		}
 	}

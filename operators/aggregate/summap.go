@@ -13,7 +13,7 @@ import (
 // rows. It keeps all keys. The states are those of ClickHouse's sumMap over maps of one pair.
 func newSumMap(s Spec) *Aggregate {
 	key, value := s.Args[0].Type, s.Args[1].Type
-	if !(key.Integer() || key.Kind == batch.String || key.Kind == batch.Bool) {
+	if !(key.Integer() || key.Variable() || key.Kind == batch.Bool) {
 		return nil // ClickHouse's have no others
 	}
 	total, _ := sumOf(s.Args[1])

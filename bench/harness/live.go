@@ -28,7 +28,7 @@ type load struct {
 
 const (
 	// pollEvery is how often ClickHouse is asked what it has, and so what a latency is rounded up by.
-	pollEvery = 10 * time.Millisecond
+	pollEvery = 25 * time.Millisecond
 	// samplesPerS is about how many records a second are followed through.
 	samplesPerS = 2000
 	// accountTimeout is how long after the last record everything must be in ClickHouse.
@@ -163,6 +163,9 @@ func (b *bench) live(ctx context.Context, l load) (*report.Live, error) {
 	if stopped != nil {
 		return nil, stopped
 	}
+	if out.Achieved < 0.95*l.rate {
+		b.note("%s: %.0f records/s came in instead of %.0f: broker, ClickHouse and this program did not keep up on the cores that weir left them", l.name, out.Achieved, l.rate)
+	}
 	out.CPU, out.PeakRSS, out.Memory = r.round.CPU, r.round.PeakRSS, r.memory
 	s.columns, s.rows, s.counts = truth.Columns(), truth.Windows(), truth.Counts()
 	if out.Wrong, err = b.check(ctx, c, s, contender.Answer{Table: n.view()}); err != nil {
@@ -208,6 +211,7 @@ func (b *bench) drive(ctx context.Context, l load, n *node, s *stream, gen workl
 				return err
 			}
 			ended, produced = time.Now(), nil
+			out.Achieved = float64(s.size.Events) / ended.Sub(began).Seconds()
 		case <-ticker.C:
 		}
 		at := time.Since(began).Seconds()

@@ -20,8 +20,8 @@ import (
 // node is a weir that runs until it is told to stop.
 type node struct {
 	*process
-	task  contender.Task
-	web   string // host:port of metrics and health
+	task contender.Task
+	web  string // host:port of metrics and health
 }
 
 // startNode starts weir on a topic. At addr is ClickHouse, or a link to it; args go to weir run.

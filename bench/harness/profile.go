@@ -2,6 +2,7 @@ package harness
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -57,7 +58,28 @@ func (b *bench) keepProfiles(ctx context.Context, n *node, name string, seconds 
 		}
 		r.Profiles = append(r.Profiles, file)
 	}
+	flame := name + ".cpu.svg"
+	if err := drawFlame(filepath.Join(b.opts.Profile, name+".cpu.pprof"), filepath.Join(b.opts.Profile, flame), "CPU of weir, "+name); err != nil {
+		b.note("%s: no flame graph: %v", name, err) // a run too short to be sampled
+		return nil
+	}
+	r.Profiles = append(r.Profiles, flame)
 	return nil
+}
+
+// drawFlame makes a flame graph of a profile.
+func drawFlame(profile, to, title string) (err error) {
+	in, err := os.Open(profile)
+	if err != nil {
+		return fmt.Errorf("draw a flame graph: %w", err)
+	}
+	defer func() { _ = in.Close() }()
+	out, err := os.Create(to)
+	if err != nil {
+		return fmt.Errorf("draw a flame graph: %w", err)
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	return report.WriteFlame(out, in, title)
 }
 
 // fetch keeps what is at a URL.

@@ -213,12 +213,12 @@ func (b *bench) lookup(name, topic string) func(string) (string, bool) {
 	}
 }
 
-// Limits are what the figures of the benchmarks must not exceed, by name. Those with a ratio are about a third above what
-// they are today, so that noise does not cross them and a clear regression does.
+// limits are what figures must not exceed, by name. The ratios are 40 to 60 % above what bench-smoke finds today on a
+// machine that is busy otherwise, so that noise does not cross them and a clear regression does.
 var limits = map[string]float64{
 	"cpu_ratio_to_bare_consumer":        4,
-	"cpu_ratio_to_hand_written":         3,
-	"project.cpu_ratio_to_hand_written": 3,
+	"cpu_ratio_to_hand_written":         2.5,
+	"project.cpu_ratio_to_hand_written": 2.3,
 	"allocs_per_row":                    0.01,
 	"bytes_copied_by_transport":         0,
 	"rss_at_rest":                       60,

@@ -186,7 +186,8 @@ type Live struct {
 	Name     string  `json:"name"`
 	About    string  `json:"about"`
 	Workload string  `json:"workload"`
-	Rate     float64 `json:"rate_per_s"`
+	Rate     float64 `json:"rate_per_s"`     // as it was meant
+	Achieved float64 `json:"achieved_per_s"` // as the records came in
 	Seconds  float64 `json:"seconds"`
 	Events   int64   `json:"events"`
 	FlushMS  float64 `json:"flush_ms"`

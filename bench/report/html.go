@@ -34,6 +34,7 @@ type link struct{ Name, Href string }
 
 type livePart struct {
 	Live
+	Slow                bool // the records did not come in as fast as they were meant to
 	CDF, Memory, Behind template.HTML
 }
 
@@ -47,10 +48,11 @@ type curvePart struct {
 func (d *Document) WriteHTML(to io.Writer, profiles string) error {
 	t, err := template.New("page").Funcs(template.FuncMap{
 		"number": Number, "thousands": Thousands, "interval": intervalText,
-		"gib":   func(n int64) string { return fmt.Sprintf("%.0f GiB", float64(n)/(1<<30)) },
-		"mib":   func(n int64) string { return fmt.Sprintf("%.0f MiB", float64(n)/(1<<20)) },
-		"gbs":   func(v float64) string { return fmt.Sprintf("%.1f GB/s", v/1e9) },
-		"whole": func(v float64) string { return Thousands(int64(v)) },
+		"gib":         func(n int64) string { return fmt.Sprintf("%.0f GiB", float64(n)/(1<<30)) },
+		"mib":         func(n int64) string { return fmt.Sprintf("%.0f MiB", float64(n)/(1<<20)) },
+		"gbs":         func(v float64) string { return fmt.Sprintf("%.1f GB/s", v/1e9) },
+		"thousands64": func(n int) string { return Thousands(int64(n)) },
+		"whole":       func(v float64) string { return Thousands(int64(v)) },
 	}).Parse(pageText)
 	if err != nil {
 		return fmt.Errorf("read the template of the page: %w", err)
@@ -107,7 +109,7 @@ func (t *Throughput) section(profiles string) section {
 		if r.Cores == 1 {
 			text := Number(Median(cost)) + " s"
 			if ratio := t.ratioTo("bare", r); ratio != "-" {
-				text += "  " + ratio + " bare"
+				text += ", " + ratio + " of bare"
 			}
 			cpu = append(cpu, whisker(r.Contender, class(r.Contender), cost, text))
 		}
@@ -138,7 +140,7 @@ func whisker(label, class string, samples []float64, text string) bar {
 }
 
 func (l Live) part() livePart {
-	out := livePart{Live: l}
+	out := livePart{Live: l, Slow: l.Achieved < 0.95*l.Rate}
 	if d := l.Latency; d != nil {
 		var points []Point
 		for i, ms := range d.CDF {
@@ -153,7 +155,7 @@ func (l Live) part() livePart {
 	}
 	memory := plot{series: []series{{name: "resident", class: "c0", points: l.Memory}}, x: "seconds since the start of the process", y: "MiB resident", from0: true, width: chartWidth, height: 200}
 	out.Memory = memory.draw()
-	behind := plot{series: []series{{name: "behind", class: "c3", points: l.Behind}}, x: "seconds", y: "records not yet in ClickHouse", from0: true, width: chartWidth, height: 200}
+	behind := plot{series: []series{{name: "behind", class: "c3", points: l.Behind}}, x: "seconds", y: "records", from0: true, width: chartWidth, height: 200}
 	out.Behind = behind.draw()
 	return out
 }

@@ -5,6 +5,7 @@ import (
 	"html"
 	"html/template"
 	"math"
+	"strconv"
 	"strings"
 )
 
@@ -116,7 +117,7 @@ func (p *plot) draw() template.HTML {
 	}
 	for _, y := range ys {
 		fmt.Fprintf(&s, `<path class="grid" d="M%d %.1fH%d"/><text class="tick" x="%d" y="%.1f" text-anchor="end">%s</text>`,
-			plotLeft, fy(y), p.width-plotRight, plotLeft-6, fy(y)+4, Number(y))
+			plotLeft, fy(y), p.width-plotRight, plotLeft-6, fy(y)+4, tickText(y))
 	}
 	xs := p.xTicks
 	if xs == nil {
@@ -124,7 +125,7 @@ func (p *plot) draw() template.HTML {
 	}
 	for _, x := range xs {
 		fmt.Fprintf(&s, `<path class="axis" d="M%.1f %dv4"/><text class="tick" x="%.1f" y="%d" text-anchor="middle">%s</text>`,
-			fx(x), p.height-plotBottom, fx(x), p.height-plotBottom+17, Number(x))
+			fx(x), p.height-plotBottom, fx(x), p.height-plotBottom+17, tickText(x))
 	}
 	fmt.Fprintf(&s, `<path class="axis" d="M%d %dH%d"/>`, plotLeft, p.height-plotBottom, p.width-plotRight)
 	fmt.Fprintf(&s, `<text class="tick" x="%d" y="%d" text-anchor="middle">%s</text>`, (plotLeft+p.width-plotRight)/2, p.height-4, html.EscapeString(p.x))
@@ -139,7 +140,7 @@ func (p *plot) draw() template.HTML {
 			anchor, dx = "end", -4
 		}
 		fmt.Fprintf(&s, `<path class="mark" d="M%.1f %dV%d"/><text class="tick" x="%.1f" y="%d" text-anchor="%s">%s</text>`,
-			x, plotTop, p.height-plotBottom, x+dx, plotTop+10+i%4*14, anchor, html.EscapeString(m.name))
+			x, plotTop, p.height-plotBottom, x+dx, p.height-plotBottom-8-i%4*15, anchor, html.EscapeString(m.name))
 	}
 	for _, line := range p.series {
 		var d strings.Builder
@@ -181,6 +182,14 @@ func (p *plot) bounds() (x0, x1, y0, y1 float64) {
 		y1++
 	}
 	return x0, x1, y0, y1 + (y1-y0)*0.06
+}
+
+// tickText writes a number on an axis.
+func tickText(v float64) string {
+	if math.Abs(v) >= 1000 {
+		return Thousands(int64(math.Round(v)))
+	}
+	return strconv.FormatFloat(v, 'g', 4, 64)
 }
 
 // roundTicks gives about n round numbers between two.

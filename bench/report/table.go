@@ -101,7 +101,7 @@ func (d *Document) writeLive(to io.Writer) error {
 		if l.OutageS > 0 {
 			caught = fmt.Sprintf("%.1f", l.CatchUpS)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%.0f\t%s\t%.0f\t%s\t%.0f\t\n", l.Name, Thousands(int64(l.Rate)), l.Seconds, latency, l.FlushMS, caught, float64(l.PeakRSS)/(1<<20))
+		fmt.Fprintf(w, "%s\t%s\t%.0f\t%s\t%.0f\t%s\t%.0f\t\n", l.Name, Thousands(int64(l.Achieved)), l.Seconds, latency, l.FlushMS, caught, float64(l.PeakRSS)/(1<<20))
 	}
 	return w.Flush()
 }

@@ -17,7 +17,7 @@ func wideKind(i int) int    { return i % 3 }
 
 func wideCase() Case {
 	return Case{
-		Name: "wide", About: "wide records: 100 columns, about 1,300 bytes, all of them read",
+		Name: "wide", About: "wide records: 100 columns, about 1,240 bytes, all of them read",
 		Events: 200_000, Pipeline: pipelineText("wide"),
 		Stream: func(s Size) (Generator, error) {
 			return newWide(s), nil

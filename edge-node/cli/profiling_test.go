@@ -16,9 +16,18 @@ func TestProfilesStayOnLoopback(t *testing.T) {
 		remote bool
 		ok     bool
 	}{
-		{"", false, true}, {"", true, false}, {"127.0.0.1:0", false, true}, {"[::1]:6060", false, true}, {"localhost:6060", false, true},
-		{":6060", false, false}, {"0.0.0.0:6060", false, false}, {"10.0.0.7:6060", false, false}, {"box-7:6060", false, false},
-		{"0.0.0.0:6060", true, true}, {"6060", false, false}, {"6060", true, false},
+		{"", false, true},
+		{"", true, false},
+		{"127.0.0.1:0", false, true},
+		{"[::1]:6060", false, true},
+		{"localhost:6060", false, true},
+		{":6060", false, false},
+		{"0.0.0.0:6060", false, false},
+		{"10.0.0.7:6060", false, false},
+		{"box-7:6060", false, false},
+		{"0.0.0.0:6060", true, true},
+		{"6060", false, false},
+		{"6060", true, false},
 	} {
 		p := profiling{listen: c.listen, remote: c.remote}
 		if err := p.check(&cobra.Command{}); (err == nil) != c.ok {

@@ -103,17 +103,19 @@ func Run(ctx context.Context, opts Options) (_ *report.Document, err error) {
 	if err := b.start(ctx); err != nil {
 		return nil, err
 	}
-	for _, c := range b.cases {
+	all := len(b.cases) + len(opts.Scenarios)
+	for i, c := range b.cases {
+		b.say("[%d of %d] %s: %s", i+1, all, c.Name, c.About)
 		if err := b.throughput(ctx, c); err != nil {
 			return nil, fmt.Errorf("workload %s: %w", c.Name, err)
 		}
 	}
-	for _, name := range opts.Scenarios {
+	for n, name := range opts.Scenarios {
 		i := slices.IndexFunc(scenarios, func(s scenario) bool { return s.name == name })
 		if i < 0 {
 			return nil, fmt.Errorf("there is no workload %q; there are %s", name, strings.Join(Names(), ", "))
 		}
-		b.say("%s: %s", name, scenarios[i].about)
+		b.say("[%d of %d] %s: %s", len(b.cases)+n+1, all, name, scenarios[i].about)
 		if err := scenarios[i].run(b, ctx); err != nil {
 			return nil, fmt.Errorf("workload %s: %w", name, err)
 		}

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -24,7 +25,7 @@ var scenarios = []scenario{
 	{"outage", "ClickHouse away while records come in, then catching up", (*bench).outage},
 	{"start", "cold start: from the start of the process to the first record", (*bench).coldStart},
 	{"rest", "a node that has nothing to do, and the size of the binary", (*bench).rest},
-	{"curves", "cost of an event as partitions, keys, windows and record size grow", (*bench).curves},
+	{"curves", "cost of an event as partitions, events, keys, windows and record size grow", (*bench).curves},
 	{"soak", "W1 at half load for as long as --soak says: does memory grow?", (*bench).soak},
 }
 
@@ -182,6 +183,9 @@ type curve struct {
 
 var curveList = []curve{
 	{"partitions", "partitions", "", []float64{1, 4, 16, 64}, func(x float64) workload.Size { return workload.Size{Partitions: int32(x)} }},
+	{"events", "events", "the start of the process is spread over them", []float64{250_000, 1_000_000, 4_000_000}, func(x float64) workload.Size {
+		return workload.Size{Events: int64(x)}
+	}},
 	{"keys", "devices", "more keys are also more rows shipped", []float64{100, 1000, 10_000, 100_000}, func(x float64) workload.Size { return workload.Size{Keys: int(x)} }},
 	{"windows", "windows", "the same records spread over more event time: more rows shipped", []float64{6, 60, 600, 6000}, func(x float64) workload.Size {
 		return workload.Size{Span: time.Duration(x) * 10 * time.Second}
@@ -199,7 +203,7 @@ func (b *bench) curves(ctx context.Context) error {
 		out := report.Curve{Name: k.name, Unit: k.unit, Note: k.note}
 		for _, x := range k.at {
 			size := k.size(x)
-			size.Events = curveEvents
+			size.Events = cmp.Or(size.Events, curveEvents)
 			s, err := b.fill(ctx, c, size)
 			if err != nil {
 				return err
@@ -216,19 +220,19 @@ func (b *bench) curves(ctx context.Context) error {
 					if e.result.Wrong != "" {
 						return fmt.Errorf("%s of %v: %s", k.name, x, e.result.Wrong)
 					}
-					cost[who.Name] = append(cost[who.Name], r.CPU/curveEvents*1e6)
+					cost[who.Name] = append(cost[who.Name], r.CPU/float64(size.Events)*1e6)
 				}
 			}
 			out.Points = append(out.Points, report.Point{X: x, Y: report.Median(cost["weir"])})
 			out.Bare = append(out.Bare, report.Point{X: x, Y: report.Median(cost["bare"])})
 			b.say("curves: %6.0f %s: %.2f CPU-s/M, bare consumer %.2f", x, k.unit, report.Median(cost["weir"]), report.Median(cost["bare"]))
 		}
-		if first := out.Points[0].Y; first > 0 && k.name == "partitions" {
+		if first := out.Points[0].Y; first > 0 && (k.name == "partitions" || k.name == "events") {
 			worst := 0.0
 			for _, p := range out.Points {
 				worst = math.Max(worst, p.Y/first)
 			}
-			b.figure("", "cost_growth_with_partitions", "x, from 1 to 64", report.Ratio, false, []float64{worst})
+			b.figure("", "cost_growth_with_"+k.name, fmt.Sprintf("x, from %.0f to %.0f", k.at[0], k.at[len(k.at)-1]), report.Ratio, false, []float64{worst})
 		}
 		b.doc.Curves = append(b.doc.Curves, out)
 	}

@@ -73,9 +73,9 @@ func (f *frame) draw(b *strings.Builder, x float64, depth int, scale float64, al
 	y := flameTop + depth*flameRow
 	fmt.Fprintf(b, `<g><title>%s: %.1f %%</title><rect class="%s" x="%.1f" y="%d" width="%.1f" height="%d"/>`,
 		html.EscapeString(f.name), float64(f.value)/float64(all)*100, f.class(), x, y, w, flameRow)
-	// A letter is about 6 pixels wide.
+	// A letter is about 6.5 pixels wide.
 	if text := short(f.name); w > 30 {
-		if room := int(w / 6); len(text) > room {
+		if room := int(w / 6.5); len(text) > room {
 			text = text[:max(0, room-1)] + "…"
 		}
 		fmt.Fprintf(b, `<text x="%.1f" y="%d">%s</text>`, x+3, y+12, html.EscapeString(strings.ToValidUTF8(text, "")))

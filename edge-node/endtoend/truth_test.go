@@ -73,20 +73,21 @@ type layout struct {
 type windowKind struct {
 	yaml   string // of the pipeline's window
 	starts string // of ts, a list: where the windows begin that it is in
+	rows   string // what starts is of, in place of the raw rows; or empty
 }
 
 // calendarKind is of a unit of the calendar, where day is what day of the zone a moment is in.
 func calendarKind(unit, zone, day string) *windowKind {
 	day = strings.ReplaceAll(day, "AT", fmt.Sprintf("toTimeZone(ts, '%s')", zone))
 	starts := fmt.Sprintf("[toDateTime64(toStartOfDay(toDateTime(%s, '%s')), 3, 'UTC')]", day, zone)
-	return &windowKind{fmt.Sprintf("calendar: {every: %s, timezone: %s}", unit, zone), starts}
+	return &windowKind{yaml: fmt.Sprintf("calendar: {every: %s, timezone: %s}", unit, zone), starts: starts}
 }
 
 // hoppingKind is of windows of so many hours.
 func hoppingKind(size, every, offset int, more string) *windowKind {
 	return &windowKind{
-		fmt.Sprintf("hopping: {size: %dh, every: %dh}, offset: %dh%s", size, every, offset, more),
-		fmt.Sprintf(`arrayMap(i -> fromUnixTimestamp64Milli((intDiv(toUnixTimestamp64Milli(ts) - %[3]d * 3600000, %[2]d * 3600000) - i) * %[2]d * 3600000 + %[3]d * 3600000, 'UTC'),
+		yaml: fmt.Sprintf("hopping: {size: %dh, every: %dh}, offset: %dh%s", size, every, offset, more),
+		starts: fmt.Sprintf(`arrayMap(i -> fromUnixTimestamp64Milli((intDiv(toUnixTimestamp64Milli(ts) - %[3]d * 3600000, %[2]d * 3600000) - i) * %[2]d * 3600000 + %[3]d * 3600000, 'UTC'),
 			arrayFilter(i -> toUnixTimestamp64Milli(ts) < (intDiv(toUnixTimestamp64Milli(ts) - %[3]d * 3600000, %[2]d * 3600000) - i) * %[2]d * 3600000 + %[3]d * 3600000 + %[1]d * 3600000, range(%[4]d)))`,
 			size, every, offset, (size+every-1)/every),
 	}
@@ -99,13 +100,32 @@ var windowLayouts = []layout{
 	{name: "overlapping", partitions: 5, spread: true, reach: 400, killed: true, window: hoppingKind(170, 72, 11, "")},
 	{name: "final", partitions: 4, spread: true, reach: 400, killed: true, window: hoppingKind(60, 60, 0, ", emit: final")},
 	{name: "overlapping and final", partitions: 2, spread: true, reach: 400, window: hoppingKind(120, 48, 5, ", emit: final")},
+	{name: "sessions", partitions: 3, spread: true, reach: 400, killed: true, window: sessionKind("carrier", 150, 24)},
+	{name: "final sessions", partitions: 1, reach: 400, killed: true, window: sessionKind("carrier", 90, 60*24).with(", emit: final")},
 	{name: "final days", partitions: 1, window: calendarKind("day", "Asia/Kolkata", "AT").with(", emit: final")},
 }
 
 // dayLayouts are of rows of a few weeks: every day is a partition of the table.
 var dayLayouts = []layout{{name: "days", partitions: 3, spread: true, reach: 3000, killed: true, window: calendarKind("day", "America/New_York", "AT")}}
 
-func (k *windowKind) with(more string) *windowKind { return &windowKind{k.yaml + more, k.starts} }
+func (k *windowKind) with(more string) *windowKind { return &windowKind{k.yaml + more, k.starts, k.rows} }
+
+// sessionKind is of sessions that end so many minutes behind their last row, cut every so many hours. A row begins one where the row of
+// its key before, in the same stretch, is as long ago.
+func sessionKind(key string, gap, longest int) *windowKind {
+	return &windowKind{
+		yaml:   fmt.Sprintf("session: {gap: %dm, max_length: %dh}", gap, longest),
+		starts: "[began]",
+		rows: fmt.Sprintf(`(
+			SELECT * EXCEPT (stretch, begins), max(if(begins, toNullable(ts), NULL)) OVER (PARTITION BY %[1]s ORDER BY ts RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS began
+			FROM (
+				SELECT *, intDiv(toUnixTimestamp64Milli(ts), %[3]d * 3600000) AS stretch,
+					ifNull(dateDiff('millisecond', lagInFrame(toNullable(ts)) OVER (PARTITION BY %[1]s, stretch ORDER BY ts ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW), ts) >= %[2]d * 60000, true) AS begins
+				FROM raw
+			)
+		)`, key, gap, longest),
+	}
+}
 
 // some is the truth about every n-th row from lo to hi, and about a few aggregates of each sort.
 func (tr *truth) some(name string, lo, hi, n int) *truth {
@@ -288,17 +308,21 @@ func (tr *truth) compare(ctx context.Context, t *testing.T, s nodeSpec, l layout
 		fmt.Fprintf(&wrong, ", toInt64(countIf(NOT (%s)))", a.holds(i))
 	}
 	start := fmt.Sprintf("fromUnixTimestamp64Milli(intDiv(toUnixTimestamp64Milli(ts), %[1]d) * %[1]d, 'UTC')", tr.days*86_400_000)
+	rows := "raw"
 	if l.window != nil {
 		start = "arrayJoin(" + l.window.starts + ")"
+		if l.window.rows != "" {
+			rows = l.window.rows
+		}
 	}
 	over := "OVER (PARTITION BY ws, " + tr.key + " ORDER BY ts ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)"
 	joined := fmt.Sprintf(`(SELECT * FROM (
 			SELECT ws, %[1]s, count() AS rows%[2]s FROM (
 				SELECT *, lagInFrame(toNullable(v)) %[4]s AS v0, (toUnixTimestamp64Milli(ts) - lagInFrame(toNullable(toUnixTimestamp64Milli(ts))) %[4]s) / 1000 AS dt
-				FROM (SELECT *, %[3]s AS ws FROM raw)
+				FROM (SELECT *, %[3]s AS ws FROM %[6]s)
 			) GROUP BY ws, %[1]s
 		) AS truth FULL OUTER JOIN %[5]s AS answers ON truth.ws = answers.window_start AND truth.%[1]s = answers.%[1]s SETTINGS join_use_nulls = 0)`,
-		tr.key, truths.String(), start, over, quoteIdent(plan.Spec.Sink.ClickHouse.Table))
+		tr.key, truths.String(), start, over, quoteIdent(plan.Spec.Sink.ClickHouse.Table), rows)
 	conn := openClickHouse(t, s.ClickHouse)
 	dest := make([]any, 3+len(answers))
 	for i := range dest {

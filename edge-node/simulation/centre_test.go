@@ -30,6 +30,7 @@ type row struct {
 	total   total
 	end     int64  // of the window, in milliseconds since 1970
 	hash    uint64 // of what was sent
+	open    bool   // it was not final by the account that came with it
 }
 
 type rowID struct {
@@ -183,7 +184,7 @@ func (c *centre) storeRows(cut *sink.Cut) {
 	batch.HashRows(hashes, b, nil)
 	for i := range b.Rows {
 		g := group{starts[i], string(b.Cols[3].Bytes(i))}
-		r := row{cov.Version, rows[i], total{int64(n[i]), sum[i]}, ends[i], hashes[i]}
+		r := row{cov.Version, rows[i], total{int64(n[i]), sum[i]}, ends[i], hashes[i], ends[i]*1000 > cov.Final}
 		width := c.widthOf(cov, g, ends[i])
 		if int64(r.rows) != r.total.n {
 			c.w.wrong("%s, %s: window to %d, %d rows, count %d", s, g, ends[i], r.rows, r.total.n)
@@ -210,6 +211,12 @@ func (c *centre) check(s segment, start int64, g group, width int64, r row) {
 	left := make([]*account, 0, len(accounts))
 	for _, a := range accounts {
 		if !a.to(r.version) {
+			continue
+		}
+		if a.rev.sessions {
+			if want, any := a.sessionsAt(r.version)[g]; want == (visited{r.total, r.end}) || !any && r.rows == 0 {
+				left = append(left, a)
+			}
 			continue
 		}
 		if want, ok := a.wideAt(g, width, r.version); ok && want == r.total {

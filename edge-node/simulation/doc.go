@@ -29,6 +29,7 @@
 //	faults_test.go    which faults there are, and which of them never meet, and why; what they do is there and in
 //	                  revisions_test.go, topics_test.go, trouble_test.go and damage_test.go
 //	state_test.go     a step with state
+//	sessions_test.go  the answer where windows are sessions
 //	room_test.go      what nodes do that have no room: windows that are merged or dropped, and what the answer is then
 //	verdict_test.go   what must be true at the end
 //	mutants_test.go   what is broken on purpose, to see that it is noticed

@@ -47,6 +47,8 @@ type step struct {
 // account is one way to read a segment: these records, this revision, beginning here with this clock. It computes what
 // every record becomes, one after another, by the rules that weir documents:
 //
+// Where windows are sessions, see sessions_test.go. Else:
+//
 //	late     the window of a row ends, with the lateness allowed, at or before the watermark before the row
 //	future   more than maxJump ahead of the greatest time so far, and of the record's own timestamp
 //	totals   all other rows of a window and device since the segment began
@@ -61,6 +63,10 @@ type account struct {
 	fates  []fate // by offset from start on
 	groups map[group][]step
 	sums   map[string]int64 // of a stateful revision
+
+	taken []visit // where windows are sessions
+	drawn map[group]visited
+	until int64 // the offset that drawn is of
 }
 
 func newAccount(rev *revision, log *remembered, era int, start int64, from clock) *account {
@@ -98,6 +104,9 @@ func (a *account) take(offset int64, m *meaning) fate {
 	if a.rev.stateful {
 		a.sums[m.device] += v
 		v = a.sums[m.device]
+	}
+	if a.rev.sessions {
+		return a.takeInSession(offset, m, v)
 	}
 	start := m.ts / windowMS * windowMS
 	if a.now.set && start+windowMS+lateness <= a.now.max-disorder {

@@ -56,6 +56,10 @@ func spanOf(cov *sink.Coverage, at int64) (span, bool) {
 
 // counts tells whether a row counts by an account.
 func (w *world) counts(cov *sink.Coverage, id rowID) bool {
+	if w.plan.sessions {
+		r := w.centre.rows[id]
+		return r.rows > 0 && (!w.plan.emitFinal || !r.open || cov.Counters.Open == 0 && r.version == cov.Version)
+	}
 	if !finished(cov, id.group.start+max(windowMS, id.width)) {
 		return false
 	}
@@ -72,7 +76,7 @@ func (w *world) counts(cov *sink.Coverage, id rowID) bool {
 // widthOf checks a window that is wider than they are by nature, and gives the width that its row is stored with.
 func (c *centre) widthOf(cov *sink.Coverage, g group, end int64) int64 {
 	width := end - g.start
-	if width == windowMS {
+	if width == windowMS || c.w.plan.sessions {
 		return 0
 	}
 	s, in := spanOf(cov, g.start)
@@ -115,6 +119,14 @@ func (a *account) wideAt(g group, width, offset int64) (sum total, any bool) {
 // expected are the rows that an account says there are, of the records below an offset, and how many rows were dropped.
 func (a *account) expected(cov *sink.Coverage, at int64) (rows map[rowID]total, dropped int64) {
 	rows = map[rowID]total{}
+	if a.rev.sessions {
+		for g, v := range a.sessionsAt(at) {
+			if finished(cov, v.end) {
+				rows[rowID{segmentOf(cov), g, 0}] = v.total
+			}
+		}
+		return rows, 0
+	}
 	for g := range a.groups {
 		t, ok := a.totalAt(g, at)
 		if !ok {

@@ -27,6 +27,7 @@ type plan struct {
 	stateful  bool // every other revision carries sums from row to row
 	revisions []revision
 	emitFinal bool // windows are shipped when they are final
+	sessions  bool // windows are sessions
 	length    time.Duration
 	events    []event
 
@@ -50,8 +51,8 @@ type event struct {
 
 func (p *plan) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d: %d partitions, %d of %d nodes, protocol %s, static %t, local store %t with policy %d and room for %d entries, session %s, flush %s, restart %s, batches of %d rows, %d devices, %d revisions, final windows only %t, stateful %t, %s\n",
-		p.seed, p.parts, p.begin, p.nodes, p.protocol, p.static, p.store, p.whenFull, p.budget, p.session, p.flush, p.restart, p.batchRows, p.devices, len(p.revisions), p.emitFinal, p.stateful, p.length)
+	fmt.Fprintf(&b, "seed %d: %d partitions, %d of %d nodes, protocol %s, static %t, local store %t with policy %d and room for %d entries, session %s, flush %s, restart %s, batches of %d rows, %d devices, %d revisions, final windows only %t, sessions %t, stateful %t, %s\n",
+		p.seed, p.parts, p.begin, p.nodes, p.protocol, p.static, p.store, p.whenFull, p.budget, p.session, p.flush, p.restart, p.batchRows, p.devices, len(p.revisions), p.emitFinal, p.sessions, p.stateful, p.length)
 	for _, e := range p.events {
 		if e.what != "" {
 			fmt.Fprintf(&b, "  %8.3f  %s\n", e.at.Seconds(), e.what)
@@ -80,12 +81,14 @@ func newPlanOf(seed uint64, change func(p *plan)) *plan {
 	if change != nil {
 		change(p)
 	}
+	p.sessions = !p.store && !p.quietly && p.mutant == sound && seed%5 < 3 // nodes keep none on their disks
 	if p.store && !p.quietly {
 		p.small()
 	}
 	p.draw(rng)
 	for i := range p.revisions {
 		p.revisions[i].stateful = p.stateful && p.revisions[i].number%2 == 1
+		p.revisions[i].sessions = p.sessions
 	}
 	slices.SortStableFunc(p.events, func(a, b event) int { return int(a.at - b.at) })
 	return p

@@ -188,6 +188,13 @@ func (w *world) compare(s segment, cov *sink.Coverage, at int64, a *account) str
 				want.Open += t.n
 			}
 		}
+		if a.rev.sessions {
+			for _, v := range a.sessionsAt(cov.Version) {
+				if !finished(cov, v.end) {
+					want.Open += v.n
+				}
+			}
+		}
 		want.Aggregated -= want.Open
 	}
 	if cov.Counters != want {
@@ -205,7 +212,7 @@ func (w *world) compare(s segment, cov *sink.Coverage, at int64, a *account) str
 		}
 	}
 	for id := range rowsWant {
-		if !finished(cov, id.group.start+max(windowMS, id.width)) {
+		if !a.rev.sessions && !finished(cov, id.group.start+max(windowMS, id.width)) {
 			delete(rowsWant, id)
 		}
 	}

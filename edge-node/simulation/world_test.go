@@ -33,6 +33,7 @@ type revision struct {
 	number   uint64
 	modulo   int64 // rows whose v is a multiple of it are filtered
 	stateful bool
+	sessions bool
 }
 
 // world is everything of a schedule.
@@ -293,16 +294,19 @@ func (w *world) generation(number uint64) engine.Generation {
 		MaxOutOfOrder: disorder * time.Millisecond, AllowedLateness: lateness * time.Millisecond,
 		Aggregate: []window.Aggregate{{Aggregate: count, Name: "n"}, {Aggregate: sum, Name: "sum", Args: []int{2}}},
 	}
-	widening, err := window.NewWidening(cfg, coarsest*time.Millisecond)
-	if err != nil {
+	var widening operators.Widening
+	if rev.sessions {
+		cfg.Size, cfg.Gap = longest*time.Millisecond, gapMS*time.Millisecond
+	} else if widening, err = window.NewWidening(cfg, coarsest*time.Millisecond); err != nil {
 		panic(err)
 	}
 	rows := w.plan.batchRows
 	return engine.Generation{
 		Revision: number, Steps: steps, Widening: widening,
 		Decoder:   func() (ingest.Decoder, error) { return decode.New("json", cols, decode.Options{MaxRows: rows}) },
-		Window:    func() operators.Window { return window.New(cfg) },
+		Window:    func() operators.Window { return cfg.Open() },
 		EmitFinal: w.plan.emitFinal,
+		Unsaved:   rev.sessions,
 		BatchRows: rows, SlotSize: decode.SlotSize(cols, rows, 1<<10),
 	}
 }

@@ -125,7 +125,13 @@ func (s *Sessions) emit(ids []uint32) *batch.Batch {
 		keys, states = append(keys, l.group), append(states, s.blank-1)
 		starts, ends, rows = append(starts, l.start/1000), append(ends, l.end/1000), append(rows, 0)
 	}
-	return s.groups.emitAs(s.schema, s.cfg, keys, states, starts, ends, rows)
+	b := s.groups.emitAs(s.schema, s.cfg, keys, states, starts, ends, rows)
+	for i, f := range s.schema.Fields { // a state without a row is null, and no other is where there are no nulls
+		if !f.Nullable {
+			b.Cols[i].Validity, b.Cols[i].Nulls = nil, 0
+		}
+	}
+	return b
 }
 
 // digest takes the rows of a cut, which begin with the dirty sessions in order, into the sum, in place of what they were hashed to at the

@@ -106,6 +106,11 @@ func (s *shelf) put(b *batch.Batch, version, final int64, some *rand.Rand) {
 	}
 	hashes := make([]uint64, b.Rows)
 	batch.HashRows(hashes, b, nil)
+	for i, f := range b.Schema.Fields {
+		if !f.Nullable && b.Cols[i].Nulls > 0 {
+			panic("a null in " + f.String())
+		}
+	}
 	texts := map[string]stored{}
 	store(texts, b, 0)
 	for i := range b.Rows {
@@ -188,6 +193,13 @@ func TestSessionsSurviveCrashes(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 7))
 		cfg := sessionConfig(t, seed)
 		rows := stream(rng, 600)
+		most := int64(60)
+		if rng.IntN(3) == 0 { // one key, and few records at a time: then each session decides where a replay begins
+			most = 4
+			for i := range rows {
+				rows[i].device, rows[i].noLine = "d", true
+			}
+		}
 		store := &shelf{rows: map[string]*shelved{}}
 		last := commit{at: operators.Clock{Max: operators.Unset}, reached: operators.Clock{Max: operators.Unset}}
 		for last.position < int64(len(rows)) {
@@ -202,7 +214,7 @@ func TestSessionsSurviveCrashes(t *testing.T) {
 				if at == limit { // the end
 					break
 				}
-				n := min(1+rng.Int64N(60), limit-at)
+				n := min(1+rng.Int64N(most), limit-at)
 				add(t, w, makeBatch(cfg.In, rows[at:at+n], at), at)
 				if at < last.position {
 					replayed++
@@ -255,7 +267,7 @@ func TestSessionsSurviveCrashes(t *testing.T) {
 				}
 				if at >= store.version {
 					store.version, store.open = at, open
-					if store.highest <= at {
+					if store.highest <= at && (most > 4 || rng.IntN(8) == 0 || at == int64(len(rows))) {
 						checked++
 						store.check(t, cfg, rows, sums)
 					}
@@ -317,5 +329,99 @@ func TestSessionsDoNotDependOnBatches(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestSessionsOfManyKeys has more keys than the slab keeps when most of them are gone, and looks all of them up again.
+func TestSessionsOfManyKeys(t *testing.T) {
+	cfg := sessionConfig(t, 1)
+	cfg.EmitFinal = false
+	w, all := cfg.Open().(*Sessions), &shelf{rows: map[string]*shelved{}}
+	var rows []row
+	at := int64(1_700_000_000_000)
+	most, shrunk := 0, false
+	for round := range 12 {
+		keys := []int{5000, 20, 4000, 3, 9000, 50, 1, 1, 7000, 10, 1, 1}[round]
+		first := int64(len(rows))
+		for i := range 2 * keys {
+			rows = append(rows, row{ts: at + int64(i%7), device: fmt.Sprintf("key %d", (i*31)%keys), line: 1, temp: 1, kafka: at})
+		}
+		add(t, w, makeBatch(cfg.In, rows[first:], first), first)
+		before := w.groups.total
+		all.put(w.Cut(int64(len(rows))).Rows, int64(len(rows)), 0, nil)
+		shrunk = shrunk || w.groups.total < before
+		most = max(most, w.Windows())
+		at += 4000 // the session before is done, and the one before that final
+	}
+	want, _ := islands(cfg, rows)
+	got := all.view(false)
+	for key, g := range want {
+		if h := got[key]; h == nil || h.text != g.naiveGroup.String() || h.end != g.end {
+			t.Fatalf("session %s is %+v, want to %d %v", key, h, g.end, &g.naiveGroup)
+		}
+	}
+	if len(got) != len(want) || !shrunk || most < 9000 {
+		t.Errorf("%d sessions, want %d; %d at a time; shrunk %t", len(got), len(want), most, shrunk)
+	}
+}
+
+// BenchmarkSessions takes rows into sessions, per row: of many keys, and of one that has thousands of them open at a time.
+func BenchmarkSessions(b *testing.B) {
+	for _, c := range []struct {
+		name       string
+		keys, open int
+	}{{"10000 keys", 10_000, 1}, {"1 key, 1000 sessions", 1, 1000}, {"1 key, 100000 sessions", 1, 100_000}, {"1 key, joined", 1, 0}} {
+		b.Run(c.name, func(b *testing.B) {
+			cfg := testConfig(b)
+			cfg.Gap, cfg.Size, cfg.MaxOutOfOrder = time.Second, 24*time.Hour, 0
+			if c.keys > 1 {
+				cfg.Gap = time.Minute
+			}
+			cfg.AllowedLateness = time.Duration(max(1, c.open)) * 2 * time.Second
+			rng := rand.New(rand.NewPCG(1, 1))
+			const n = 8192
+			w, at := cfg.Open(), int64(1_700_000_000_000)
+			rows := make([]row, n)
+			fill := func() *batch.Batch {
+				for i := range rows {
+					r := row{device: "d", line: 1, temp: 1}
+					switch {
+					case c.keys > 1:
+						at += int64(i & 1)
+						r.ts, r.line = at, int64(rng.IntN(c.keys))
+					case c.open == 0: // every third row joins the two before
+						at += []int64{0, 1500, 0}[i%3]
+						r.ts = at - []int64{0, 0, 750}[i%3]
+						if i%3 == 2 {
+							at += 5000
+						}
+					default:
+						at += 2000
+						r.ts = at - 2000*int64(rng.IntN(c.open))
+					}
+					rows[i] = r
+				}
+				return makeBatch(cfg.In, rows, 0)
+			}
+			batches := make([]*batch.Batch, 16)
+			for i := range batches {
+				batches[i] = fill()
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			next := int64(0)
+			for b.Loop() {
+				for _, in := range batches {
+					in.Rejects = in.Rejects[:0]
+					add(b, w, in, next)
+					next += n
+				}
+				b.StopTimer()
+				w.Cut(next)
+				w = cfg.Open()
+				b.StartTimer()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/(16*n), "ns/row")
+		})
 	}
 }

@@ -83,6 +83,13 @@ type Window interface {
 	Dirty() int
 }
 
+// Announcing is a window that gives rows of windows as soon as they are final, apart from cuts.
+type Announcing interface {
+	// Announce gives the rows of the windows that are final and were not announced before, each with its whole aggregate, as Cut.Rows
+	// has them; nil where there are none. It owns its memory. What a cut closes must have been announced before it.
+	Announce() *batch.Batch
+}
+
 // Widening merges windows of cuts into wider ones, each of which is made of whole windows. It is safe for concurrent use.
 // All times are in milliseconds; starts and ends are since 1970.
 type Widening interface {

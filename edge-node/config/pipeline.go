@@ -35,6 +35,8 @@ type Pipeline struct {
 	Sink Sink
 	// Late says what happens to rows behind the allowed lateness.
 	Late Late
+	// Outputs are where windows that are final are told of on site, in order. They change nothing of what is shipped.
+	Outputs []Output
 	// Batch bounds the batches the steps work on.
 	Batch Batch
 
@@ -101,6 +103,8 @@ func pipelineTable() object[Pipeline] {
 				at("to", enum("a place for late rows", []LateTo{LateDeadLetters, LateDrop}), func(l *Late) *LateTo { return &l.To },
 					"dead_letters keeps late rows to look at and replay; drop only counts them. Default dead_letters.").must(),
 			}}.kind(), func(p *Pipeline) *Late { return &p.Late }, "What happens to rows behind the allowed lateness."),
+			at("outputs", listOf("a list of outputs", outputTable().kind()), func(p *Pipeline) *[]Output { return &p.Outputs },
+				"Topics that windows are sent to when they are final, for alarms on site."),
 			at("batch", object[Batch]{what: "batch", fields: []field[Batch]{
 				at("rows", intKind(1, 1<<20), func(b *Batch) *int64 { return &b.Rows }, "Most rows in a batch. Default 8192."),
 			}}.kind(), func(p *Pipeline) *Batch { return &p.Batch }, "Bounds of the batches the steps work on."),
@@ -315,6 +319,7 @@ func (p *Pipeline) check(add func(Pos, string, string, ...any) *Error) {
 	}
 	p.checkSpool(add)
 	p.checkRollupSink(add)
+	p.checkOutputs(add)
 }
 
 func noColumn(name string, have []string) string {

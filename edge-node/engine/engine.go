@@ -63,6 +63,11 @@ type Config struct {
 	// 50000.
 	PartRows func() int
 
+	// Announce is given the rows of windows when they are final, before any cut or commit passes them, and returns when they are
+	// where they are to go, or ctx ends. Of a window that no commit has passed it may be given the rows again, after a restart. nil:
+	// nobody wants to know.
+	Announce func(ctx context.Context, f *Finals) error
+
 	FlushEvery time.Duration // how often changed windows are shipped; 0: 10 s
 	PlainPool  bool          // no memfd even where there is one
 	Chains     int           // operator chains, which bounds the cores used; 0: GOMAXPROCS

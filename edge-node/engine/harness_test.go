@@ -394,6 +394,7 @@ type setup struct {
 	steps    []operators.Step
 	disk     *spool.Store
 	full     engine.WhenFull
+	announce func(context.Context, *engine.Finals) error
 }
 
 // generation is the real stages in a revision.
@@ -473,7 +474,7 @@ func start(t *testing.T, s setup) (*engine.Engine, *life) {
 		}
 	}
 	e, err := engine.New(t.Context(), engine.Config{
-		Local: local, Kept: kept, WhenFull: s.full,
+		Local: local, Kept: kept, WhenFull: s.full, Announce: s.announce,
 		Pipeline: "test", Node: "n1", Source: l,
 		Generation: gen,
 		Delivery:   l, Coverage: s.centre.read, States: s.centre.readStates, FlushEvery: 30 * time.Millisecond,

@@ -120,6 +120,9 @@ func (l *lane) await(while func() bool) error {
 // ship cuts and hands the cut to delivery. It tells whether there is nothing left to ship; a cut that is still on its
 // way postpones the next one, but what changed is saved meanwhile if the node keeps anything.
 func (l *lane) ship() bool {
+	if !l.announce() {
+		return true
+	}
 	if l.local.disk == nil && l.inFlight.Load() {
 		return false
 	}

@@ -108,6 +108,9 @@ func New(ctx context.Context, spec *config.Pipeline, node config.Node, opts Opti
 	if err := errs.Err(); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
+	if err := p.planOutputs().Err(); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
 	p.planSink(ctx)
 	if err := p.planCompute().Err(); err != nil {
 		return nil, errors.Join(err, p.Close())

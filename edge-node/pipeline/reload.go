@@ -92,6 +92,7 @@ func (p *Plan) fixed(to *Plan) []string {
 	differs("time", timeSettings(a), timeSettings(b))
 	differs("window or the columns of the table", p.Table, to.Table)
 	differs("late", a.Late, b.Late)
+	differs("outputs", outputSettings(a), outputSettings(b))
 	differs("sink.clickhouse", a.Sink.ClickHouse, b.Sink.ClickHouse)
 	differs("sink.spool", a.Sink.Spool, b.Sink.Spool)
 	return keys

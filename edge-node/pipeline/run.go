@@ -48,6 +48,7 @@ type Runner struct {
 	meter    *metering.Meter // nil where usage is not shipped
 	resumes  bool            // the node has saved something of the pipeline
 	store    *Store          // of the node; nil where it keeps nothing
+	outputs  *outputs
 
 	reloading sync.Mutex // held during Reload
 
@@ -87,12 +88,16 @@ func (p *Plan) Open(ctx context.Context, opts RunOptions) (*Runner, error) {
 	if r.resumes, err = opts.Store.has(p.Spec.Name); err != nil {
 		return nil, errors.Join(fmt.Errorf("local store: %w", err), r.Close())
 	}
+	if r.outputs, err = p.openOutputs(r.log); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
 	first := p.generation()
 	first.Close = p.Close
 	r.engine, err = engine.New(ctx, engine.Config{
 		Pipeline: p.Spec.Name, Node: p.Node.Node, Source: source, Generation: first,
 		Delivery: r.delivery, Coverage: r.sink.Coverage, States: r.sink.States,
 		Local: opts.Store.local(p), Kept: opts.Store.kept(p), WhenFull: whenFull[p.Spec.Sink.Spool.WhenFull], PartRows: r.delivery.PartRows,
+		Announce:   r.outputs.announce(),
 		FlushEvery: p.Spec.Sink.ClickHouse.FlushEvery,
 		PlainPool:  p.plainPool, Chains: opts.Chains, OnGapStop: p.Spec.Source.Kafka.OnGap == config.GapStop,
 		MaxState: p.Node.Limits.State, MaxQueued: p.Node.Limits.Queue, IdleAfter: p.Node.IdleAfter,
@@ -122,6 +127,9 @@ func (r *Runner) Close() error {
 	}
 	if r.sink != nil {
 		errs = append(errs, r.sink.Close())
+	}
+	if r.outputs != nil {
+		r.outputs.close()
 	}
 	return errors.Join(errs...)
 }
@@ -250,6 +258,7 @@ func (r *Runner) Problems() []string {
 		}
 		problems = append(problems, from+st.Err.Error())
 	}
+	problems = append(problems, r.outputs.problems()...)
 	if what := r.store.slow(); what != "" {
 		problems = append(problems, "local store: the disk is slow: "+what)
 	}
@@ -271,7 +280,7 @@ func (r *Runner) Status() Status {
 	return Status{
 		Pipeline: plan.Spec.Name, Tags: plan.Spec.Tags, Revision: plan.Revision, Engine: r.engine.Status(),
 		Delivery: r.delivery.Snapshot(), DeliveryStatus: r.delivery.Status(), Problems: r.Problems(),
-		Swaps: swaps, Refused: refused,
+		Swaps: swaps, Refused: refused, Outputs: r.outputs.status(),
 	}
 }
 
@@ -286,6 +295,7 @@ type Status struct {
 	Problems       []string
 	// Swaps counts the plans that took the place of another while the pipeline ran, Refused those that could not.
 	Swaps, Refused int64
+	Outputs        []OutputStatus
 }
 
 // source plans the Kafka source.

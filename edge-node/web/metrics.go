@@ -128,6 +128,14 @@ var operatorMetrics = []metric[engine.StepStatus]{
 	{desc("operator_traps_total", "Calls of an operator that ended in a trap.", byStep...), counter, func(s engine.StepStatus) float64 { return float64(s.Usage.Traps) }},
 }
 
+var byOutput = []string{"pipeline", "topic"}
+
+var outputMetrics = []metric[pipeline.OutputStatus]{
+	{desc("output_windows_total", "Windows that were final and sent to a topic.", byOutput...), counter, func(s pipeline.OutputStatus) float64 { return float64(s.Sent) }},
+	{desc("output_left_out_total", "Windows that were final and of which the condition of the output is not true.", byOutput...), counter, func(s pipeline.OutputStatus) float64 { return float64(s.Left) }},
+	{desc("output_failures_total", "Attempts to send windows that failed; they are tried again.", byOutput...), counter, func(s pipeline.OutputStatus) float64 { return float64(s.Failures) }},
+}
+
 var moduleMetrics = []metric[pipeline.ModulesStatus]{
 	{desc("wasm_modules", "Wasm modules whose compiled code is in memory."), gauge, func(s pipeline.ModulesStatus) float64 { return float64(s.Modules) }},
 	{desc("wasm_compiled_total", "Wasm modules that were compiled."), counter, func(s pipeline.ModulesStatus) float64 { return float64(s.Compiled) }},
@@ -229,6 +237,11 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		}
 		if !s.Delivery.LastAck.IsZero() {
 			send(lastAck, gauge, float64(s.Delivery.LastAck.UnixMilli())/1e3, name)
+		}
+		for _, o := range s.Outputs {
+			for _, m := range outputMetrics {
+				send(m.desc, m.kind, m.value(o), name, o.Topic)
+			}
 		}
 		for _, step := range s.Engine.Steps {
 			for _, m := range stepMetrics {

@@ -59,6 +59,7 @@ type Aggregate struct {
 	// Map says that Of are the types of the keys and values of one map, and that the answer is such a map.
 	Map   bool
 	input []batch.Field
+	level float64 // of a quantile
 	make  func() Accumulator
 }
 

@@ -9,11 +9,13 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"github.com/weir-stream/weir/edge-node/embedded/embeddedtest"
+	"github.com/weir-stream/weir/ingest/batch"
 )
 
 // compatible is an aggregate and the same in SQL.
@@ -133,6 +135,7 @@ func (c *compatible) compare(t *testing.T, conn driver.Conn, a *Aggregate, rows 
 	if !near(got, want, c.within) && (c.fn != "topk" || rows.distinct == 4) {
 		t.Errorf("finished %s, ClickHouse alone %s", got, want)
 	}
+	c.compareAnswer(t, conn, a, rows, from, want)
 	if !c.sorted {
 		return
 	}
@@ -142,6 +145,55 @@ func (c *compatible) compare(t *testing.T, conn driver.Conn, a *Aggregate, rows 
 	} else if len(mine) != len(bytes) {
 		t.Errorf("a state of %d bytes, and ClickHouse's of %d", len(mine)/2, len(bytes)/2)
 	}
+}
+
+// compareAnswer finishes a state here: the answer must be the one of ClickHouse, as it makes a text of it.
+func (c *compatible) compareAnswer(t *testing.T, conn driver.Conn, a *Aggregate, rows *testRows, from, want string) {
+	t.Helper()
+	if err := a.CheckAnswer(); err != nil {
+		if _, aerr := a.Answers(states0(a, rows.fill(a, 0, 1)), 1); aerr == nil {
+			t.Errorf("it is answered, and %v", err)
+		}
+		return
+	}
+	if !a.Nullable { // a filter may leave a group without a value
+		none := ask(t, conn, fmt.Sprintf("SELECT toString(%s(%s)) FROM %s WHERE 0", a.Function, c.sql, from))
+		if got := c.answer(t, a, rows.fill(a, 0, 0)); !near(got, none, 0) && a.Type.Kind != batch.Bool { // a 255 there
+			t.Errorf("of no rows, answered %s, ClickHouse %s", got, none)
+		}
+	}
+	if got := c.answer(t, a, rows.fill(a, 0, rows.n)); !near(got, want, max(c.within, 1e-12)) && c.fn != "any" {
+		t.Errorf("answered %s, ClickHouse %s", got, want)
+	}
+}
+
+// answer finishes the state of group 0 and writes it as ClickHouse does.
+func (c *compatible) answer(t *testing.T, a *Aggregate, acc Accumulator) string {
+	t.Helper()
+	answer, err := a.Answers(states0(a, acc), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := string(batch.AppendCellJSON(nil, a.Type, &answer, 0))
+	switch a.Type.Kind {
+	case batch.String:
+		got = strings.Trim(got, `"`)
+	case batch.Timestamp:
+		at, err := time.Parse(time.RFC3339, strings.Trim(got, `"`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = at.Format("2006-01-02 15:04:05.000")
+	case batch.Float64, batch.Float32:
+		if text, ok := map[string]string{`"NaN"`: "nan", `"Infinity"`: "inf"}[got]; ok {
+			return text
+		}
+	case batch.Bool:
+		if text, ok := map[string]string{"bool_and": "01", "bool_or": "01"}[a.Func]; ok { // of a number there
+			return text[strings.Index("false true", got)/6:][:1]
+		}
+	}
+	return got
 }
 
 // compareMerged merges two states here, and has ClickHouse merge the same two.

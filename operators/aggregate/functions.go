@@ -126,7 +126,10 @@ func New(s Spec) (*Aggregate, error) {
 		}
 		return nil, fmt.Errorf("%s of %s: columns of types %s have no %s", f.Name, strings.Join(names, ", "), strings.Join(types, ", "), f.Name)
 	}
-	a.Func, a.input = f.Name, s.Args
+	a.Func, a.input, a.level = f.Name, s.Args, 0.5
+	if len(s.Params) > 0 {
+		a.level = s.Params[0]
+	}
 	return a, nil
 }
 

@@ -55,26 +55,46 @@ func (w *Tumbling) isFinal(p *pane, watermark int64) bool {
 // final gives the rows of the windows that are final, and how many rows the others have taken.
 func (w *Tumbling) final(watermark int64) (rows *batch.Batch, openRows int64) {
 	var panes []*pane
-	var ids [][]uint32
-	n := 0
 	for _, p := range w.open {
-		if !w.isFinal(p, watermark) {
-			for _, g := range p.members {
-				openRows += int64(w.groups.count(g))
-			}
+		if w.isFinal(p, watermark) {
+			panes = append(panes, p)
 			continue
 		}
-		members := p.members
-		if len(w.external.of) > 0 { // those whose rows were all rejected have nothing to ship
-			members = slices.DeleteFunc(slices.Clone(members), func(g uint32) bool { return w.groups.count(g) == 0 })
+		for _, g := range p.members {
+			openRows += int64(w.groups.count(g))
 		}
-		panes, ids = append(panes, p), append(ids, members)
-		n += len(members)
+	}
+	return w.whole(panes), openRows
+}
+
+// Announce implements operators.Announcing.
+func (w *Tumbling) Announce() *batch.Batch {
+	watermark := w.Watermark()
+	var panes []*pane
+	for _, p := range w.open {
+		if !p.announced && w.isFinal(p, watermark) {
+			p.announced = true
+			panes = append(panes, p)
+		}
+	}
+	return w.whole(panes)
+}
+
+// whole gives all rows of windows, or nil where there are none.
+func (w *Tumbling) whole(panes []*pane) *batch.Batch {
+	ids := make([][]uint32, len(panes))
+	n := 0
+	for i, p := range panes {
+		ids[i] = p.members
+		if len(w.external.of) > 0 { // those whose rows were all rejected have nothing to ship
+			ids[i] = slices.DeleteFunc(slices.Clone(p.members), func(g uint32) bool { return w.groups.count(g) == 0 })
+		}
+		n += len(ids[i])
 	}
 	if n == 0 {
-		return nil, openRows
+		return nil
 	}
-	return w.rowsOf(panes, ids, n), openRows
+	return w.rowsOf(panes, ids, n)
 }
 
 // A slab of at least shrinkAbove groups is made anew when less than a quarter of it is in use.

@@ -271,6 +271,7 @@ type pane struct {
 	cut        int      // groups that were in the rows of a cut
 	offset     int64    // replaying from here, with clock, rebuilds the window
 	clock      operators.Clock
+	announced  bool
 }
 
 // overlapping is the window that begins n times every before the newest that holds a row.
@@ -636,6 +637,7 @@ func (w *Tumbling) pane(start, end, offset int64, clock operators.Clock) *pane {
 		p = &pane{}
 	}
 	p.start, p.end, p.next, p.offset, p.clock, p.sum, p.cut = start, end, start+w.every, offset, clock, 0, 0
+	p.announced = false
 	if w.cfg.Calendar != nil {
 		p.next = end
 	}

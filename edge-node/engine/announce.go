@@ -1,0 +1,44 @@
+package engine
+
+import (
+	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/operators"
+)
+
+// Finals are windows of a lane that are final.
+type Finals struct {
+	Partition batch.Partition
+	Revision  uint64
+	Segment   uint64
+	Version   int64        // the offset up to which the lane has got
+	Rows      *batch.Batch // with the schema of a cut's rows
+}
+
+// announce tells of the windows that have become final, and waits until somebody has it for sure. It is called before each cut, so that
+// a commit passes no window that was not announced; and whether or not there can be a cut, so that nobody waits for the
+// destination. It tells whether the lane may go on.
+//
+// A replay announces nothing: it builds windows that were not final where the commit is. A window that became final behind the commit, and
+// was announced before the process ended, is announced once more.
+func (l *lane) announce() bool {
+	if l.e.cfg.Announce == nil || l.replayTo > 0 || l.e.cfg.ShipSaved {
+		return true
+	}
+	w, ok := l.window.(operators.Announcing)
+	if !ok {
+		return true
+	}
+	rows := w.Announce()
+	if rows == nil {
+		return true
+	}
+	err := l.e.cfg.Announce(l.ctx, &Finals{Partition: l.partition, Revision: l.gen.Revision, Segment: l.segment, Version: l.position, Rows: rows})
+	if err == nil {
+		return true
+	}
+	if l.ctx.Err() == nil {
+		l.e.fail(err)
+	}
+	l.cancel() // what was not announced must not be passed: nothing of this lane is shipped any more
+	return false
+}

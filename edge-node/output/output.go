@@ -1,0 +1,282 @@
+// Package output tells of windows that are final, on site: it finishes their aggregates, keeps those that a condition is true of, and sends
+// each as a record to a Kafka topic. It knows nothing of ClickHouse, so that an alarm does not wait for it.
+//
+// Package pipeline makes an Output of each that a pipeline has, and the engine's lanes call it before they ship what is final. It promises
+// that a window is sent at least once, and that every record of it is the same but for its version.
+package output
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/ingest/kafka"
+	"github.com/weir-stream/weir/operators/aggregate"
+	"github.com/weir-stream/weir/operators/expr"
+)
+
+// Config is what an output sends, and how.
+type Config struct {
+	Topic                string
+	Site, Node, Pipeline string
+	// Rows is the schema of the rows of a cut: window_start, window_end, _rows, then Keys of them, then the states of Aggregates.
+	Rows       *batch.Schema
+	Keys       int
+	Aggregates []Aggregate
+	// Where is true of the windows that are sent, an expression over window_start, window_end, the keys and the answers that are sent. Empty is all.
+	Where string
+	// Send sends messages and waits until they are there for sure.
+	Send func(ctx context.Context, messages []kafka.Message) error
+	Log  *slog.Logger
+}
+
+// Aggregate is an answer.
+type Aggregate struct {
+	*aggregate.Aggregate
+	Name string
+	Omit bool // its answer is not sent
+}
+
+// Schema is what Where is about: window_start, window_end, keys and answers.
+func (c *Config) Schema() *batch.Schema {
+	s := &batch.Schema{Fields: append([]batch.Field{}, c.Rows.Fields[:2]...)}
+	s.Fields = append(s.Fields, c.Rows.Fields[firstKey:firstKey+c.Keys]...)
+	for _, a := range c.Aggregates {
+		if !a.Omit {
+			s.Fields = append(s.Fields, batch.Field{Name: a.Name, Type: a.Type, Nullable: a.Nullable})
+		}
+	}
+	return s
+}
+
+const firstKey = 3
+
+// Output is safe for concurrent use.
+type Output struct {
+	cfg    Config
+	schema *batch.Schema
+	where  *expr.Program // nil: all
+
+	sent, left, failures atomic.Int64
+
+	mu  sync.Mutex
+	err error // guarded by mu: why the last attempt failed; nil once one did not
+}
+
+// New makes an output.
+func New(cfg Config) (*Output, error) {
+	o := &Output{cfg: cfg, schema: cfg.Schema()}
+	for _, a := range cfg.Aggregates {
+		if a.Omit {
+			continue
+		}
+		if err := a.CheckAnswer(); err != nil {
+			return nil, fmt.Errorf("aggregate %s: %w", a.Name, err)
+		}
+	}
+	if cfg.Where != "" {
+		var err error
+		if o.where, err = expr.CompileFilter(cfg.Where, o.schema); err != nil {
+			return nil, err
+		}
+	}
+	return o, nil
+}
+
+// Window is where rows are from.
+type Window struct {
+	Partition batch.Partition
+	Revision  string
+	Segment   uint64
+	Version   int64 // the offset up to which the partition was read
+}
+
+// atOnce is how many windows are sent at a time.
+const atOnce = 1000
+
+// Send sends the windows of which rows are, and waits until that is done for sure: it tries again until ctx ends. Other errors are about
+// the rows.
+func (o *Output) Send(ctx context.Context, from *Window, rows *batch.Batch) error {
+	finished, err := o.finish(rows)
+	if err != nil {
+		return fmt.Errorf("finish windows for topic %s: %w", o.cfg.Topic, err)
+	}
+	keep := make([]int32, 0, rows.Rows)
+	if o.where != nil {
+		eval := o.where.NewEvaluator()
+		keep = eval.Filter(finished, keep)
+		if f := eval.Failures(); len(f) > 0 { // such a window is sent nowhere: its condition is not true
+			o.cfg.Log.Warn("a condition cannot be computed of a window, which is not sent", "topic", o.cfg.Topic, "error", f[0].Text, "windows", len(f))
+		}
+	} else {
+		for i := range rows.Rows {
+			keep = append(keep, int32(i))
+		}
+	}
+	o.left.Add(int64(rows.Rows - len(keep)))
+	for len(keep) > 0 {
+		n := min(len(keep), atOnce)
+		messages := make([]kafka.Message, n)
+		for i, row := range keep[:n] {
+			messages[i] = o.message(from, finished, int(row))
+		}
+		if err := o.deliver(ctx, messages); err != nil {
+			return err
+		}
+		keep = keep[n:]
+	}
+	return nil
+}
+
+// The times between two attempts.
+const (
+	firstWait = 100 * time.Millisecond
+	longWait  = 5 * time.Second
+)
+
+// deliver sends messages until they are there.
+func (o *Output) deliver(ctx context.Context, messages []kafka.Message) error {
+	for wait := firstWait; ; wait = min(2*wait, longWait) {
+		err := o.cfg.Send(ctx, messages)
+		if ctx.Err() != nil && err != nil {
+			return errors.Join(ctx.Err(), err)
+		}
+		o.mu.Lock()
+		news := err != nil && (o.err == nil || o.err.Error() != err.Error())
+		o.err = err
+		o.mu.Unlock()
+		if err == nil {
+			o.sent.Add(int64(len(messages)))
+			return nil
+		}
+		o.failures.Add(1)
+		if news {
+			o.cfg.Log.Warn("windows that are final could not be sent; trying again", "topic", o.cfg.Topic, "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+}
+
+// finish makes answers of states.
+func (o *Output) finish(rows *batch.Batch) (*batch.Batch, error) {
+	if !rows.Schema.Equal(o.cfg.Rows) {
+		return nil, fmt.Errorf("the rows have the columns %s, and not %s", rows.Schema, o.cfg.Rows)
+	}
+	b := &batch.Batch{Schema: o.schema, Rows: rows.Rows}
+	b.SetWidth(len(o.schema.Fields))
+	at := copy(b.Cols, rows.Cols[:2])
+	at += copy(b.Cols[at:], rows.Cols[firstKey:firstKey+o.cfg.Keys])
+	states := rows.Cols[firstKey+o.cfg.Keys:]
+	for _, a := range o.cfg.Aggregates {
+		if !a.Omit {
+			var err error
+			if b.Cols[at], err = a.Answers(states[:len(a.States)], rows.Rows); err != nil {
+				return nil, fmt.Errorf("aggregate %s: %w", a.Name, err)
+			}
+			at++
+		}
+		states = states[len(a.States):]
+	}
+	return b, nil
+}
+
+// recordSource is the end of a record's value.
+type recordSource struct {
+	Site      string `json:"_site"`
+	Node      string `json:"_node"`
+	Pipeline  string `json:"_pipeline"`
+	Revision  string `json:"_revision"`
+	Topic     string `json:"_topic"`
+	Partition int32  `json:"_partition"`
+	Segment   uint64 `json:"_segment"`
+	Version   int64  `json:"_version"`
+}
+
+// message is the record of a window.
+func (o *Output) message(from *Window, b *batch.Batch, row int) kafka.Message {
+	var m kafka.Message
+	m.Key = o.columns([]byte{'{'}, b, 2, 2+o.cfg.Keys, row)
+	m.Key = append(m.Key, '}')
+	v := o.columns([]byte{'{'}, b, 0, len(b.Cols), row)
+	source, err := json.Marshal(recordSource{
+		o.cfg.Site, o.cfg.Node, o.cfg.Pipeline, from.Revision, from.Partition.Topic, from.Partition.ID, from.Segment, from.Version,
+	})
+	if err != nil {
+		panic("output: encode the source of a window: " + err.Error()) // texts and numbers
+	}
+	source[0] = ','
+	m.Value = append(v, source...)
+	m.Headers = []kafka.Header{{Key: "weir-id", Value: o.id(from, b, row)}, {Key: "weir-version", Value: strconv.FormatInt(from.Version, 10)}}
+	return m
+}
+
+// columns appends columns of a row as members of a JSON object.
+func (o *Output) columns(dst []byte, b *batch.Batch, lo, hi, row int) []byte {
+	for c := lo; c < hi; c++ {
+		if c > lo {
+			dst = append(dst, ',')
+		}
+		dst = append(strconv.AppendQuote(dst, b.Schema.Fields[c].Name), ':')
+		dst = batch.AppendCellJSON(dst, b.Schema.Fields[c].Type, &b.Cols[c], row)
+	}
+	return dst
+}
+
+// id is the same for all records of a window and key of a segment, and for no other: a hash of what they are known by.
+func (o *Output) id(from *Window, b *batch.Batch, row int) string {
+	h := fnv.New128a()
+	write := func(v []byte) {
+		var n [8]byte
+		binary.LittleEndian.PutUint64(n[:], uint64(len(v)))
+		_, _ = h.Write(n[:])
+		_, _ = h.Write(v)
+	}
+	for _, text := range []string{o.cfg.Site, o.cfg.Pipeline, from.Revision, from.Partition.Topic} {
+		write([]byte(text))
+	}
+	write(from.Partition.TopicID[:])
+	write(strconv.AppendInt(nil, int64(from.Partition.ID), 10))
+	write(strconv.AppendUint(nil, from.Segment, 10))
+	for c := range 2 + o.cfg.Keys {
+		col, t := &b.Cols[c], b.Schema.Fields[c].Type
+		switch {
+		case !col.Valid(row):
+			write([]byte{0})
+		case t.Variable():
+			write([]byte{1})
+			write(col.Bytes(row)) // as a whole: in JSON long ones are cut
+		default:
+			write(batch.AppendCellJSON([]byte{1}, t, col, row))
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// Status is how an output does.
+type Status struct {
+	Topic string
+	// Sent counts windows that were sent, and Left those that its condition is not true of; Failures are attempts.
+	Sent, Left, Failures int64
+	Err                  error // why the last attempt failed, or nil
+}
+
+// Status is how the output does.
+func (o *Output) Status() Status {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return Status{Topic: o.cfg.Topic, Sent: o.sent.Load(), Left: o.left.Load(), Failures: o.failures.Load(), Err: o.err}
+}

@@ -71,7 +71,7 @@ var imports = map[string][]string{
 	"edge-node/metrics":  append([]string{"edge-node/engine"}, contracts...),
 	"edge-node/web":      append([]string{"edge-node/engine", "edge-node/metrics", "edge-node/pipeline"}, contracts...),
 	"edge-node/cli": append([]string{
-		"bench/contender", "bench/harness", "bench/report", "bench/workload", "examples", "edge-node/authoring", "edge-node/config", "edge-node/deadletter", "edge-node/embedded/...", "edge-node/embedded", "edge-node/engine", "edge-node/metrics",
+		"bench/contender", "bench/harness", "bench/peers", "bench/report", "bench/workload", "examples", "edge-node/authoring", "edge-node/config", "edge-node/deadletter", "edge-node/embedded/...", "edge-node/embedded", "edge-node/engine", "edge-node/metrics",
 		"edge-node/pipeline", "edge-node/replay", "edge-node/web", "sink/clickhouse",
 	}, contracts...),
 
@@ -103,6 +103,8 @@ var imports = map[string][]string{
 	"bench/report":   {},
 	// What the benchmarks know of a program that does a workload.
 	"bench/contender": {"bench/workload"},
+	// Other stream processors as contenders.
+	"bench/peers": {"bench/contender"},
 	// It drives a built binary; what that cannot tell, such as allocations per row, it measures on a planned pipeline.
 	"bench/harness": {
 		"bench/contender", "bench/report", "bench/workload", "edge-node/config", "edge-node/embedded", "edge-node/embedded/...", "edge-node/pipeline",

@@ -14,6 +14,7 @@ import (
 
 	"github.com/weir-stream/weir/bench/contender"
 	"github.com/weir-stream/weir/bench/harness"
+	"github.com/weir-stream/weir/bench/peers"
 	"github.com/weir-stream/weir/bench/report"
 )
 
@@ -25,6 +26,7 @@ type benchRun struct {
 	asJSON    string
 	html      string
 	limits    bool
+	peers     bool
 }
 
 func (a *app) benchCommand() *cobra.Command {
@@ -53,6 +55,7 @@ change must not worsen, 'weir bench compare' sets two runs side by side.`,
 	}
 	b.flags(cmd, "sensors,project,ticks,keys,wide,chain,sketches,rows,latency,outage,start,rest", 5)
 	cmd.Flags().BoolVar(&b.opts.TwoCores, "two-cores", true, "measure on two cores as well, where there are two")
+	cmd.Flags().BoolVar(&b.peers, "peers", false, "measure other engines as well, where they are installed: Kafka Streams, whose jars Maven fetches")
 	cmd.AddCommand(a.benchSmokeCommand(), a.benchListCommand(), a.benchCompareCommand(), a.benchContenderCommand())
 	return cmd
 }
@@ -118,6 +121,9 @@ func (b *benchRun) run(cmd *cobra.Command) error {
 		b.opts.Weir = b.opts.Self
 	} else if b.opts.Weir, err = filepath.Abs(b.opts.Weir); err != nil {
 		return fmt.Errorf("find %s: %w", b.opts.Weir, err)
+	}
+	if b.peers {
+		b.opts.Contenders = peers.All()
 	}
 	b.opts.Stderr = b.a.stderr
 	b.opts.Progress = func(line string) { fmt.Fprintln(b.a.stderr, line) }

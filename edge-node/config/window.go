@@ -210,7 +210,8 @@ func checkLength(r *reader, v value, w *Window) {
 	if w.Every < w.Size {
 		for _, a := range w.Aggregates {
 			if a.Wasm != nil {
-				r.addf(a.Pos, v.path+".aggregates", "window.aggregates.%s: aggregates of your own are not in hopping windows yet", a.Name)
+				r.addf(a.Pos, v.path+".aggregates", "window.aggregates.%s: aggregates of your own are not in hopping windows: a row on which a module fails would be in some of its windows", a.Name).
+					Hint = "use tumbling: " + FormatDuration(w.Every) + ", and merge windows in a query"
 			}
 		}
 	}

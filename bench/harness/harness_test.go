@@ -9,6 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/weir-stream/weir/bench/contender"
 	"github.com/weir-stream/weir/bench/harness"
 	"github.com/weir-stream/weir/edge-node/cli"
@@ -37,6 +41,7 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	brokers, _ := embeddedtest.Kafka(t)
+	dsn := embeddedtest.ClickHouse(t)
 	liar := contender.Hand(self)
 	liar.Name = "liar"
 	liar.Command = func(ctx context.Context, task contender.Task) (contender.Command, error) {
@@ -48,7 +53,7 @@ func TestRun(t *testing.T) {
 	}}
 	doc, err := harness.Run(ctx, harness.Options{
 		Weir: self, Workloads: []string{"sensors"}, Events: 20_000, Rounds: 1, Partitions: 4, Live: 4 * time.Second,
-		Brokers: brokers, ClickHouse: embeddedtest.ClickHouse(t), Contenders: []contender.Contender{liar, absent}, Stderr: t.Output(),
+		Brokers: brokers, ClickHouse: dsn, Contenders: []contender.Contender{liar, absent}, Stderr: t.Output(),
 		Progress: func(line string) { t.Log(line) },
 	})
 	if err != nil {
@@ -82,6 +87,9 @@ func TestRun(t *testing.T) {
 			t.Errorf("there is no figure %s in %v", want, names)
 		}
 	}
+	if left := left(t, brokers, dsn); len(left) > 0 {
+		t.Errorf("the run has left %v", left)
+	}
 	if doc.Machine.Cores < 1 || doc.Machine.CopyBytesPerS < 1e8 || doc.Machine.ClickHouse == "" {
 		t.Errorf("the machine is not described: %+v", doc.Machine)
 	}
@@ -95,4 +103,38 @@ func TestSplit(t *testing.T) {
 	if _, _, err := harness.Split([]string{"sensor"}); err == nil {
 		t.Error("a workload that is not there was taken")
 	}
+}
+
+// left lists what a run has left on servers that are not its own.
+func left(t *testing.T, brokers []string, dsn string) []string {
+	t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	topics, err := kadm.NewClient(cl).ListTopics(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, name := range topics.Names() {
+		if strings.Contains(name, "-sensors-") {
+			out = append(out, "topic "+name)
+		}
+	}
+	opts, err := clickhouse.ParseDSN(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := clickhouse.Open(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	var databases []string
+	if err := conn.QueryRow(t.Context(), "SELECT groupArray(name) FROM system.databases WHERE name LIKE 'weir_bench_%'").Scan(&databases); err != nil {
+		t.Fatal(err)
+	}
+	return append(out, databases...)
 }

@@ -77,9 +77,10 @@ func pipelineText(name string) string {
 
 // Cases lists the workloads in the order they are shown.
 func Cases() []Case {
-	return []Case{
+	cases := []Case{
 		sensorsCase(), projectCase(), ticksCase(), keysCase(), wideCase(), chainCase(), sketchesCase(), rowsCase(),
 	}
+	return append(cases, nexmarkCases()...)
 }
 
 // Select finds workloads by name, in the order given.

@@ -108,7 +108,9 @@ var windowLayouts = []layout{
 // dayLayouts are of rows of a few weeks: every day is a partition of the table.
 var dayLayouts = []layout{{name: "days", partitions: 3, spread: true, reach: 3000, killed: true, window: calendarKind("day", "America/New_York", "AT")}}
 
-func (k *windowKind) with(more string) *windowKind { return &windowKind{k.yaml + more, k.starts, k.rows} }
+func (k *windowKind) with(more string) *windowKind {
+	return &windowKind{k.yaml + more, k.starts, k.rows}
+}
 
 // sessionKind is of sessions that end so many minutes behind their last row, cut every so many hours. A row begins one where the row of
 // its key before, in the same stretch, is as long ago.

@@ -76,7 +76,7 @@ func merging(cfg Config, t *sink.Table, keys []batch.Field, w viewWindow) ([]col
 	}
 	table := qualified(cfg.Database, cfg.Table+"_partials")
 	if t.Sessions {
-		return columns, sessionsGrouped(outer, inner, table, w.where, t)
+		return append(columns, columnDef{name: stretchColumn, typ: columns[0].typ}), sessionsGrouped(outer, inner, table, w.where, t)
 	}
 	return columns, newestGrouped(outer, inner, table, strings.Join(group, ", "), w.where)
 }

@@ -246,7 +246,8 @@ func (s *Sink) finishedRow(ctx context.Context, l *Lineage, at RowAddress) error
 		states[statesColumn(a.Name)] = a.Finish == sink.FinishNone
 	}
 	var columns []string
-	for _, c := range view.columns[2:] {
+	shown := slices.DeleteFunc(slices.Clone(view.columns), func(c columnDef) bool { return c.name == stretchColumn })
+	for _, c := range shown[2:] {
 		if states[c.name] {
 			columns = append(columns, fmt.Sprintf("toJSONString(concat(toString(length(%s)), ' states'))", ident(c.name)))
 			continue
@@ -272,7 +273,7 @@ func (s *Sink) finishedRow(ctx context.Context, l *Lineage, at RowAddress) error
 		}
 		var all Values
 		for i, text := range texts {
-			all = append(all, Value{view.columns[2+i].name, json.RawMessage(text)})
+			all = append(all, Value{shown[2+i].name, json.RawMessage(text)})
 		}
 		keys := all[:len(s.table.Keys):len(s.table.Keys)]
 		if start.Equal(at.At) {

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"net"
 	"testing"
@@ -53,8 +54,11 @@ func TestLink(t *testing.T) {
 	if !ask(t, k.addr(), "12345") {
 		t.Fatal("nothing came back")
 	}
-	if n := k.bytes.Load(); n != 12 {
-		t.Errorf("%d bytes were counted instead of 6 there and 6 back", n)
+	// They are counted when they have been passed on, which may be after they have come back.
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := until(ctx, time.Millisecond, "12 bytes are counted", func() bool { return k.bytes.Load() == 12 }); err != nil {
+		t.Errorf("%d bytes were counted instead of 6 there and 6 back: %v", k.bytes.Load(), err)
 	}
 	open, err := net.Dial("tcp", k.addr())
 	if err != nil {

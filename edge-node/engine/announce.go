@@ -14,9 +14,9 @@ type Finals struct {
 	Rows      *batch.Batch // with the schema of a cut's rows
 }
 
-// announce tells of the windows that have become final, and waits until somebody has it for sure. It is called before each cut, so that
-// a commit passes no window that was not announced; and whether or not there can be a cut, so that nobody waits for the
-// destination. It tells whether the lane may go on.
+// announce tells of the windows that have become final, and waits until somebody has it for sure. It is called behind each batch, so that
+// nobody waits for the flush clock or the destination; and before each cut, so that a commit passes no window that was not
+// announced. It tells whether the lane may go on.
 //
 // A replay announces nothing: it builds windows that were not final where the commit is. A window that became final behind the commit, and
 // was announced before the process ended, is announced once more.

@@ -141,3 +141,23 @@ func TestAnnounceFirst(t *testing.T) {
 		}
 	}
 }
+
+// TestAnnounceAtOnce has a flush clock that does not tick: a window is told of as soon as it is final.
+func TestAnnounceAtOnce(t *testing.T) {
+	t.Parallel()
+	brokers, cl := broker(t)
+	tr, a := &truth{}, &announced{t: t, groups: map[string][2]int64{}}
+	produce(t, cl, rand.New(rand.NewPCG(4, 2)), tr, 1500)
+	e, l := start(t, setup{brokers: brokers, group: "g", centre: newCentre(), announce: a.take, rows: 100, flush: time.Hour})
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- e.Run(ctx) }()
+	for a.count() == 0 && t.Context().Err() == nil {
+		time.Sleep(5 * time.Millisecond)
+	}
+	l.dead.Store(true)
+	stop()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+}

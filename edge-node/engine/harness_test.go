@@ -395,6 +395,7 @@ type setup struct {
 	disk     *spool.Store
 	full     engine.WhenFull
 	announce func(context.Context, *engine.Finals) error
+	flush    time.Duration // 0: 30 ms
 }
 
 // generation is the real stages in a revision.
@@ -477,7 +478,7 @@ func start(t *testing.T, s setup) (*engine.Engine, *life) {
 		Local: local, Kept: kept, WhenFull: s.full, Announce: s.announce,
 		Pipeline: "test", Node: "n1", Source: l,
 		Generation: gen,
-		Delivery:   l, Coverage: s.centre.read, States: s.centre.readStates, FlushEvery: 30 * time.Millisecond,
+		Delivery:   l, Coverage: s.centre.read, States: s.centre.readStates, FlushEvery: max(s.flush, 30*time.Millisecond),
 		ShutdownTimeout: shutdown, StopAtEnd: s.atEnd,
 		MaxState: s.maxState, MaxQueued: s.queued, Log: s.log,
 	})

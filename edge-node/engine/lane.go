@@ -311,6 +311,9 @@ func (l *lane) take(c chunk) error {
 			return err
 		}
 		records = records[taken:]
+		if !l.announce() {
+			return l.ctx.Err()
+		}
 		switch {
 		case l.full() && (l.keeps() || !l.inFlight.Load()):
 			l.ship()

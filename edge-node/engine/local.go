@@ -388,7 +388,13 @@ func (r *remembered) take(rows *batch.Batch, hashes []uint64) error {
 // partition meanwhile knows better, and rot at the end of the disk's log gives an earlier state.
 func (r *remembered) fits(m *commitMetadata, a *ingest.Assignment) bool {
 	return r.at.Revision == m.Revision && r.at.TopicID == m.TopicID && r.at.Segment == m.Segment && r.at.Start == m.Start &&
-		r.at.Position >= m.Position && r.at.Position <= a.LogEnd
+		r.at.Position >= m.Position && r.at.Position <= a.LogEnd && !r.doubtful(a)
+}
+
+// doubtful tells whether records that were saved may be others by now: the partition had another leader since the commit, and the disk has
+// more than is surely the same. Kafka has it all, where it has what the commit needs.
+func (r *remembered) doubtful(a *ingest.Assignment) bool {
+	return a.SameUpTo >= 0 && r.at.Position > a.SameUpTo && a.Committed >= a.LogStart
 }
 
 // resumption is where a lane goes on with what is saved: right behind it.

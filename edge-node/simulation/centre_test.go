@@ -271,6 +271,21 @@ func (c *centre) open(s segment, start int64) []*account {
 	return out
 }
 
+// anew notes that the log of a place was cut back: segments that had not come so far may go on with the records of the new era.
+func (c *centre) anew(p place, to int64) {
+	for s, accounts := range c.accounts {
+		if s.place != p {
+			continue
+		}
+		for _, a := range slices.Clone(accounts) {
+			if a.start <= to {
+				accounts = append(accounts, newAccount(a.rev, a.log, len(a.log.eras)-1, a.start, a.from))
+			}
+		}
+		c.accounts[s] = accounts
+	}
+}
+
 func (c *centre) storeCoverage(cov *sink.Coverage) {
 	s := segmentOf(cov)
 	n := cov.Counters

@@ -42,6 +42,8 @@ const (
 	faultMerged
 	faultDropped
 	faultState
+	faultRestart
+	faultCut
 	faults
 )
 
@@ -53,7 +55,7 @@ func (f fault) String() string {
 		"old revision asked for once more", "records deleted by retention", "topic deleted and made again", "partition added",
 		"bits of the local store turned", "disk full", "outage of hours",
 		"outage longer than the room for what waits", "account with windows that were merged", "account with windows that were dropped",
-		"state of a step taken up",
+		"state of a step taken up", "broker restarts", "log cut back, and other records under the same offsets",
 	}[f]
 }
 

@@ -22,7 +22,9 @@ func (w *world) janitor() {
 	var b barrier
 	defer b.lift()
 	for sleep(w.life, w.plan.session/2) == nil {
-		info := w.cluster.GroupInfo("weir")
+		w.brokerLock <- struct{}{}
+		info := w.broker().GroupInfo("weir")
+		<-w.brokerLock
 		if info == nil || w.plan.protocol != "classic" {
 			continue
 		}
@@ -72,7 +74,7 @@ func (b *barrier) watch(w *world, info *kfake.GroupInfo) {
 		b.epoch, b.since = info.Epoch, time.Now()
 	case b.fault == nil && time.Since(b.since) > rebalanceTimeout:
 		w.note("the broker does not end a rebalance: joins are refused until it has")
-		b.fault = w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.JoinGroup}, Group: "weir", Err: kerr.CoordinatorLoadInProgress, Count: -1})
+		b.fault = w.broker().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.JoinGroup}, Group: "weir", Err: kerr.CoordinatorLoadInProgress, Count: -1})
 	}
 }
 

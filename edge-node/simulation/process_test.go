@@ -232,6 +232,11 @@ func (l *link) Write(b []byte) (int, error) {
 	if err := l.p.alive(); err != nil {
 		return 0, err
 	}
+	if l.p.w.plan.durable {
+		// A fetch of a partition under another leader epoch is answered at once, and the client asks again until it has heard of the
+		// epoch. That may take a while, so the question must take some time, or none ever passes.
+		time.Sleep(100 * time.Microsecond)
+	}
 	return l.Conn.Write(b)
 }
 
@@ -249,7 +254,7 @@ func (w *world) launch(n *node, revision uint64) (*process, error) {
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	log := w.logOfNode(n)
 	src, err := kafka.New(kafka.Config{
-		Brokers: w.cluster.ListenAddrs(), Topics: []string{topic}, Group: "weir", ClientID: p.client, InstanceID: n.instance,
+		Brokers: []string{w.address}, Topics: []string{topic}, Group: "weir", ClientID: p.client, InstanceID: n.instance,
 		Protocol: w.plan.protocol, SessionTimeout: w.plan.session, Dial: p.dial,
 		MaxWait: 5 * time.Second, // days pass, and brokers mostly have nothing
 		Clock:   func() time.Duration { return time.Since(w.began) },

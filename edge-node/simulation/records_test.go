@@ -3,6 +3,7 @@ package simulation
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 )
 
 // The pipeline of all schedules: counts and sums of v by device, in windows.
@@ -68,6 +69,7 @@ func (p place) String() string { return fmt.Sprintf("%x/%d", p.topic[:3], p.part
 // before. The eras of a log share the records below the cut.
 type remembered struct {
 	eras  [][]meaning // by offset; none is ever removed
+	cuts  []int64     // where each era but the first begins to differ from the one before
 	first int64       // offsets below were deleted
 }
 
@@ -78,4 +80,15 @@ func (l *remembered) end() int64 { return int64(len(l.now())) }
 func (l *remembered) append(m meaning) {
 	i := len(l.eras) - 1
 	l.eras[i] = append(l.eras[i], m)
+}
+
+// cut begins another era, of other records from an offset on.
+func (l *remembered) cut(at int64) {
+	l.eras, l.cuts = append(l.eras, slices.Clone(l.now()[:at])), append(l.cuts, at)
+}
+
+// differs tells whether the log was cut back at an offset, and records up to another one were there before. Where records behind the cut
+// are deleted, too, others begin with the first that is there.
+func (l *remembered) differs(from, to int64) bool {
+	return slices.ContainsFunc(l.cuts, func(at int64) bool { return at < to && (from == at || at < from && from == l.first) })
 }

@@ -33,6 +33,8 @@ type plan struct {
 
 	mutant mutant
 
+	durable bool // the broker keeps what it has on a disk
+
 	mayFill  bool            // disks may be full
 	whenFull engine.WhenFull // what nodes do that have no room for more than the budget; Block: there is no budget
 	budget   int             // entries of the local store that there is room for, by lane
@@ -86,6 +88,7 @@ func newPlanOf(seed uint64, change func(p *plan)) *plan {
 		p.small()
 	}
 	p.draw(rng)
+	p.drawRestarts()
 	for i := range p.revisions {
 		p.revisions[i].stateful = p.stateful && p.revisions[i].number%2 == 1
 		p.revisions[i].sessions = p.sessions

@@ -3,6 +3,7 @@ package simulation
 import (
 	"flag"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -145,7 +146,7 @@ func (w *world) rest() bool {
 		for _, p := range w.places() {
 			w.wrong("    %s: accounted for up to %d, the log ends at %d", p, w.centre.reached(p), w.logOf(p).end())
 		}
-		w.wrong("    the group: %+v", w.cluster.GroupInfo("weir"))
+		w.wrong("    the group: %+v", w.broker().GroupInfo("weir"))
 		for _, n := range w.nodes {
 			if n.now != nil && n.now.alive() == nil {
 				st := n.now.engine.Status()
@@ -167,7 +168,10 @@ func (w *world) close() {
 	w.end()
 	w.background.Wait()
 	w.admin.Close()
-	w.cluster.Close()
+	w.broker().Close()
+	if w.dir != "" {
+		_ = os.RemoveAll(w.dir)
+	}
 }
 
 // summarize counts what is there in the end.

@@ -21,7 +21,7 @@ func (w *world) deleteRecords(part int32, share int) {
 	to := log.first + (log.end()-log.first)*int64(share)/100
 	log.first = to
 	w.centre.mu.Unlock()
-	if err := w.cluster.DeleteRecords(topic, part, to); err != nil {
+	if err := w.broker().DeleteRecords(topic, part, to); err != nil {
 		w.wrong("the schedule could not delete records: %v", err)
 	}
 	w.hit(faultRetention)
@@ -29,11 +29,11 @@ func (w *world) deleteRecords(part int32, share int) {
 
 // recreate deletes the topic and makes one of the same name.
 func (w *world) recreate() {
-	if err := w.cluster.DeleteTopic(topic); err != nil {
+	if err := w.broker().DeleteTopic(topic); err != nil {
 		w.wrong("the schedule could not delete the topic: %v", err)
 	}
 	_ = sleep(w.life, time.Duration(w.rand(3))*time.Second)
-	if err := w.cluster.CreateTopic(topic, w.parts, nil); err != nil {
+	if err := w.broker().CreateTopic(topic, w.parts, nil); err != nil {
 		w.wrong("the schedule could not make the topic again: %v", err)
 	}
 	w.newTopic()

@@ -54,7 +54,7 @@ func (w *world) coordinatorFails(n, kind int) {
 	default:
 		f.Keys, f.Err = []kmsg.Key{kmsg.Heartbeat, kmsg.ConsumerGroupHeartbeat}, kerr.CoordinatorNotAvailable
 	}
-	h := w.cluster.Fault(f)
+	h := w.broker().Fault(f)
 	w.background.Go(func() {
 		<-w.quiet.Done()
 		h.Remove()

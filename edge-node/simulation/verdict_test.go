@@ -85,8 +85,12 @@ func (w *world) rowsOf(s segment, cov *sink.Coverage) int64 {
 			at = max(at, r.version)
 		}
 	}
-	if next := w.behind(s); next != nil && next.Gap > 0 && next.Start-next.Gap == cov.Version && at <= next.Start {
+	switch next := w.behind(s); {
+	case next == nil:
+	case next.Gap > 0 && next.Start-next.Gap == cov.Version && at <= next.Start:
 		return at
+	case next.GapReason == "truncated" && next.Start < cov.Version:
+		return at // the same, where the log was cut back: rows of what was there are whole, too, and stay
 	}
 	return cov.Version
 }
@@ -124,6 +128,8 @@ func (w *world) checkTiling(p place) {
 	for i, cov := range covs {
 		w.checkLost(covs, i, log)
 		switch {
+		case cov.Start < at && cov.GapReason == "truncated" && cov.Gap == 0 && log.differs(cov.Start, at):
+			at = cov.Start // what was counted stays, and other records are counted from here on
 		case cov.Start < at:
 			w.wrong("%s: segment %d of revision %d begins at %d, and everything below %d was accounted for", p, cov.Segment, cov.Revision, cov.Start, at)
 		case cov.Start > at && (cov.Start > max(log.first, rows) || i > 0 && cov.Gap != cov.Start-at):

@@ -41,14 +41,17 @@ type world struct {
 	plan *plan
 	t    testing.TB
 
-	network *kfake.VirtualNetwork
-	cluster *kfake.Cluster
-	admin   *kgo.Client
-	adm     *kadm.Client
-	centre  *centre
-	road    road
-	nodes   []*node
-	began   time.Time
+	network    *kfake.VirtualNetwork
+	cluster    atomic.Pointer[kfake.Cluster]
+	brokerLock chan struct{} // held while the broker restarts: one that has ended answers nobody
+	address    string        // of the broker, always the same
+	dir        string        // of what the broker keeps; empty: memory
+	admin      *kgo.Client
+	adm        *kadm.Client
+	centre     *centre
+	road       road
+	nodes      []*node
+	began      time.Time
 
 	brokerAway atomic.Bool
 	life       context.Context // until the schedule is over
@@ -157,7 +160,7 @@ func (w *world) logTo() io.Writer { return os.Stderr }
 // newWorld starts a broker and what produces into it. It is called in a bubble.
 func newWorld(t testing.TB, pl *plan) *world {
 	w := &world{
-		plan: pl, t: t, network: &kfake.VirtualNetwork{}, began: time.Now(),
+		plan: pl, t: t, brokerLock: make(chan struct{}, 1), network: &kfake.VirtualNetwork{}, began: time.Now(),
 		logs: map[place]*remembered{}, revisions: map[uint64]*revision{}, died: map[string]time.Time{}, parts: pl.parts,
 	}
 	w.tally.hits = map[fault]int{}
@@ -170,20 +173,12 @@ func newWorld(t testing.TB, pl *plan) *world {
 		r := pl.revisions[i]
 		w.revisions[r.number] = &r
 	}
-	var err error
-	w.cluster, err = kfake.NewCluster(
-		kfake.NumBrokers(1), kfake.ListenFn(w.network.Listen), kfake.SeedTopics(pl.parts, topic),
-		kfake.GroupMinSessionTimeout(time.Second),
-		kfake.BrokerConfigs(map[string]string{
-			"group.consumer.heartbeat.interval.ms": fmt.Sprint(pl.session.Milliseconds() / 5),
-			"group.consumer.session.timeout.ms":    fmt.Sprint(pl.session.Milliseconds()),
-		}),
-	)
-	if err != nil {
+	if err := w.startBroker(); err != nil {
 		t.Fatal(err)
 	}
-	w.admin, err = kgo.NewClient(kgo.SeedBrokers(w.cluster.ListenAddrs()...), kgo.Dialer(w.network.DialContext),
-		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0), kgo.MetadataMinAge(10*time.Millisecond))
+	var err error
+	w.admin, err = kgo.NewClient(kgo.SeedBrokers(w.address), kgo.Dialer(w.network.DialContext),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0), kgo.DisableIdempotentWrite(), kgo.MetadataMinAge(10*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,7 +203,7 @@ func newWorld(t testing.TB, pl *plan) *world {
 
 // newTopic begins to remember the topic that there is now.
 func (w *world) newTopic() {
-	id := w.cluster.TopicInfo(topic).TopicID
+	id := w.broker().TopicInfo(topic).TopicID
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.topicID = id

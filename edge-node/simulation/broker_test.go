@@ -1,0 +1,191 @@
+package simulation
+
+import (
+	"cmp"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+)
+
+// startBroker starts the broker, or starts it again on what it had.
+func (w *world) startBroker() error {
+	pl := w.plan
+	opts := []kfake.Opt{
+		kfake.NumBrokers(1), kfake.ListenFn(w.network.Listen), kfake.SeedTopics(pl.parts, topic),
+		kfake.GroupMinSessionTimeout(time.Second),
+		kfake.BrokerConfigs(map[string]string{
+			"group.consumer.heartbeat.interval.ms": fmt.Sprint(pl.session.Milliseconds() / 5),
+			"group.consumer.session.timeout.ms":    fmt.Sprint(pl.session.Milliseconds()),
+		}),
+	}
+	if pl.durable {
+		if w.dir == "" {
+			dir, err := os.MkdirTemp("", "weir-simulation-")
+			if err != nil {
+				return err
+			}
+			w.dir = dir
+		}
+		opts = append(opts, kfake.DataDir(w.dir))
+	}
+	if old := w.broker(); old != nil {
+		_, port, err := net.SplitHostPort(w.address)
+		if err != nil {
+			return err
+		}
+		n, err := strconv.Atoi(port)
+		if err != nil {
+			return err
+		}
+		opts = append(opts, kfake.Ports(n))
+	}
+	c, err := kfake.NewCluster(opts...)
+	if err != nil {
+		return err
+	}
+	w.address = c.ListenAddrs()[0]
+	w.cluster.Store(c)
+	return nil
+}
+
+// broker is the broker as it runs now.
+func (w *world) broker() *kfake.Cluster { return w.cluster.Load() }
+
+// drawRestarts has the broker end, and start again with what it had, under another leader epoch; or with less, as after an unclean
+// election. It draws by itself, so that the other plans stay as they were.
+func (p *plan) drawRestarts() {
+	rng := rand.New(rand.NewPCG(p.seed, 13))
+	if p.quietly || p.protocol != "classic" || rng.IntN(4) > 0 {
+		return
+	}
+	p.durable = true
+	n, share := 1+rng.IntN(2), 1+rng.IntN(100)
+	if p.mayCut() {
+		n = 1
+	} else {
+		share = 0
+	}
+	for range n {
+		p.addRestart(time.Duration(rng.Int64N(int64(p.length))), time.Duration(rng.IntN(20_000))*time.Millisecond, share)
+	}
+}
+
+func (p *plan) addRestart(at, away time.Duration, share int) {
+	p.add(at, fmt.Sprintf("the broker restarts, is away for %s, and has lost %d%% of what nobody deleted", away, share), func(w *world) {
+		w.restartBroker(away, share)
+		w.hit(faultRestart)
+	})
+}
+
+// mayCut tells whether logs may be cut back in a plan. Where a node stored rows and died before it committed them, and the log is cut
+// back below them then, its successor cannot know that records are others now; and where the group has a commit without a leader epoch,
+// because its node went on from its disk and has read nothing since, the partition is not read any more. DESIGN.md names both, and the schedules do
+// without: in them nobody dies or loses the group, and no insert's fate is unknown.
+func (p *plan) mayCut() bool {
+	for kind := range p.kinds {
+		switch kind {
+		case faultOutage, faultJoin, faultRetention, faultPartitions, faultSwap:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// restartBroker ends the broker and starts it again after a while. Nobody reaches it before all is as it should be. Of the records of
+// each partition so many of 100 are gone then, the newest.
+func (w *world) restartBroker(away time.Duration, share int) {
+	epoch := w.epoch()
+	w.brokerGone(true)
+	w.brokerLock <- struct{}{}
+	w.broker().Close()
+	if share > 0 {
+		for _, p := range w.places() {
+			if err := w.cutLog(p, share); err != nil {
+				w.wrong("the schedule could not cut the log of %s back: %v", p, err)
+			}
+		}
+	}
+	_ = sleep(w.life, away)
+	err := w.startBroker()
+	<-w.brokerLock
+	if err != nil {
+		w.wrong("the broker does not start: %v", err)
+		return
+	}
+	for w.epoch() <= epoch {
+		w.broker().ShufflePartitionLeaders()
+	}
+	w.brokerGone(false)
+}
+
+// cutLog cuts the last of a log's segments in the broker's directory, between two batches, and begins another era. What kfake finds there
+// when it starts is what it has; of the size it only wants to hear in its snapshot.
+func (w *world) cutLog(p place, share int) error {
+	w.centre.mu.Lock()
+	defer w.centre.mu.Unlock()
+	log := w.logOf(p)
+	dir := filepath.Join(w.dir, "partitions", fmt.Sprintf("%s-%d", topic, p.part))
+	segments, err := filepath.Glob(filepath.Join(dir, "*.dat"))
+	if err != nil || len(segments) == 0 {
+		return err
+	}
+	last := slices.MaxFunc(segments, func(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) })
+	data, err := os.ReadFile(last)
+	if err != nil {
+		return err
+	}
+	most := max(log.first, log.end()-(log.end()-log.first)*int64(share)/100) // the first that is to go
+	size, to := int64(0), int64(-1)
+	for at := 0; at+12 <= len(data); {
+		if first := int64(binary.BigEndian.Uint64(data[at:])); first >= most {
+			size, to = int64(at), first
+			break
+		}
+		at += 12 + int(binary.BigEndian.Uint32(data[at+8:]))
+	}
+	if to <= log.first { // none is that new, or all are
+		return nil
+	}
+	snapshot := filepath.Join(dir, "snapshot.json")
+	text, err := os.ReadFile(snapshot)
+	if err != nil {
+		return err
+	}
+	var s map[string]any
+	if err := json.Unmarshal(text, &s); err != nil {
+		return err
+	}
+	of := s["segments"].([]any)
+	of[len(of)-1].(map[string]any)["size"] = size
+	if text, err = json.Marshal(s); err != nil {
+		return err
+	}
+	if err := errors.Join(os.Truncate(last, size), os.WriteFile(snapshot, text, 0o644)); err != nil {
+		return err
+	}
+	w.note("the log of %s, which ended at %d, ends at %d", p, log.end(), to)
+	log.cut(to)
+	w.centre.anew(p, to)
+	w.hit(faultCut)
+	return nil
+}
+
+// epoch is the lowest leader epoch of the topic's partitions.
+func (w *world) epoch() int32 {
+	lowest := int32(1 << 30)
+	for _, p := range w.broker().PartitionInfos(topic) {
+		lowest = min(lowest, p.Epoch)
+	}
+	return lowest
+}

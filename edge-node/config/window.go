@@ -112,7 +112,7 @@ func windowTable() object[Window] {
 				"More columns of the finished view: name: expression of keys and finished aggregates, such as errors / requests."),
 			at("rollups", rollupsKind(), func(w *Window) *[]Rollup { return &w.Rollups },
 				"Views of wider windows or fewer keys over the same rows: name: {every: 1h}, {calendar: …} or {global: true}. Nothing more is shipped for them."),
-			later[Window]("count", "supported: tumbling, hopping, calendar, session"),
+			later[Window]("count", "which rows it would hold is decided by the order of the log alone; use session or tumbling, with count() beside the other aggregates"),
 			later[Window]("global", "totals of all time are a roll-up: rollups: {NAME: {global: true}} beside tumbling or calendar"),
 		},
 		check: checkWindow,

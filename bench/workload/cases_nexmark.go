@@ -46,15 +46,22 @@ func nexmarkRead(of func(*nexmarkEvent) reading) func(*Record) reading {
 	}
 }
 
+// nexmarkRules are those of the queries.
+var nexmarkRules = Rules{Window: 10 * time.Second, MaxOutOfOrder: 2 * time.Second, AllowedLateness: time.Minute, MaxRecord: 1 << 20}
+
 // nexmarkCase is a query in windows of ten seconds.
 func nexmarkCase(query, about, note string, columns Columns, read func(*Record) reading, finish func(total) []float64) Case {
+	return nexmarkIn(nexmarkRules, query, about, note, columns, read, finish)
+}
+
+// nexmarkIn is a query in windows of some rules.
+func nexmarkIn(rules Rules, query, about, note string, columns Columns, read func(*Record) reading, finish func(total) []float64) Case {
 	return Case{
 		Name: "nexmark-" + query, About: about, Note: note, Events: 1_000_000, Pipeline: pipelineText("nexmark-" + query),
 		Stream: func(s Size) (Generator, error) {
 			return Nexmark(NexmarkConfig{Seed: s.Seed, Events: s.Events, NumPartitions: s.Partitions, Span: s.Span})
 		},
 		Truth: func(Size) (Oracle, error) {
-			rules := Rules{Window: 10 * time.Second, MaxOutOfOrder: 2 * time.Second, AllowedLateness: time.Minute, MaxRecord: 1 << 20}
 			t, err := newTruth(rules, Rules{}, columns, read, finish)
 			if err != nil {
 				return nil, err
@@ -67,6 +74,11 @@ func nexmarkCase(query, about, note string, columns Columns, read func(*Record) 
 // nexmarkCases are the queries that a pipeline can answer. NEXMARK.md says why the others are not here.
 func nexmarkCases() []Case {
 	id := func(n int64) [2]string { return [2]string{strconv.FormatInt(n, 10)} }
+	sessions := nexmarkRules
+	sessions.MaxLength = 24 * time.Hour
+	bidders := nexmarkBids(func(_, bidder, price int64) reading {
+		return reading{keys: id(bidder), measures: []float64{float64(price)}}
+	})
 	return []Case{
 		nexmarkCase("q0", "Nexmark q0: bids as they are, summed up per 10 s", "the sums stand for the output, which weir does not have row by row",
 			Columns{Values: []Value{{"bids", true}, {"price_sum", true}, {"auction_sum", true}, {"bidder_sum", true}}},
@@ -106,5 +118,11 @@ func nexmarkCases() []Case {
 				return reading{filtered: true}
 			}),
 			func(t total) []float64 { return []float64{t.sum[0], t.sum[1]} }),
+		nexmarkIn(sessions, "q11", "Nexmark q11: bids of a bidder until 10 s pass without one", "sessions, which the view joins where they are of several partitions",
+			Columns{Keys: []string{"bidder"}, Values: []Value{{"bids", true}, {"price_sum", true}}}, bidders,
+			func(t total) []float64 { return []float64{float64(t.rows), t.sum[0]} }),
+		nexmarkCase("q12", "Nexmark q12: bids per bidder and 10 s", "windows of event time, for those by the clock of the machine",
+			Columns{Keys: []string{"bidder"}, Values: []Value{{"bids", true}}}, bidders,
+			func(t total) []float64 { return []float64{float64(t.rows)} }),
 	}
 }

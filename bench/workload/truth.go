@@ -12,7 +12,8 @@ import (
 
 // Rules are the settings of a pipeline that its answer depends on.
 type Rules struct {
-	Window          time.Duration // tumbling, counted from 1970
+	Window          time.Duration // tumbling, counted from 1970; or the gap of sessions
+	MaxLength       time.Duration // sessions, which are cut at multiples of it since 1970; 0 is tumbling windows
 	MaxOutOfOrder   time.Duration
 	AllowedLateness time.Duration
 	MaxRecord       int // size in bytes above which a record's value is rejected as too large
@@ -64,10 +65,12 @@ func (c Counts) AllRejected() int64 {
 //
 //   - A record that is empty, larger than Rules.MaxRecord, not JSON, lacks a column, or has a value of another type in one
 //     is rejected. A row that the filter drops is filtered. Neither moves the watermark.
-//   - The window of a row with time t is [start, start + window), start = floor(t / window) · window.
+//   - The window of a row with time t is [start, start + window), start = floor(t / window) · window. With sessions it is [t, t + window).
 //   - If start + window + allowed lateness <= watermark, the row is late.
 //   - Otherwise it is aggregated, and watermark = max(watermark, t - max out of order). There is no watermark before the
 //     first row.
+//
+// Windows of sessions that overlap are one then, whichever partitions they are of, unless a multiple of Rules.MaxLength is between their starts.
 //
 // Sums of float64 are taken in offset order within a partition, then over partitions in ascending order.
 type Truth struct {
@@ -111,7 +114,7 @@ func newTruth(rules, defaults Rules, columns Columns, read func(*Record) reading
 	if rules.MaxRecord == 0 {
 		rules.MaxRecord = defaults.MaxRecord
 	}
-	if rules.Window < time.Millisecond || rules.MaxOutOfOrder < 0 || rules.AllowedLateness < 0 || rules.MaxRecord < 0 {
+	if rules.Window < time.Millisecond || rules.MaxOutOfOrder < 0 || rules.AllowedLateness < 0 || rules.MaxRecord < 0 || rules.MaxLength < 0 {
 		return nil, fmt.Errorf("work out a truth: a window of at least a millisecond and no negative rule is needed, not %+v", rules)
 	}
 	return &Truth{
@@ -152,7 +155,10 @@ func (t *Truth) Add(r *Record) {
 // aggregate reports whether the row was in time.
 func (t *Truth) aggregate(partition int32, row reading) bool {
 	size := t.rules.Window.Microseconds()
-	start := row.time - (row.time%size+size)%size // % has the sign of the time
+	start := row.time
+	if t.rules.MaxLength == 0 {
+		start -= (row.time%size + size) % size // % has the sign of the time
+	}
 	watermark, has := t.watermarks[partition]
 	if has && start+size+t.rules.AllowedLateness.Microseconds() <= watermark {
 		return false
@@ -193,6 +199,9 @@ func (t *Truth) Rules() Rules { return t.rules }
 
 // Windows is the answer so far, sorted by window and keys. The caller owns it.
 func (t *Truth) Windows() []Row {
+	if t.rules.MaxLength > 0 {
+		return t.sessions()
+	}
 	cells := slices.SortedFunc(maps.Keys(t.totals), func(a, b cell) int {
 		return cmp.Or(cmp.Compare(a.start, b.start), slices.Compare(a.keys[:], b.keys[:]), cmp.Compare(a.partition, b.partition))
 	})

@@ -58,7 +58,7 @@ func spanOf(cov *sink.Coverage, at int64) (span, bool) {
 func (w *world) counts(cov *sink.Coverage, id rowID) bool {
 	if w.plan.sessions {
 		r := w.centre.rows[id]
-		return r.rows > 0 && (!w.plan.emitFinal || !r.open || cov.Counters.Open == 0 && r.version == cov.Version)
+		return r.rows > 0 && (!w.plan.emitFinal || finished(cov, r.end) && (!r.open || cov.Counters.Open == 0 && r.version == cov.Version))
 	}
 	if !finished(cov, id.group.start+max(windowMS, id.width)) {
 		return false

@@ -192,13 +192,14 @@ FROM
 LEFT ANTI JOIN (SELECT {source} FROM {coverage} FINAL WHERE pipeline = {pipeline}) AS c USING ({source})
 ORDER BY site, topic, topic_uuid, partition, segment, rev`
 
-// A log that was cut back is no fault: there the account of the segment reaches as far as its rows.
+// A log that was cut back is no fault: there the account of the segment reaches as far as its rows. Neither is an account with open rows:
+// what is stored behind it of windows that are not final by it does not count, and the others take no more records.
 const beyondSQL = `SELECT
     site, topic, toString(topic_id) AS topic_uuid, partition, rev, segment, next_start, toInt64(rows_version) AS rows_end
 FROM
 (
     SELECT
-        {source}, version,
+        {source}, version, open_rows,
         leadInFrame(start_offset) OVER w AS next_start,
         leadInFrame(toUInt8(1)) OVER w AS has_next
     FROM (SELECT * FROM {coverage} FINAL WHERE pipeline = {pipeline})
@@ -213,5 +214,5 @@ INNER JOIN
     WHERE _pipeline = {pipeline}
     GROUP BY _site, _topic, _topic_id, _partition, _rev, _segment
 ) AS p USING ({source})
-WHERE has_next = 1 AND rows_version > version AND toInt64(rows_version) > next_start
+WHERE has_next = 1 AND open_rows = 0 AND rows_version > version AND toInt64(rows_version) > next_start
 ORDER BY site, topic, topic_uuid, partition, segment, rev`

@@ -54,9 +54,15 @@ SETTINGS do_not_merge_across_partitions_select_final = 1`,
 		strings.Join(outer, ",\n    "), strings.Join(first, ",\n        "), by, stretch, table, where, stretchColumn)
 }
 
-// sessionsCounting is the condition that chooses the rows of sessions that count among the newest.
+// sessionsCounting is the condition that chooses the rows of sessions that count among the newest. Where sessions are stored when they are
+// final, a row that was final when it was stored counts by the account, as those of other windows do: where a node died before it stored
+// its account and the log lost records since, nobody may come to store that, and the next segment counts the records behind the one there is.
 func sessionsCounting(database string, t *sink.Table) string {
-	return sessionsStand(database, t) + "\n        AND " + counted(database)
+	where := sessionsStand(database, t) + "\n        AND " + counted(database)
+	if t.Final {
+		where += "\n        AND " + finished(database)
+	}
+	return where
 }
 
 // sessionsStand leaves out the rows that take back another. Where sessions are stored when they are final, one that was not, because its

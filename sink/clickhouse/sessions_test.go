@@ -127,4 +127,20 @@ func TestSessionsOpenAtTheEnd(t *testing.T) {
 	b.write(on)
 	b.wantSessions("0 10 a 2 1")
 	audited()
+
+	// A node stores the session when it has become final, and dies before the account. It was not by the account there is.
+	died := b.cut(src, 30, row{t0 + 20, "a", 12, f(12), 12, f(5)})
+	batch.As[int64](died.Rows.Cols[1].Values)[0] += 22_000
+	died.Coverage.Final, died.Partial = (t0+60)*1_000_000, true
+	b.write(died)
+	b.wantSessions("0 10 a 2 1")
+	audited()
+
+	// The log lost records of it, so the next segment counts those behind the account, and says how many are lost.
+	next := b.cut(source{rev: 1, segment: 1}, 40, row{t0 + 42, "a", 4, f(4), 4, f(5)})
+	next.Coverage.Start, next.Coverage.Final, next.Coverage.Lost, next.Coverage.GapReason = 20, (t0+60)*1_000_000, 10, "retention"
+	next.Coverage.Content = contentOf(next)
+	b.write(next)
+	b.wantSessions("0 10 a 2 1", "42 52 a 4 5")
+	audited()
 }

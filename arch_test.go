@@ -65,7 +65,7 @@ var imports = map[string][]string{
 	// What people do with dead letters: it connects where they are kept with where they came from.
 	"edge-node/deadletter": {"ingest/batch", "ingest/kafka", "sink/clickhouse"},
 	// What is told of windows on site.
-	"edge-node/output": {"ingest/batch", "ingest/kafka", "operators/aggregate", "operators/expr"},
+	"edge-node/output": {"ingest/batch", "ingest/kafka", "operators", "operators/aggregate", "operators/expr"},
 	// The only package that knows all stages.
 	"edge-node/pipeline": append([]string{"edge-node/config", "edge-node/deadletter", "edge-node/engine", "edge-node/metering", "edge-node/output", "edge-node/replay", "ingest/...", "operators/...", "sink/..."}, contracts...),
 	"edge-node/metrics":  append([]string{"edge-node/engine"}, contracts...),

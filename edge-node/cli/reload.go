@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -43,8 +44,12 @@ func newRunning(p *pipeline.Plan, r *pipeline.Runner, log *slog.Logger) *running
 // uses notes which files a spec is made of.
 func (w *running) uses(spec *config.Pipeline) {
 	w.files = append(w.files[:0], w.file)
-	for i := range spec.Steps {
-		if m := spec.Steps[i].Wasm; m != nil {
+	steps := slices.Clone(spec.Steps)
+	for i := range spec.Outputs {
+		steps = append(steps, spec.Outputs[i].Steps...)
+	}
+	for i := range steps {
+		if m := steps[i].Wasm; m != nil {
 			w.files = append(w.files, m.File)
 			if m.Shadow != nil {
 				w.files = append(w.files, m.Shadow.File)

@@ -140,8 +140,8 @@ func (a *app) validateFile(ctx context.Context, file string, node config.Node) (
 	if err != nil {
 		return v, err
 	}
-	v.OK, v.Pipeline, v.Revision, v.Modules = true, p.Spec.Name, sink.RevisionText(p.Revision), p.Modules
-	for _, s := range p.Stages {
+	v.OK, v.Pipeline, v.Revision, v.Modules = true, p.Spec.Name, sink.RevisionText(p.Revision), p.AllModules()
+	for _, s := range p.AllStages() {
 		out := stage{Name: s.Name, Stateful: s.StateTable != "", StateTable: s.StateTable}
 		for _, f := range s.Schema.Fields {
 			out.Columns = append(out.Columns, stageColumn{f.Name, f.Type.String(), f.Nullable})

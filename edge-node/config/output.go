@@ -7,6 +7,8 @@ type Output struct {
 	Where Text
 	// Columns are the aggregates whose answers are sent. Default: all.
 	Columns []Ident
+	// Steps change the rows that Where leaves, in this order. There may be none.
+	Steps []Step
 }
 
 // OutputKafka is a topic.
@@ -30,7 +32,8 @@ func outputTable() object[Output] {
 				"Condition over window_start, window_end, keys and finished aggregates: windows of which it is not true are not sent. Default: all are."),
 			at("columns", listOf("a list of aggregates", identKind()), func(o *Output) *[]Ident { return &o.Columns },
 				"Aggregates whose answers are sent, and can be in where. Default: all."),
-			later[Output]("steps", "use where, or a pipeline of its own that reads the topic"),
+			at("steps", stepsKind(), func(o *Output) *[]Step { return &o.Steps },
+				"What happens to the rows that where leaves before they are sent, in order, as steps of the pipeline: filter, map, drop, rename, cast, wasm. None may keep state."),
 		},
 	}
 }

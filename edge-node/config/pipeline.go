@@ -184,13 +184,21 @@ func (p *Pipeline) fill() {
 	if s := &p.Sink.Spool; s.WhenFull == WhenFullCoarsen && s.Coarsest == 0 {
 		s.Coarsest = min(defaultCoarsest*p.Window.Size, MaxCoarsest)
 	}
-	for i := range p.Steps {
-		if w := p.Steps[i].Wasm; w != nil && w.Name == "" {
-			w.Name = moduleName(w.Module)
-		}
+	nameModules(p.Steps)
+	for i := range p.Outputs {
+		nameModules(p.Outputs[i].Steps)
 	}
 	for i := range p.Window.Aggregates {
 		if w := p.Window.Aggregates[i].Wasm; w != nil {
+			w.Name = moduleName(w.Module)
+		}
+	}
+}
+
+// nameModules names operators that have no name by their modules.
+func nameModules(steps []Step) {
+	for i := range steps {
+		if w := steps[i].Wasm; w != nil && w.Name == "" {
 			w.Name = moduleName(w.Module)
 		}
 	}

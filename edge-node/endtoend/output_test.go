@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weir-stream/weir/edge-node/embedded/embeddedtest"
+	"github.com/weir-stream/weir/edge-node/pipeline"
 )
 
 const alarms = `
@@ -43,6 +44,13 @@ outputs:
   - kafka: {topic: "${PREFIX}alarms"}
     where: mean > 20 && n >= 3
     columns: [n, total, mean, most, spread, middle, different, newest]
+  - kafka: {topic: "${PREFIX}levels"}
+    where: n >= 3
+    columns: [n, mean]
+    steps:
+      - wasm: {module: ../../../examples/operators/severity/severity.wasm, config: {column: mean, warning: 15, critical: 22}}
+      - map: {urgent: "severity == 'critical'"}
+      - drop: [device]
 sink: {clickhouse: {}}
 `
 
@@ -63,7 +71,7 @@ func TestOutput(t *testing.T) {
 	if _, err := admin.CreateTopic(ctx, 2, 1, nil, s.Prefix+"in"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := admin.CreateTopic(ctx, 1, 1, nil, s.Prefix+"alarms"); err != nil {
+	if _, err := admin.CreateTopics(ctx, 1, 1, nil, s.Prefix+"alarms", s.Prefix+"levels"); err != nil {
 		t.Fatal(err)
 	}
 	const begin = 1_700_000_000_000
@@ -95,7 +103,7 @@ func TestOutput(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(status.Outputs) != 1 || status.Outputs[0].Sent == 0 || status.Outputs[0].Left == 0 || status.Outputs[0].Err != nil {
+	if len(status.Outputs) != 2 || status.Outputs[0].Sent == 0 || status.Outputs[0].Left == 0 || status.Outputs[0].Err != nil {
 		t.Errorf("the output says %+v", status.Outputs)
 	}
 
@@ -122,25 +130,72 @@ func TestOutput(t *testing.T) {
 			t.Errorf("window %s\nwas told %s\nthe view  %s", k, got[k], want[k])
 		}
 	}
+	checkLevels(ctx, t, s, conn, status)
 	if len(got) != len(want) {
 		t.Errorf("%d windows were told of, and %d should be: %v", len(got), len(want), slices.Sorted(maps.Keys(got)))
 	}
 }
 
-// readAlarms reads what was sent: answers by window. Those of one identity must be the same.
-func readAlarms(ctx context.Context, t *testing.T, s nodeSpec) map[string]string {
+// checkLevels compares what an operator made of the windows with what the view has of them.
+func checkLevels(ctx context.Context, t *testing.T, s nodeSpec, conn driver.Conn, status pipeline.Status) {
 	t.Helper()
-	client, err := kgo.NewClient(kgo.SeedBrokers(s.Brokers...), kgo.ConsumeTopics(s.Prefix+"alarms"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	want, got, keys := map[string]string{}, map[string]string{}, map[string]bool{}
+	queryRows(ctx, t, conn, `SELECT toUnixTimestamp(window_start), device, n, mean, mean >= 22 FROM alarms
+		WHERE mean >= 15 AND n >= 3 AND window_end <= (SELECT complete_until FROM weir_completeness)`, func(rows driver.Rows) error {
+		var start uint32
+		var device string
+		var n uint64
+		var mean float64
+		var critical bool
+		err := rows.Scan(&start, &device, &n, &mean, &critical)
+		word := map[bool]string{true: "critical", false: "warning"}[critical]
+		want[fmt.Sprintf(`%d {"device":%q}`, start, device)] = fmt.Sprintf("%d %.9g %s %v", n, mean, word, critical)
+		return err
+	})
+	if len(want) < 5 {
+		t.Fatalf("there are only %d windows to compare", len(want))
+	}
+	readTopic(ctx, t, s, s.Prefix+"levels", func(r *kgo.Record) {
+		var v struct {
+			Start    time.Time `json:"window_start"`
+			N        int
+			Mean     float64
+			Severity string
+			Urgent   bool
+			Device   *string
+		}
+		if err := json.Unmarshal(r.Value, &v); err != nil || v.Device != nil {
+			t.Fatalf("%s: %v", r.Value, err)
+		}
+		window := fmt.Sprintf("%d %s", v.Start.Unix(), r.Key)
+		answer := fmt.Sprintf("%d %.9g %s %v", v.N, v.Mean, v.Severity, v.Urgent)
+		if have, ok := got[window]; ok && have != answer {
+			t.Errorf("window %s is\n%s\nand\n%s", window, have, answer)
+		}
+		got[window], keys[string(r.Headers[0].Value)] = answer, true
+	})
+	if !maps.Equal(got, want) || len(keys) != len(want) {
+		t.Errorf("the operator made\n%v\nand should have made\n%v; %d identities", got, want, len(keys))
+	}
+	if len(status.OutputSteps) != 3 || status.OutputSteps[0].Name != "output "+s.Prefix+"levels 1 wasm severity" || status.OutputSteps[0].Usage.Fuel == 0 ||
+		status.OutputSteps[0].In == 0 || status.OutputSteps[0].Digest == "" {
+		t.Errorf("its steps say %+v", status.OutputSteps)
+	}
+}
+
+// readTopic reads partition 0 of a topic to where it ends now.
+func readTopic(ctx context.Context, t *testing.T, s nodeSpec, topic string, each func(*kgo.Record)) {
+	t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(s.Brokers...), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	ends, err := kadm.NewClient(client).ListEndOffsets(ctx, s.Prefix+"alarms")
+	ends, err := kadm.NewClient(client).ListEndOffsets(ctx, topic)
 	if err != nil {
 		t.Fatal(err)
 	}
-	end, _ := ends.Lookup(s.Prefix+"alarms", 0)
-	got, ids, version := map[string]string{}, map[string]string{}, int64(0)
+	end, _ := ends.Lookup(topic, 0)
 	for next := int64(0); next < end.Offset; {
 		fetches := client.PollFetches(ctx)
 		if err := fetches.Err(); err != nil {
@@ -148,31 +203,40 @@ func readAlarms(ctx context.Context, t *testing.T, s nodeSpec) map[string]string
 		}
 		fetches.EachRecord(func(r *kgo.Record) {
 			next = r.Offset + 1
-			var v map[string]any
-			if err := json.Unmarshal(r.Value, &v); err != nil {
-				t.Fatalf("%s: %v", r.Value, err)
-			}
-			key, window := fmt.Sprintf(`{"device":%q}`, v["device"]), windowOf(v)
-			if string(r.Key) != key || v["_site"] != "" && v["_site"] == nil || v["_pipeline"] != "alarms" || v["_node"] != "n1" || v["_topic"] != s.Prefix+"in" || v["_segment"] != 0.0 {
-				t.Errorf("a record with the key %s and the value %s", r.Key, r.Value)
-			}
-			headers := map[string]string{}
-			for _, h := range r.Headers {
-				headers[h.Key] = string(h.Value)
-			}
-			if _, err := fmt.Sscan(headers["weir-version"], &version); err != nil || float64(version) != v["_version"] {
-				t.Errorf("headers %v of %s", headers, r.Value)
-			}
-			answers := answersOf(t, v)
-			if have, ok := ids[headers["weir-id"]]; ok && have != window+answers {
-				t.Errorf("one identity of\n%s\n%s", have, window+answers)
-			}
-			if have, ok := got[window]; ok && have != answers {
-				t.Errorf("window %s is\n%s\nand\n%s", window, have, answers)
-			}
-			ids[headers["weir-id"]], got[window] = window+answers, answers
+			each(r)
 		})
 	}
+}
+
+// readAlarms reads what was sent: answers by window. Those of one identity must be the same.
+func readAlarms(ctx context.Context, t *testing.T, s nodeSpec) map[string]string {
+	t.Helper()
+	got, ids, version := map[string]string{}, map[string]string{}, int64(0)
+	readTopic(ctx, t, s, s.Prefix+"alarms", func(r *kgo.Record) {
+		var v map[string]any
+		if err := json.Unmarshal(r.Value, &v); err != nil {
+			t.Fatalf("%s: %v", r.Value, err)
+		}
+		key, window := fmt.Sprintf(`{"device":%q}`, v["device"]), windowOf(v)
+		if string(r.Key) != key || v["_site"] != "" && v["_site"] == nil || v["_pipeline"] != "alarms" || v["_node"] != "n1" || v["_topic"] != s.Prefix+"in" || v["_segment"] != 0.0 {
+			t.Errorf("a record with the key %s and the value %s", r.Key, r.Value)
+		}
+		headers := map[string]string{}
+		for _, h := range r.Headers {
+			headers[h.Key] = string(h.Value)
+		}
+		if _, err := fmt.Sscan(headers["weir-version"], &version); err != nil || float64(version) != v["_version"] {
+			t.Errorf("headers %v of %s", headers, r.Value)
+		}
+		answers := answersOf(t, v)
+		if have, ok := ids[headers["weir-id"]]; ok && have != window+answers {
+			t.Errorf("one identity of\n%s\n%s", have, window+answers)
+		}
+		if have, ok := got[window]; ok && have != answers {
+			t.Errorf("window %s is\n%s\nand\n%s", window, have, answers)
+		}
+		ids[headers["weir-id"]], got[window] = window+answers, answers
+	})
 	if len(ids) != len(got) {
 		t.Errorf("%d identities of %d windows", len(ids), len(got))
 	}

@@ -1,8 +1,10 @@
-// Package output tells of windows that are final, on site: it finishes their aggregates, keeps those that a condition is true of, and sends
-// each as a record to a Kafka topic. It knows nothing of ClickHouse, so that an alarm does not wait for it.
+// Package output tells of windows that are final, on site: it finishes their aggregates, keeps those that a condition is true of, takes them
+// through steps of its own, and sends what comes out as records to a Kafka topic. It knows nothing of ClickHouse, so that an alarm does not
+// wait for it.
 //
 // Package pipeline makes an Output of each that a pipeline has, and the engine's lanes call it before they ship what is final. It promises
-// that a window is sent at least once, and that every record of it is the same but for its version.
+// that a window is sent at least once, and that every record of it is the same but for its version. Windows that a step cannot handle are
+// counted and logged; they are no dead letters, which are records, and each record has counted in its window already.
 package output
 
 import (
@@ -14,6 +16,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
+	"reflect"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -21,6 +24,7 @@ import (
 
 	"github.com/weir-stream/weir/ingest/batch"
 	"github.com/weir-stream/weir/ingest/kafka"
+	"github.com/weir-stream/weir/operators"
 	"github.com/weir-stream/weir/operators/aggregate"
 	"github.com/weir-stream/weir/operators/expr"
 )
@@ -35,6 +39,12 @@ type Config struct {
 	Aggregates []Aggregate
 	// Where is true of the windows that are sent, an expression over window_start, window_end, the keys and the answers that are sent. Empty is all.
 	Where string
+	// Steps change the rows that Where leaves, in order; none of them keeps state. The first takes Schema. The output does not close them.
+	Steps []operators.Step
+	// BatchRows is the most rows of a batch of the steps, 0 for no other bound than the output's own. PlainPool keeps their batches in memory
+	// that sandboxes do not see.
+	BatchRows int
+	PlainPool bool
 	// Send sends messages and waits until they are there for sure.
 	Send func(ctx context.Context, messages []kafka.Message) error
 	Log  *slog.Logger
@@ -47,7 +57,7 @@ type Aggregate struct {
 	Omit bool // its answer is not sent
 }
 
-// Schema is what Where is about: window_start, window_end, keys and answers.
+// Schema is what Where is about, and what goes into the steps: window_start, window_end, keys and answers.
 func (c *Config) Schema() *batch.Schema {
 	s := &batch.Schema{Fields: append([]batch.Field{}, c.Rows.Fields[:2]...)}
 	s.Fields = append(s.Fields, c.Rows.Fields[firstKey:firstKey+c.Keys]...)
@@ -66,8 +76,9 @@ type Output struct {
 	cfg    Config
 	schema *batch.Schema
 	where  *expr.Program // nil: all
+	steps  *steps        // nil: none. Set by Open.
 
-	sent, left, failures atomic.Int64
+	sent, left, rejected, failures atomic.Int64
 
 	mu  sync.Mutex
 	err error // guarded by mu: why the last attempt failed; nil once one did not
@@ -91,6 +102,22 @@ func New(cfg Config) (*Output, error) {
 		}
 	}
 	return o, nil
+}
+
+// Open makes instances of the steps. An output without steps need not be opened.
+func (o *Output) Open(ctx context.Context) (err error) {
+	if len(o.cfg.Steps) > 0 {
+		o.steps, err = openSteps(ctx, &o.cfg)
+	}
+	return err
+}
+
+// Close frees what Open made. The steps themselves are the caller's to close, afterwards. Closing twice is fine.
+func (o *Output) Close() error {
+	if o.steps == nil {
+		return nil
+	}
+	return o.steps.close()
 }
 
 // Window is where rows are from.
@@ -125,17 +152,46 @@ func (o *Output) Send(ctx context.Context, from *Window, rows *batch.Batch) erro
 	}
 	o.left.Add(int64(rows.Rows - len(keep)))
 	for len(keep) > 0 {
+		var messages []kafka.Message
 		n := min(len(keep), atOnce)
-		messages := make([]kafka.Message, n)
-		for i, row := range keep[:n] {
-			messages[i] = o.message(from, finished, int(row))
+		if o.steps == nil {
+			for _, row := range keep[:n] {
+				messages = append(messages, o.message(from, finished, int(row), finished, int(row), 0))
+			}
+		} else {
+			n = min(n, o.steps.rows)
+			if messages, err = o.step(ctx, from, finished, keep[:n]); err != nil {
+				return err
+			}
 		}
-		if err := o.deliver(ctx, messages); err != nil {
-			return err
+		for len(messages) > 0 { // a step can make more of them
+			some := messages[:min(len(messages), atOnce)]
+			if err := o.deliver(ctx, some); err != nil {
+				return err
+			}
+			messages = messages[len(some):]
 		}
 		keep = keep[n:]
 	}
 	return nil
+}
+
+// step makes messages of what the steps make of rows of finished windows.
+func (o *Output) step(ctx context.Context, from *Window, finished *batch.Batch, rows []int32) ([]kafka.Message, error) {
+	var messages []kafka.Message
+	nth := map[int32]int{} // rows so far by window
+	dropped, rejected, err := o.steps.run(ctx, from.Partition, finished, rows, func(b *batch.Batch) {
+		for i, window := range b.Origin {
+			messages = append(messages, o.message(from, finished, int(window), b, i, nth[window]))
+			nth[window]++
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("topic %s: %w", o.cfg.Topic, err)
+	}
+	o.left.Add(dropped)
+	o.rejected.Add(rejected)
+	return messages, nil
 }
 
 // The times between two attempts.
@@ -206,10 +262,20 @@ type recordSource struct {
 	Version   int64  `json:"_version"`
 }
 
-// message is the record of a window.
-func (o *Output) message(from *Window, b *batch.Batch, row int) kafka.Message {
+// SourceNames are the members of a record's value that say where it is from. No column that is sent may have the name of one.
+func SourceNames() []string {
+	t := reflect.TypeFor[recordSource]()
+	names := make([]string, t.NumField())
+	for i := range names {
+		names[i] = t.Field(i).Tag.Get("json")
+	}
+	return names
+}
+
+// message is the record of the nth row that a window, a row of finished, has become: row of b. It keeps nothing of them.
+func (o *Output) message(from *Window, finished *batch.Batch, window int, b *batch.Batch, row, nth int) kafka.Message {
 	var m kafka.Message
-	m.Key = o.columns([]byte{'{'}, b, 2, 2+o.cfg.Keys, row)
+	m.Key = o.columns([]byte{'{'}, finished, 2, 2+o.cfg.Keys, window)
 	m.Key = append(m.Key, '}')
 	v := o.columns([]byte{'{'}, b, 0, len(b.Cols), row)
 	source, err := json.Marshal(recordSource{
@@ -220,7 +286,7 @@ func (o *Output) message(from *Window, b *batch.Batch, row int) kafka.Message {
 	}
 	source[0] = ','
 	m.Value = append(v, source...)
-	m.Headers = []kafka.Header{{Key: "weir-id", Value: o.id(from, b, row)}, {Key: "weir-version", Value: strconv.FormatInt(from.Version, 10)}}
+	m.Headers = []kafka.Header{{Key: "weir-id", Value: o.id(from, finished, window, nth)}, {Key: "weir-version", Value: strconv.FormatInt(from.Version, 10)}}
 	return m
 }
 
@@ -236,8 +302,9 @@ func (o *Output) columns(dst []byte, b *batch.Batch, lo, hi, row int) []byte {
 	return dst
 }
 
-// id is the same for all records of a window and key of a segment, and for no other: a hash of what they are known by.
-func (o *Output) id(from *Window, b *batch.Batch, row int) string {
+// id is the same for all copies of the record of a window and key of a segment, and for no other: a hash of what they are known by. Where
+// steps make several rows of a window, each has its own.
+func (o *Output) id(from *Window, b *batch.Batch, row, nth int) string {
 	h := fnv.New128a()
 	write := func(v []byte) {
 		var n [8]byte
@@ -263,20 +330,31 @@ func (o *Output) id(from *Window, b *batch.Batch, row int) string {
 			write(batch.AppendCellJSON([]byte{1}, t, col, row))
 		}
 	}
+	if nth > 0 {
+		write(strconv.AppendInt(nil, int64(nth), 10))
+	}
 	return hex.EncodeToString(h.Sum(nil))
 }
 
 // Status is how an output does.
 type Status struct {
 	Topic string
-	// Sent counts windows that were sent, and Left those that its condition is not true of; Failures are attempts.
-	Sent, Left, Failures int64
-	Err                  error // why the last attempt failed, or nil
+	// Sent counts records that were sent, one a window where no step makes more of it. Left counts windows that the condition is not true of,
+	// or that a step left out, and Rejected those that a step cannot handle; Failures are attempts.
+	Sent, Left, Rejected, Failures int64
+	Err                            error        // why the last attempt failed, or nil
+	Steps                          []StepStatus // of its own
 }
 
 // Status is how the output does.
 func (o *Output) Status() Status {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return Status{Topic: o.cfg.Topic, Sent: o.sent.Load(), Left: o.left.Load(), Failures: o.failures.Load(), Err: o.err}
+	st := Status{
+		Topic: o.cfg.Topic, Sent: o.sent.Load(), Left: o.left.Load(), Rejected: o.rejected.Load(), Failures: o.failures.Load(), Err: o.err,
+	}
+	if o.steps != nil {
+		st.Steps = o.steps.status()
+	}
+	return st
 }

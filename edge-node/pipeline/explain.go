@@ -35,7 +35,7 @@ type ExplainedSource struct {
 	OnGap   string   `json:"on_gap"`
 }
 
-// ExplainedStage is a stage: decode, a step, or the window.
+// ExplainedStage is a stage: decode, a step, the window, an output, or a step of that.
 type ExplainedStage struct {
 	Name  string   `json:"name"`
 	Does  []string `json:"does"`  // a line each
@@ -132,7 +132,7 @@ func (p *Plan) Explain(chains int) (*Explanation, error) {
 		}
 		e.Source.Topics = append(e.Source.Topics, name)
 	}
-	for _, s := range p.Stages {
+	for _, s := range p.AllStages() {
 		out := ExplainedStage{Name: s.Name, Does: s.Does, State: s.State, Stateful: s.StateTable != "", StateTable: s.StateTable, Module: s.Module}
 		for _, f := range s.Schema.Fields {
 			out.Columns = append(out.Columns, ExplainedColumn{f.Name, f.Type.String(), f.Nullable})

@@ -41,6 +41,11 @@ type Plan struct {
 	// Programs are the aggregates of the user's, by their name.
 	Programs map[string]*wasm.Aggregate
 
+	stepPrefix    string           // of the names of steps; empty for the pipeline's own
+	outputSteps   map[string]*Plan // what plans the steps of an output, by its topic; nil once a runner has them
+	outputStages  []Stage
+	outputModules []Module
+
 	decoder    func() (ingest.Decoder, error)
 	slotSize   int
 	plainPool  bool
@@ -108,7 +113,7 @@ func New(ctx context.Context, spec *config.Pipeline, node config.Node, opts Opti
 	if err := errs.Err(); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
-	if err := p.planOutputs().Err(); err != nil {
+	if err := p.planOutputs(ctx, opts).Err(); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	p.planSink(ctx)
@@ -128,7 +133,10 @@ func (p *Plan) Close() error {
 	for _, a := range p.Programs {
 		errs = append(errs, a.Close())
 	}
-	p.Steps, p.Programs = nil, nil
+	for _, o := range p.outputSteps {
+		errs = append(errs, o.Close())
+	}
+	p.Steps, p.Programs, p.outputSteps = nil, nil, nil
 	return errors.Join(errs...)
 }
 

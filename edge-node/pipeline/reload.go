@@ -93,6 +93,7 @@ func (p *Plan) fixed(to *Plan) []string {
 	differs("window or the columns of the table", p.Table, to.Table)
 	differs("late", a.Late, b.Late)
 	differs("outputs", outputSettings(a), outputSettings(b))
+	differs("modules of outputs", p.outputModules, to.outputModules)
 	differs("sink.clickhouse", a.Sink.ClickHouse, b.Sink.ClickHouse)
 	differs("sink.spool", a.Sink.Spool, b.Sink.Spool)
 	return keys

@@ -88,7 +88,7 @@ func (p *Plan) Open(ctx context.Context, opts RunOptions) (*Runner, error) {
 	if r.resumes, err = opts.Store.has(p.Spec.Name); err != nil {
 		return nil, errors.Join(fmt.Errorf("local store: %w", err), r.Close())
 	}
-	if r.outputs, err = p.openOutputs(r.log); err != nil {
+	if r.outputs, err = p.openOutputs(ctx, r.log); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	first := p.generation()
@@ -111,7 +111,7 @@ func (p *Plan) Open(ctx context.Context, opts RunOptions) (*Runner, error) {
 		for _, t := range p.Spec.Tags {
 			tags[t.Key] = t.Value
 		}
-		r.meter = metering.New(metering.Config{Every: p.Node.UsageEvery, Tags: tags, Used: r.engine.Used, Store: r.sink, Log: r.log, Hold: func() bool {
+		r.meter = metering.New(metering.Config{Every: p.Node.UsageEvery, Tags: tags, Used: func() []engine.Used { return r.outputs.used(r.engine.Used()) }, Store: r.sink, Log: r.log, Hold: func() bool {
 			_, until := opts.Uplink.Wait(time.Now())
 			return !until.IsZero()
 		}})
@@ -129,7 +129,7 @@ func (r *Runner) Close() error {
 		errs = append(errs, r.sink.Close())
 	}
 	if r.outputs != nil {
-		r.outputs.close()
+		errs = append(errs, r.outputs.close())
 	}
 	return errors.Join(errs...)
 }
@@ -280,7 +280,7 @@ func (r *Runner) Status() Status {
 	return Status{
 		Pipeline: plan.Spec.Name, Tags: plan.Spec.Tags, Revision: plan.Revision, Engine: r.engine.Status(),
 		Delivery: r.delivery.Snapshot(), DeliveryStatus: r.delivery.Status(), Problems: r.Problems(),
-		Swaps: swaps, Refused: refused, Outputs: r.outputs.status(),
+		Swaps: swaps, Refused: refused, Outputs: r.outputs.status(), OutputSteps: r.outputs.steps(),
 	}
 }
 
@@ -296,6 +296,7 @@ type Status struct {
 	// Swaps counts the plans that took the place of another while the pipeline ran, Refused those that could not.
 	Swaps, Refused int64
 	Outputs        []OutputStatus
+	OutputSteps    []engine.StepStatus // of all outputs
 }
 
 // source plans the Kafka source.

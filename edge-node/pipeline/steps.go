@@ -16,7 +16,7 @@ import (
 func (p *Plan) planSteps(ctx context.Context, in *batch.Schema, opts Options) (*batch.Schema, error) {
 	for i := range p.Spec.Steps {
 		spec := &p.Spec.Steps[i]
-		name := fmt.Sprintf("%d %s", i+1, spec.Kind)
+		name := p.stepName(i)
 		step, err := p.planStep(ctx, name, spec, in, opts)
 		if err != nil {
 			return nil, err
@@ -29,6 +29,11 @@ func (p *Plan) planSteps(ctx context.Context, in *batch.Schema, opts Options) (*
 		})
 	}
 	return in, nil
+}
+
+// stepName is how a step is called: its position and kind, and in front of them whose it is where it is not the pipeline's.
+func (p *Plan) stepName(i int) string {
+	return fmt.Sprintf("%s%d %s", p.stepPrefix, i+1, p.Spec.Steps[i].Kind)
 }
 
 func (p *Plan) planStep(ctx context.Context, name string, spec *config.Step, in *batch.Schema, opts Options) (operators.Step, error) {

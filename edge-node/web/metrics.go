@@ -3,6 +3,7 @@ package web
 import (
 	"encoding/hex"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -131,8 +132,9 @@ var operatorMetrics = []metric[engine.StepStatus]{
 var byOutput = []string{"pipeline", "topic"}
 
 var outputMetrics = []metric[pipeline.OutputStatus]{
-	{desc("output_windows_total", "Windows that were final and sent to a topic.", byOutput...), counter, func(s pipeline.OutputStatus) float64 { return float64(s.Sent) }},
-	{desc("output_left_out_total", "Windows that were final and of which the condition of the output is not true.", byOutput...), counter, func(s pipeline.OutputStatus) float64 { return float64(s.Left) }},
+	{desc("output_windows_total", "Windows that were final and sent to a topic, as often as the steps of the output make rows of them.", byOutput...), counter, func(s pipeline.OutputStatus) float64 { return float64(s.Sent) }},
+	{desc("output_left_out_total", "Windows that were final and of which the condition of the output is not true, or that its steps left out.", byOutput...), counter, func(s pipeline.OutputStatus) float64 { return float64(s.Left) }},
+	{desc("output_rejected_total", "Windows that were final and that a step of the output cannot handle; they are logged and not sent.", byOutput...), counter, func(s pipeline.OutputStatus) float64 { return float64(s.Rejected) }},
 	{desc("output_failures_total", "Attempts to send windows that failed; they are tried again.", byOutput...), counter, func(s pipeline.OutputStatus) float64 { return float64(s.Failures) }},
 }
 
@@ -243,7 +245,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 				send(m.desc, m.kind, m.value(o), name, o.Topic)
 			}
 		}
-		for _, step := range s.Engine.Steps {
+		for _, step := range slices.Concat(s.Engine.Steps, s.OutputSteps) {
 			for _, m := range stepMetrics {
 				send(m.desc, m.kind, m.value(step), name, step.Name)
 			}

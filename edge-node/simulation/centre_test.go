@@ -53,7 +53,7 @@ type stateID struct {
 }
 
 // centre is the destination: tables in which, of several rows of an identity, the one with the highest version is seen, and
-// of several with the same version the one that came last. Every row is checked when it comes.
+// of several with the same version the one that came last; of accounts, that with fewer open rows. Every row is checked when it comes.
 type centre struct {
 	w *world
 
@@ -295,7 +295,8 @@ func (c *centre) storeCoverage(cov *sink.Coverage) {
 	}
 	c.open(s, cov.Start)
 	c.w.checkSpans(s, cov)
-	if old, ok := c.coverage[s]; ok && old.Version > cov.Version {
+	// As the table's precedence has it: of two accounts of one version that with fewer open rows holds.
+	if old, ok := c.coverage[s]; ok && (old.Version > cov.Version || old.Version == cov.Version && old.Counters.Open < n.Open) {
 		c.stale++
 		if !c.lastWins {
 			return

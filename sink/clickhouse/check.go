@@ -157,8 +157,9 @@ func compareTable(schema *sink.SchemaError, db string, want *tableDef, have *fou
 		case !strings.HasSuffix(have.engine, "ReplacingMergeTree"):
 			problem(" has the engine %s and not ReplacingMergeTree: rows sent twice would count twice; %s", have.engine, aside)
 			return
+		case want.before != "" && hasWord(engineArguments(have.engineFull), want.before):
 		case want.version != "" && !hasWord(engineArguments(have.engineFull), want.version):
-			problem(" does not replace rows by the highest %s: its engine is %s; %s", want.version, firstWords(have.engineFull), aside)
+			problem(" does not replace rows by the highest %s: its engine is %s; %s", want.version, firstWords(have.engineFull), want.anew(db, aside))
 			return
 		}
 	}

@@ -2,6 +2,7 @@ package clickhouse_test
 
 import (
 	"errors"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -189,6 +190,41 @@ func TestCheckOfKeys(t *testing.T) {
 				t.Errorf("problems %q, want %q", s.Problems, c.problem)
 			}
 		})
+	}
+}
+
+// A table of accounts that is from before the precedence is good enough where no account has open rows.
+func TestCheckOfAccountsOfBefore(t *testing.T) {
+	b := newBed(t)
+	create := b.ask("SELECT create_table_query FROM system.tables WHERE database = currentDatabase() AND name = 'weir_coverage'")[0]
+	b.exec("DROP TABLE weir_coverage SYNC")
+	b.exec(strings.Replace(create, "ReplacingMergeTree(precedence)", "ReplacingMergeTree(version)", 1))
+	b.write(b.cut(source{}, 10, row{1_700_000_000, "a", 1, f(1), 1, f(1)}))
+	if err := b.sink.Check(b.ctx()); err != nil {
+		t.Error(err)
+	}
+	b.tab.Final = true
+	err := b.open(b.cfg).Check(b.ctx())
+	var told string
+	for _, p := range schemaError(t, err).Problems {
+		if strings.HasPrefix(p, "table weir_coverage does not replace rows by the highest precedence") {
+			told = p
+		}
+	}
+	// What it says to do is enough, and keeps the accounts.
+	steps := regexp.MustCompile(`run (RENAME TABLE .*), apply the schema, and run (INSERT INTO .*)$`).FindStringSubmatch(told)
+	if steps == nil {
+		t.Fatalf("told %q of %v", told, err)
+	}
+	b.exec(steps[1])
+	b.sink = b.open(b.cfg)
+	b.apply()
+	b.exec(steps[2])
+	if err := b.sink.Check(b.ctx()); err != nil {
+		t.Error(err)
+	}
+	if got := b.ask("SELECT toString(version) FROM weir_coverage FINAL"); len(got) != 1 || got[0] != "10" {
+		t.Errorf("accounts are %q, told %q", got, told)
 	}
 }
 

@@ -48,7 +48,7 @@ func newLayout(cfg Config, t *sink.Table) *layout {
 		database: cfg.Database,
 		schema:   t.Schema(),
 		counting: counted(cfg.Database) + "\n            AND " + finished(cfg.Database),
-		tables:   []tableDef{partialsDef(cfg, t), coverageDef(), deadLettersDef(cfg), revisionDef(), letterMarksDef()},
+		tables:   []tableDef{partialsDef(cfg, t), coverageDef(t), deadLettersDef(cfg), revisionDef(), letterMarksDef()},
 		views:    []viewDef{finishedDef(cfg, t), completenessDef(cfg)},
 	}
 	for i := range t.Rollups {
@@ -115,6 +115,7 @@ type tableDef struct {
 	name      string
 	columns   []columnDef
 	version   string   // the column whose highest value wins; empty: the last insert does
+	before    string   // what it was in tables of earlier versions of weir, where that is good enough; or empty
 	partition string   // expression over columns of the identity, or empty
 	primary   int      // how many columns of order are in the primary index; 0 is all
 	order     []string // the identity of a row
@@ -151,6 +152,21 @@ func (t *tableDef) create(database string) string {
 // addColumn is the statement that adds a column which is not part of the identity.
 func (t *tableDef) addColumn(database string, c columnDef) string {
 	return fmt.Sprintf("ALTER TABLE %s ADD COLUMN IF NOT EXISTS %s", qualified(database, t.name), c)
+}
+
+// anew says how to make the table again with what it has, where aside says how to do without.
+func (t *tableDef) anew(database, aside string) string {
+	if t.name != coverageTable {
+		return aside
+	}
+	var columns []string
+	for _, c := range t.columns {
+		if c.computed == "" {
+			columns = append(columns, c.name)
+		}
+	}
+	return fmt.Sprintf("this cannot be changed in place; stop all nodes, run RENAME TABLE %[1]s TO %[2]s, apply the schema, and run INSERT INTO %[1]s (%[3]s) SELECT %[3]s FROM %[2]s",
+		qualified(database, t.name), qualified(database, t.name+"_old"), idents(columns))
 }
 
 func (t *tableDef) identity(column string) bool {
@@ -231,10 +247,18 @@ func partialsDef(cfg Config, t *sink.Table) tableDef {
 	return d
 }
 
-func coverageDef() tableDef {
+// precedenceColumn decides which account of a segment holds. Of two of one version it is the one with fewer open rows: where windows are
+// shipped when they are final, a lane that ends stores all of them, and its account replaces one of the same version that has open rows,
+// whichever of them arrives last, or twice.
+var precedenceColumn = columnDef{
+	name: "precedence", typ: "UInt128",
+	computed: "bitOr(bitShiftLeft(toUInt128(version), 64), toUInt128(bitNot(toUInt64(open_rows))))",
+}
+
+func coverageDef(t *sink.Table) tableDef {
 	d := tableDef{
 		name:     coverageTable,
-		version:  "version",
+		version:  precedenceColumn.name,
 		order:    []string{"site", "pipeline", "topic", "topic_id", "partition", "rev", "segment"},
 		settings: []string{fmt.Sprintf("non_replicated_deduplication_window = %d", dedupWindow)},
 		comment:  "weir: what was read from each segment of each partition, and where it went",
@@ -242,7 +266,10 @@ func coverageDef() tableDef {
 	for _, c := range coverageColumns {
 		d.columns = append(d.columns, columnDef{name: c[0], typ: c[1]})
 	}
-	d.columns = append(d.columns, columnDef{name: "received_at", typ: "DateTime64(3, 'UTC')", computed: "now64(3, 'UTC')"})
+	d.columns = append(d.columns, columnDef{name: "received_at", typ: "DateTime64(3, 'UTC')", computed: "now64(3, 'UTC')"}, precedenceColumn)
+	if !t.Final {
+		d.before = "version" // no account of this pipeline's has open rows
+	}
 	return d
 }
 

@@ -60,9 +60,10 @@ CREATE TABLE IF NOT EXISTS `weir`.`weir_coverage`
     `spans` Array(Int64),
     `open_rows` Int64,
     `lost_rows` Int64,
-    `received_at` DateTime64(3, 'UTC') MATERIALIZED now64(3, 'UTC')
+    `received_at` DateTime64(3, 'UTC') MATERIALIZED now64(3, 'UTC'),
+    `precedence` UInt128 MATERIALIZED bitOr(bitShiftLeft(toUInt128(version), 64), toUInt128(bitNot(toUInt64(open_rows))))
 )
-ENGINE = ReplacingMergeTree(`version`)
+ENGINE = ReplacingMergeTree(`precedence`)
 ORDER BY (`site`, `pipeline`, `topic`, `topic_id`, `partition`, `rev`, `segment`)
 SETTINGS non_replicated_deduplication_window = 1000
 COMMENT 'weir: what was read from each segment of each partition, and where it went';

@@ -3,8 +3,8 @@
 // are in bench/peers.
 //
 // A contender is a process of its own, so that what it used can be read from the system when it has ended. It reads the
-// topic from the beginning, ends by itself once all records are in its answer, and gets no help from the harness in
-// between. bench/harness runs it, measures it, and compares its answer with the truth before anything counts.
+// topic from the beginning, ends once all records are in its answer, by itself or where Command.Done says so, and gets no help
+// from the harness in between. bench/harness runs it, measures it, and compares its answer with the truth before anything counts.
 package contender
 
 import (
@@ -57,7 +57,12 @@ type Command struct {
 	Path string
 	Args []string // without the name of the program
 	Env  []string // added to the environment
-	// Answer says where the answer is when the process has ended.
+	// Done is for a process that does not end by itself, and nil otherwise: it returns when all is in the answer, or with the end of the
+	// context. The process is then asked to stop, and how it ends does not matter. What Done uses is not measured.
+	Done func(context.Context) error
+	// Finish makes the answer of what the process left, when it has ended, or is nil. It is not measured.
+	Finish func() error
+	// Answer says where the answer is then.
 	Answer Answer
 }
 

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -90,11 +91,45 @@ func run(ctx context.Context, c contender.Command, cores int) (ran, error) {
 	if err != nil {
 		return ran{}, err
 	}
+	if c.Done != nil {
+		return p.until(ctx, c.Done)
+	}
 	r, err := p.wait()
 	if err != nil && ctx.Err() != nil {
 		return r, ctx.Err()
 	}
 	return r, err
+}
+
+// until asks the process to stop when done returns. One that ends before has failed.
+func (p *process) until(ctx context.Context, done func(context.Context) error) (ran, error) {
+	waiting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type end struct {
+		ran
+		err error
+	}
+	ended := make(chan end, 1)
+	go func() {
+		r, err := p.wait()
+		cancel()
+		ended <- end{r, err}
+	}()
+	err := done(waiting)
+	stopped := waiting.Err() != nil
+	if !stopped {
+		_ = p.cmd.Process.Signal(os.Interrupt) // it may have ended meanwhile, which is as good
+		kill := time.AfterFunc(p.cmd.WaitDelay, func() { _ = p.cmd.Process.Kill() })
+		defer kill.Stop()
+	}
+	e := <-ended
+	switch {
+	case ctx.Err() != nil:
+		return e.ran, ctx.Err()
+	case stopped:
+		return e.ran, fmt.Errorf("%s ended before all was in its answer: %w\n%s", p.cmd.Path, cmp.Or(e.err, err), tail(e.stderr))
+	}
+	return e.ran, err
 }
 
 func tail(s string) string {

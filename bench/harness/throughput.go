@@ -181,6 +181,11 @@ func (b *bench) round(ctx context.Context, c workload.Case, s *stream, e entry, 
 		e.result.Rounds = append(e.result.Rounds, r.round)
 		return r.round, nil
 	}
+	if cmd.Finish != nil {
+		if err := cmd.Finish(); err != nil {
+			return r.round, fmt.Errorf("%s: %w", e.contender.Name, err)
+		}
+	}
 	wrong, err := b.check(ctx, c, s, cmd.Answer)
 	if err != nil {
 		return r.round, fmt.Errorf("%s: %w", e.contender.Name, err)

@@ -8,4 +8,6 @@ package peers
 import "github.com/weir-stream/weir/bench/contender"
 
 // All lists the peers in the order they are shown.
-func All() []contender.Contender { return []contender.Contender{KafkaStreams()} }
+func All() []contender.Contender {
+	return []contender.Contender{KafkaStreams(), Flink(), Bento(), RedpandaConnect(), Vector(), EKuiper()}
+}

@@ -55,7 +55,7 @@ change must not worsen, 'weir bench compare' sets two runs side by side.`,
 	}
 	b.flags(cmd, "sensors,project,ticks,keys,wide,chain,sketches,rows,latency,outage,start,rest", 5)
 	cmd.Flags().BoolVar(&b.opts.TwoCores, "two-cores", true, "measure on two cores as well, where there are two")
-	cmd.Flags().BoolVar(&b.peers, "peers", false, "measure other engines as well, where they are installed: Kafka Streams, whose jars Maven fetches")
+	cmd.Flags().BoolVar(&b.peers, "peers", false, "measure other engines as well, where they are installed: Kafka Streams (Maven fetches its jars), Flink, Bento, Redpanda Connect, Vector")
 	cmd.AddCommand(a.benchSmokeCommand(), a.benchListCommand(), a.benchCompareCommand(), a.benchContenderCommand())
 	return cmd
 }

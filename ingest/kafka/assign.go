@@ -17,6 +17,10 @@ import (
 // offsetsFetched keeps the metadata of commits, which franz-go does not hand to adjust.
 func (s *Source) offsetsFetched(ctx context.Context, cl *kgo.Client, resp *kmsg.OffsetFetchResponse) error {
 	<-s.ready
+	names, err := s.topicNames(ctx, resp)
+	if err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	keep := func(topic string, id int32, offset int64, epoch int32, metadata *string) {
@@ -34,8 +38,11 @@ func (s *Source) offsetsFetched(ctx context.Context, cl *kgo.Client, resp *kmsg.
 	for _, g := range resp.Groups {
 		for _, t := range g.Topics {
 			topic := t.Topic
-			if topic == "" { // newer brokers name topics by ID alone
-				topic = s.topicByID(ctx, t.TopicID)
+			if topic == "" {
+				topic = names[t.TopicID]
+			}
+			if topic == "" {
+				continue // deleted since
 			}
 			for _, p := range t.Partitions {
 				keep(topic, p.Partition, p.Offset, p.LeaderEpoch, p.Metadata)
@@ -45,17 +52,27 @@ func (s *Source) offsetsFetched(ctx context.Context, cl *kgo.Client, resp *kmsg.
 	return nil
 }
 
-func (s *Source) topicByID(ctx context.Context, id [16]byte) string {
-	topics, err := s.adm.ListTopics(ctx)
-	if err != nil {
-		return ""
-	}
-	for _, t := range topics {
-		if t.ID == kadm.TopicID(id) {
-			return t.Topic
+// topicNames asks for the names of topics, where a broker names those of commits by ID alone. It is nil where none does. No lock is
+// held meanwhile: the answer may take long, and records are handed on, or commits made, under that of the source.
+func (s *Source) topicNames(ctx context.Context, resp *kmsg.OffsetFetchResponse) (map[[16]byte]string, error) {
+	byID := false
+	for _, g := range resp.Groups {
+		for _, t := range g.Topics {
+			byID = byID || t.Topic == ""
 		}
 	}
-	return ""
+	if !byID {
+		return nil, nil
+	}
+	topics, err := s.adm.ListTopics(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("ask for the names of topics with commits: %w", err)
+	}
+	names := map[[16]byte]string{}
+	for _, t := range topics {
+		names[t.ID] = t.Topic
+	}
+	return names, nil
 }
 
 // adjust asks the handler where each newly assigned partition begins.

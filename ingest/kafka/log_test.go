@@ -6,7 +6,9 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -184,4 +186,63 @@ func TestEpochEnds(t *testing.T) {
 	if a := lives(); a.SameUpTo != 2 {
 		t.Errorf("with a log that was cut back: %d, want 2", a.SameUpTo)
 	}
+}
+
+// TestCommitsOfTopicsByID keeps the metadata of commits of which the broker names the topic by its ID alone, and asks for the name
+// without holding anybody up.
+func TestCommitsOfTopicsByID(t *testing.T) {
+	c, cl := cluster(t, kfake.SeedTopics(1, "a"))
+	r := newRecorder()
+	stop := run(t, Config{Brokers: c.ListenAddrs(), Topics: []string{"a"}, Group: "g"}, r)
+	defer stop()
+	eventually(t, "an assignment", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return len(r.assigned) == 1 })
+	topics, err := kadm.NewClient(cl).ListTopics(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := r.source
+	var asked, held atomic.Bool
+	c.ControlKey(kmsg.Metadata.Int16(), func(kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		asked.Store(true)
+		for until := time.Now().Add(5 * time.Second); !s.mu.TryLock(); time.Sleep(time.Millisecond) {
+			if time.Now().After(until) {
+				held.Store(true)
+				return nil, nil, false
+			}
+		}
+		s.mu.Unlock()
+		return nil, nil, false
+	})
+	metadata := "x"
+	answer := func(ids ...kadm.TopicID) *kmsg.OffsetFetchResponse {
+		resp := kmsg.NewPtrOffsetFetchResponse()
+		group := kmsg.NewOffsetFetchResponseGroup()
+		for _, id := range ids {
+			topic, part := kmsg.NewOffsetFetchResponseGroupTopic(), kmsg.NewOffsetFetchResponseGroupTopicPartition()
+			part.Offset, part.LeaderEpoch, part.Metadata = 7, 3, &metadata
+			topic.TopicID, topic.Partitions = id, append(topic.Partitions, part)
+			group.Topics = append(group.Topics, topic)
+		}
+		resp.Groups = append(resp.Groups, group)
+		return resp
+	}
+	eventually(t, "a question", func() bool { // the client's own answer serves for a second
+		if err := s.offsetsFetched(t.Context(), nil, answer(topics["a"].ID, kadm.TopicID{1})); err != nil {
+			t.Fatal(err)
+		}
+		return asked.Load()
+	})
+	s.mu.Lock()
+	got, unnamed := s.metadata[tp{"a", 0}], s.metadata[tp{"", 0}]
+	s.mu.Unlock()
+	if want := (commitMeta{offset: 7, epoch: 3, metadata: "x"}); got != want || unnamed != (commitMeta{}) {
+		t.Errorf("kept %+v, and %+v of a topic that is gone", got, unnamed)
+	}
+	if held.Load() {
+		t.Error("the source was locked while it asked")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	eventually(t, "an error", func() bool { return s.offsetsFetched(ctx, nil, answer(topics["a"].ID)) != nil })
 }

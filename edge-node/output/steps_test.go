@@ -3,12 +3,14 @@ package output_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
 
 	"github.com/weir-stream/weir/edge-node/output"
+	"github.com/weir-stream/weir/ingest/batch"
 	"github.com/weir-stream/weir/ingest/kafka"
 	"github.com/weir-stream/weir/operators"
 	"github.com/weir-stream/weir/operators/builtin"
@@ -94,5 +96,62 @@ func TestSteps(t *testing.T) {
 	}
 	if err := o.Send(t.Context(), &from, windows); err == nil || !strings.Contains(err.Error(), "closed") {
 		t.Errorf("an output that is closed sends: %v", err)
+	}
+}
+
+// double makes two rows of each.
+type double struct{ in *batch.Schema }
+
+func (d double) Name() string                                                    { return "output alarms 1 double" }
+func (d double) In() *batch.Schema                                               { return d.in }
+func (d double) Out() *batch.Schema                                              { return d.in }
+func (d double) Close() error                                                    { return nil }
+func (d double) Open(context.Context, operators.Env) (operators.Operator, error) { return d, nil }
+
+func (d double) Process(_ context.Context, b *batch.Batch) error {
+	var rows []int32
+	for range 2 {
+		for i := range b.Rows {
+			rows = append(rows, int32(i))
+		}
+	}
+	b.Expanded += int64(b.Rows)
+	b.Gather(rows, &batch.Arena{})
+	return nil
+}
+
+// TestStepsExpand gives each of the records that a step makes of a window an identity of its own, and the same one again after a restart; the
+// first is that of the window.
+func TestStepsExpand(t *testing.T) {
+	ids := map[string]int{}
+	cfg := config(t, "", func(_ context.Context, m []kafka.Message) error {
+		for _, m := range m {
+			ids[m.Headers[0].Value]++
+		}
+		return nil
+	})
+	windows := rows(cfg.Rows, "ab_", []float64{1, 2, 3})
+	for i, steps := range [][]operators.Step{nil, {double{cfg.Schema()}}, {double{cfg.Schema()}}} {
+		cfg.Steps = steps
+		o, err := output.New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(o.Open(t.Context()), o.Send(t.Context(), &from, windows)); err != nil {
+			t.Fatal(err)
+		}
+		if st := o.Status(); st.Sent != int64(3+3*min(i, 1)) || st.Left != 0 {
+			t.Errorf("status %+v", st)
+		}
+		if err := o.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	times := map[int]int{}
+	for _, n := range ids {
+		times[n]++
+	}
+	if times[3] != 3 || times[2] != 3 || len(ids) != 6 {
+		t.Errorf("identities by how often they came: %v", times)
 	}
 }

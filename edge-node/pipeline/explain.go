@@ -180,6 +180,9 @@ func (p *Plan) execution(chains int) (Execution, error) {
 	default:
 		x.Transport, x.Why = "copy", "this system has no sealed memory files (memfd): batches are copied into every sandbox, and new columns out of it"
 	}
+	if len(p.outputModules) > 0 {
+		x.Why += "; the steps of an output have a pool of their own"
+	}
 	return x, nil
 }
 

@@ -74,7 +74,7 @@ func (p *Plan) Open(ctx context.Context, opts RunOptions) (*Runner, error) {
 		return nil, fmt.Errorf("source: %w", err)
 	}
 	to := p.clickhouse
-	to.Lease = source
+	to.Lease, to.ReceiveTimeout = source, source.LeaseRest()
 	if opts.Uplink != nil {
 		to.Conn = opts.Uplink.Conn
 	}

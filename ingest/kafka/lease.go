@@ -31,6 +31,7 @@ var processStart = time.Now()
 type lease struct {
 	clock func() time.Duration
 	ttl   time.Duration
+	rest  time.Duration // of a session, when a lease has run out
 
 	modern atomic.Bool // heartbeats are those of KIP-848
 
@@ -48,7 +49,7 @@ func (l *lease) init(session time.Duration, clock func() time.Duration) {
 	if clock == nil {
 		clock = bootTime
 	}
-	l.clock, l.ttl = clock, session*2/3
+	l.clock, l.ttl, l.rest = clock, session*2/3, session-session*2/3
 }
 
 // check tells whether the lease is held. mu is held.
@@ -113,6 +114,9 @@ func (s *Source) Held() bool {
 	member, _ := s.client.GroupMetadata()
 	return s.isMember(member)
 }
+
+// LeaseRest is how much of a session is left when the lease runs out, for what is on its way then.
+func (s *Source) LeaseRest() time.Duration { return s.lease.rest }
 
 // Renew implements sink.Lease: it asks the group.
 func (s *Source) Renew(ctx context.Context) error {

@@ -43,6 +43,10 @@ type Config struct {
 	QueryTimeout time.Duration
 	// InsertTimeout is how long one insert may take, its acknowledgement included. Default 60s.
 	InsertTimeout time.Duration
+	// ReceiveTimeout is for how long the server waits for the rest of an insert, in whole seconds: a process that was stopped in
+	// the middle of one must not complete it when others have its partitions. So it is at most what is left of a session when
+	// its lease runs out. Default 15s.
+	ReceiveTimeout time.Duration
 	// MaxInsertRows is how many rows one insert has at most. One insert is one block, so that it is stored as a whole
 	// or not at all. Default 50000, at most 500000.
 	MaxInsertRows int
@@ -57,6 +61,7 @@ const (
 	defaultDialTimeout   = 5 * time.Second
 	defaultQueryTimeout  = 30 * time.Second
 	defaultInsertTimeout = 60 * time.Second
+	defaultReceive       = 15 * time.Second
 	defaultInsertRows    = 50_000
 	maxInsertRows        = 500_000
 	defaultInsertDays    = 50
@@ -108,6 +113,7 @@ func (c Config) options() (Config, *clickhouse.Options, error) {
 		{"dial timeout", &c.DialTimeout, defaultDialTimeout},
 		{"query timeout", &c.QueryTimeout, defaultQueryTimeout},
 		{"insert timeout", &c.InsertTimeout, defaultInsertTimeout},
+		{"receive timeout", &c.ReceiveTimeout, defaultReceive},
 		{"ttl", &c.TTL, 0},
 		{"dead letter ttl", &c.DeadLetterTTL, 0},
 	} {

@@ -367,11 +367,6 @@ func (s *Sink) insert(ctx context.Context, def *tableDef, columns []string, tok 
 	return s.classify(op, b.Send())
 }
 
-// receiveTimeout is for how many seconds the server waits for the rest of an insert. A process that was stopped in the middle
-// of one must not complete it when others have its partitions: it is a third of the default session timeout, which is what
-// is left of a session when a lease runs out.
-const receiveTimeout = 15
-
 // stringSettingsRevision is the protocol revision from which servers take settings that are text.
 const stringSettingsRevision = 54429
 
@@ -390,7 +385,7 @@ func (s *Sink) insertSettings(tok *token) (clickhouse.Settings, error) {
 	if revision < stringSettingsRevision {
 		return clickhouse.Settings{}, nil
 	}
-	return clickhouse.Settings{"async_insert": 0, "insert_deduplication_token": tok.String() + s.cfg.InsertTag, "receive_timeout": receiveTimeout}, nil
+	return clickhouse.Settings{"async_insert": 0, "insert_deduplication_token": tok.String() + s.cfg.InsertTag, "receive_timeout": max(1, int(s.cfg.ReceiveTimeout/time.Second))}, nil
 }
 
 // query runs a SELECT and calls row for each row of the answer. Errors are *sink.Error.

@@ -466,3 +466,30 @@ func TestConcurrentSessions(t *testing.T) {
 		t.Errorf("%d rows, want %d", got, want)
 	}
 }
+
+// An insert whose rows do not come for receive_timeout is over: a client that was stopped in the middle cannot complete it later.
+func TestReceiveTimeout(t *testing.T) {
+	conn := native(t)
+	exec(t, conn, "CREATE TABLE slow (a UInt8) ENGINE = Memory")
+	for _, c := range []struct {
+		seconds int
+		stored  uint64
+	}{{1, 0}, {100, 1}} {
+		b, err := conn.PrepareBatch(chgo.Context(testContext(t), chgo.WithSettings(chgo.Settings{"receive_timeout": c.seconds})), "INSERT INTO slow")
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(1200 * time.Millisecond)
+		if err := errors.Join(b.Append(uint8(1)), b.Send()); (err == nil) != (c.stored > 0) {
+			t.Errorf("receive_timeout %d s: %v", c.seconds, err)
+		}
+		if got := scan[uint64](t, conn, "SELECT count() FROM slow"); got != c.stored {
+			t.Errorf("receive_timeout %d s: %d rows are stored, want %d", c.seconds, got, c.stored)
+		}
+	}
+	// The connection goes on, for as long as it is idle.
+	time.Sleep(1200 * time.Millisecond)
+	if got := scan[uint64](t, conn, "SELECT count() FROM slow"); got != 1 {
+		t.Errorf("%d rows", got)
+	}
+}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/ClickHouse/ch-go/proto"
@@ -39,7 +41,13 @@ func (c *connection) insert(ctx context.Context, req *request, st statement, scr
 	if err := c.sendBlock(appendEmptyBlock(nil, columns, layoutOf(c.revision)), req.compressed); err != nil {
 		return err
 	}
-	if err := c.receive(ctx, req, ins, scratch); err != nil {
+	c.in.src = &patientReader{ctx: ctx, nc: c.nc, patience: receiveTimeout(req.settings)}
+	err = c.receive(ctx, req, ins, scratch)
+	c.in.src = c.nc
+	if ctx.Err() == nil {
+		_ = c.nc.SetReadDeadline(time.Time{})
+	}
+	if err != nil {
 		return err
 	}
 	stats, err := ins.Done()
@@ -48,6 +56,36 @@ func (c *connection) insert(ctx context.Context, req *request, st statement, scr
 	}
 	a.stats = stats
 	return c.finish(a, false, req.compressed)
+}
+
+// defaultReceiveTimeout is that of ClickHouse.
+const defaultReceiveTimeout = 300 * time.Second
+
+// receiveTimeout is for how long the rows of an insert may fail to come: the setting receive_timeout, in seconds.
+func receiveTimeout(settings []setting) time.Duration {
+	for _, s := range settings {
+		if s.name == "receive_timeout" {
+			if seconds, err := strconv.ParseUint(s.value, 10, 31); err == nil && seconds > 0 {
+				return time.Duration(seconds) * time.Second
+			}
+		}
+	}
+	return defaultReceiveTimeout
+}
+
+// patientReader reads from a connection, and waits for so long each time. Once the server stops it waits no more.
+type patientReader struct {
+	ctx      context.Context
+	nc       net.Conn
+	patience time.Duration
+}
+
+func (r *patientReader) Read(p []byte) (int, error) {
+	_ = r.nc.SetReadDeadline(time.Now().Add(r.patience))
+	if r.ctx.Err() != nil { // asked last: the server sets a deadline of its own when it stops
+		return 0, os.ErrDeadlineExceeded
+	}
+	return r.nc.Read(p)
 }
 
 var errInsertCancelled = errors.New("the client cancelled the insert")

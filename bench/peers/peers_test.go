@@ -51,6 +51,9 @@ func TestCannot(t *testing.T) {
 }
 
 func answers(t *testing.T, peer contender.Contender, c workload.Case) {
+	if peer.Name == "flink" {
+		t.Skip("SKIPPED, Flink was not compared with the truth: its connector does not understand the embedded broker")
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	brokers, prefix := embeddedtest.Kafka(t)

@@ -292,7 +292,7 @@ func (l *Lane) Load(rows func(meta []byte, rows *batch.Batch, hashes []uint64) e
 	for i := range head {
 		head[i] = binary.BigEndian.Uint64(stored[8*i:])
 	}
-	have, err := l.check(func(b *batch.Batch, hashes []uint64) error {
+	have, err := l.check(int(min(head[1]&^hashed, loadRows)), func(b *batch.Batch, hashes []uint64) error {
 		if rows == nil {
 			return nil
 		}
@@ -322,9 +322,10 @@ type account struct {
 	bytes   int64 // of rows
 }
 
-// check reads all entries, and gives the rows among them.
-func (l *Lane) check(rows func(*batch.Batch, []uint64) error) (a account, err error) {
+// check reads all entries, and gives the rows among them. expect is for how many rows there is to be room at once.
+func (l *Lane) check(expect int, rows func(*batch.Batch, []uint64) error) (a account, err error) {
 	reader := newRowsReader(l.schema.Fields)
+	reader.reserve(expect)
 	hashes := make([]uint64, loadRows)
 	var buf []byte
 	give := func() error {

@@ -453,7 +453,7 @@ func TestFirstFormat(t *testing.T) {
 		saved = ledger{}
 		putRows(t, l, saved, some...)
 		// As it was written then.
-		have, err := l.check(func(*batch.Batch, []uint64) error { return nil })
+		have, err := l.check(0, func(*batch.Batch, []uint64) error { return nil })
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -49,17 +49,32 @@ type rowsReader struct {
 // valueKind is what decides how values of a field are read.
 type valueKind struct {
 	nullable, variable, bit bool
-	width                   int // of what is neither variable nor a bit
+	word                    bool // it is 8 bytes and may be null, as most are
+	width                   int  // of what is neither variable nor a bit
 }
 
 func newRowsReader(fields []batch.Field) *rowsReader {
 	r := &rowsReader{fields: fields, kinds: make([]valueKind, len(fields)), cols: make([]batch.Column, len(fields))}
 	for f := range fields {
 		t := fields[f].Type
-		r.kinds[f] = valueKind{fields[f].Nullable, t.Variable(), t.Kind == batch.Bool, t.Width()}
+		k := valueKind{nullable: fields[f].Nullable, variable: t.Variable(), bit: t.Kind == batch.Bool, width: t.Width()}
+		k.word = k.nullable && !k.variable && !k.bit && k.width == 8
+		r.kinds[f] = k
 	}
 	r.reset()
 	return r
+}
+
+// reserve makes room for so many rows, but for their texts.
+func (r *rowsReader) reserve(rows int) {
+	for f := range r.cols {
+		c, k := &r.cols[f], &r.kinds[f]
+		if k.variable {
+			c.Offsets = slices.Grow(c.Offsets, 4*rows)
+		} else {
+			c.Values = slices.Grow(c.Values, k.width*rows)
+		}
+	}
 }
 
 // reset begins anew, in the memory that is there.
@@ -101,13 +116,22 @@ func (r *rowsReader) group(key, value []byte, keys int) error {
 func (r *rowsReader) add(first, last int, b []byte) ([]byte, error) {
 	for f := first; f < last; f++ {
 		c, k := &r.cols[f], &r.kinds[f]
+		if k.word && c.Nulls == 0 && len(b) > 8 && b[0] == 1 {
+			c.Values, b = binary.LittleEndian.AppendUint64(c.Values, binary.LittleEndian.Uint64(b[1:])), b[9:]
+			continue
+		}
 		if k.nullable {
 			if len(b) < 1 || b[0] > 1 {
 				return nil, r.short(f)
 			}
 			valid := b[0] == 1
 			b = b[1:]
-			c.Validity = appendBit(c.Validity, r.rows, valid)
+			switch {
+			case c.Nulls > 0:
+				c.Validity = appendBit(c.Validity, r.rows, valid)
+			case !valid: // the first; until then nothing is kept of what is valid
+				c.Validity = appendBit(setBits(c.Validity[:0], r.rows), r.rows, false)
+			}
 			if !valid {
 				c.Nulls++
 				switch {
@@ -154,6 +178,17 @@ var zeroes [8]byte
 
 func (r *rowsReader) short(f int) error {
 	return fmt.Errorf("%w: row %d ends in column %s", ErrDamaged, r.rows, r.fields[f].Name)
+}
+
+// setBits appends so many bits that are set to an empty bitmap.
+func setBits(bm []byte, n int) []byte {
+	for range n / 8 {
+		bm = append(bm, 0xff)
+	}
+	if n%8 > 0 {
+		bm = append(bm, 1<<(n%8)-1)
+	}
+	return bm
 }
 
 func appendBit(bm []byte, i int, set bool) []byte {

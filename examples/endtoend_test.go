@@ -144,22 +144,8 @@ func query(t *testing.T, conn driver.Conn, c workload.Columns, sql string) []wor
 		t.Fatalf("%s: %v", sql, err)
 	}
 	defer func() { _ = rows.Close() }()
-	var out []workload.Row
-	for rows.Next() {
-		r := workload.Row{Keys: make([]string, len(c.Keys)), Values: make([]float64, len(c.Values))}
-		to := []any{&r.Start}
-		for i := range r.Keys {
-			to = append(to, &r.Keys[i])
-		}
-		for i := range r.Values {
-			to = append(to, &r.Values[i])
-		}
-		if err := rows.Scan(to...); err != nil {
-			t.Fatalf("%s: %v", sql, err)
-		}
-		out = append(out, r)
-	}
-	if err := rows.Err(); err != nil {
+	out, err := workload.ReadRows(rows, c)
+	if err != nil {
 		t.Fatalf("%s: %v", sql, err)
 	}
 	return out

@@ -53,25 +53,7 @@ func (b *bench) ask(ctx context.Context, c workload.Case, columns workload.Colum
 		return nil, fmt.Errorf("ask for the answer: %w", err)
 	}
 	defer func() { _ = rows.Close() }()
-	var got []workload.Row
-	for rows.Next() {
-		r := workload.Row{Keys: make([]string, len(columns.Keys)), Values: make([]float64, len(columns.Values))}
-		dest := []any{&r.Start}
-		for i := range r.Keys {
-			dest = append(dest, &r.Keys[i])
-		}
-		for i := range r.Values {
-			dest = append(dest, &r.Values[i])
-		}
-		if err := rows.Scan(dest...); err != nil {
-			return nil, fmt.Errorf("read the answer: %w", err)
-		}
-		got = append(got, r)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("read the answer: %w", err)
-	}
-	return got, nil
+	return workload.ReadRows(rows, columns)
 }
 
 // readAnswer reads an answer from a file of JSON lines, of which the last about a window and key counts.

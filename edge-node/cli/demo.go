@@ -251,23 +251,9 @@ func (d *demo) answer(ctx context.Context) error {
 		return fmt.Errorf("ask for the answer: %w", err)
 	}
 	defer rows.Close()
-	var got []workload.Row
-	for rows.Next() {
-		r := workload.Row{Keys: make([]string, len(columns.Keys)), Values: make([]float64, len(columns.Values))}
-		dest := []any{&r.Start}
-		for i := range r.Keys {
-			dest = append(dest, &r.Keys[i])
-		}
-		for i := range r.Values {
-			dest = append(dest, &r.Values[i])
-		}
-		if err := rows.Scan(dest...); err != nil {
-			return fmt.Errorf("read the answer: %w", err)
-		}
-		got = append(got, r)
-	}
-	if err := rows.Err(); err != nil {
-		return fmt.Errorf("read the answer: %w", err)
+	got, err := workload.ReadRows(rows, columns)
+	if err != nil {
+		return err
 	}
 	want := d.truth.Windows()
 	if err := d.sample(ctx, columns, want); err != nil {

@@ -215,6 +215,15 @@ func (s *Source) options() ([]kgo.Opt, error) {
 	return opts, nil
 }
 
+// connection is how to reach the brokers of a configuration, for clients that are no source.
+func connection(cfg Config, log *slog.Logger) ([]kgo.Opt, error) {
+	s, err := New(cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	return s.connection()
+}
+
 // connection is what every client of the configuration has: where the brokers are, who we are, and how records are fetched.
 func (s *Source) connection() ([]kgo.Opt, error) {
 	c := s.cfg

@@ -31,11 +31,7 @@ const sendTimeout = 10 * time.Second
 
 // NewProducer makes one. It connects to nothing yet. Of cfg it uses how to reach the brokers.
 func NewProducer(cfg Config, topic string, log *slog.Logger) (*Producer, error) {
-	source, err := New(cfg, log)
-	if err != nil {
-		return nil, err
-	}
-	opts, err := source.connection()
+	opts, err := connection(cfg, log)
 	if err != nil {
 		return nil, err
 	}

@@ -40,11 +40,7 @@ const (
 // NewResender makes one for a transactional ID. It connects to nothing yet. Of cfg it uses how to reach the brokers, and
 // MaxRecord.
 func NewResender(cfg Config, id string, log *slog.Logger) (*Resender, error) {
-	source, err := New(cfg, log)
-	if err != nil {
-		return nil, err
-	}
-	opts, err := source.connection()
+	opts, err := connection(cfg, log)
 	if err != nil {
 		return nil, err
 	}

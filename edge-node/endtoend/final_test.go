@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weir-stream/weir/edge-node/embedded/embeddedtest"
+	"github.com/weir-stream/weir/edge-node/engine"
 )
 
 const emitFinal = `
@@ -107,4 +108,19 @@ func TestEmitFinal(t *testing.T) {
 	produceTo(32)
 	toEnd()
 	want("ended in order again", 10, 10, 10, 2)
+
+	// There is nothing to read but what open windows are built from: they are there all the same.
+	produceTo(34)
+	node = startNode(t, s)
+	waitStored(ctx, t, s, second)
+	eventually(t, patience, func() (bool, string) {
+		offsets, err := kadm.NewClient(producer).FetchOffsets(ctx, s.Prefix+"group")
+		at, _ := offsets.Lookup(s.Prefix+"in", 0)
+		commit, readErr := engine.ReadCommit(at.At, at.Metadata)
+		return readErr == nil && commit.Coverage.Version == int64(second), fmt.Sprintf("committed at %d: %s (%v, %v)", at.At, at.Metadata, err, readErr)
+	})
+	node.kill()
+	want("killed at the end", 10, 10, 10)
+	toEnd()
+	want("ended in order, with nothing new", 10, 10, 10, 4)
 }

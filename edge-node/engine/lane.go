@@ -506,6 +506,9 @@ func (l *lane) checkEnd() {
 	if !l.comeToEnd() || l.inFlight.Load() || (l.replayTo == 0 && l.position != l.shipped) || len(l.letters) > 0 || !l.settled() {
 		return
 	}
+	if l.replayTo > 0 && l.open > 0 && !l.e.cfg.ShipSaved {
+		return // a lane that ends ships what is open, and has to build it again first
+	}
 	l.atEnd.Store(true)
 	go l.e.ended() // it may end the run, which waits for this lane
 }

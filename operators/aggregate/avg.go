@@ -4,13 +4,8 @@ import "github.com/weir-stream/weir/ingest/batch"
 
 // avg is a sum and a count of the values that are not null, side by side; the answer is their ratio in float64.
 type avg[T, S number] struct {
-	of       []mean[S]
+	placed   // the sum, an S, and the count
 	nullable bool
-}
-
-type mean[S number] struct {
-	sum S
-	n   uint64
 }
 
 func newAvg(spec Spec) *Aggregate {
@@ -59,29 +54,33 @@ func avgOf(arg batch.Field) func() Accumulator {
 }
 
 func makeAvg[T, S number](arg batch.Field) func() Accumulator {
-	return func() Accumulator { return &avg[T, S]{nullable: arg.Nullable} }
+	return func() Accumulator { return &avg[T, S]{placed: placedIn(2), nullable: arg.Nullable} }
 }
 
-func (a *avg[T, S]) Grow(n int)     { a.of = grow(a.of, n) }
-func (a *avg[T, S]) Reset(g uint32) { a.of[g] = mean[S]{} }
+func (a *avg[T, S]) Reset(g uint32) { clear(a.slab.Words[a.of(g):][:2]) }
 
 func (a *avg[T, S]) Add(groups []uint32, args []*batch.Column) {
-	c, of := args[0], a.of
+	words, stride, at := a.slab.Words, a.slab.Stride, a.at
+	c := args[0]
 	for i, v := range batch.As[T](c.Values)[:len(groups)] {
 		if g := groups[i]; g != Skip && (c.Validity == nil || c.Valid(i)) {
-			m := &of[g]
-			m.sum += S(v)
-			m.n++
+			m := int(g)*stride + at
+			words[m+1]++
+			*numberAt[S](words, m) += S(v)
 		}
 	}
 }
 
-func (a *avg[T, S]) Take(from Accumulator, src, dst uint32) { a.of[dst] = from.(*avg[T, S]).of[src] }
+func (a *avg[T, S]) Take(from Accumulator, src, dst uint32) {
+	f := from.(*avg[T, S])
+	copy(a.slab.Words[a.of(dst):][:2], f.slab.Words[f.of(src):])
+}
 
 func (a *avg[T, S]) Emit(groups []uint32, out []batch.Column) {
 	sums, counts := make([]S, len(groups)), make([]uint64, len(groups))
 	for i, g := range groups {
-		sums[i], counts[i] = a.of[g].sum, a.of[g].n
+		m := a.of(g)
+		sums[i], counts[i] = *numberAt[S](a.slab.Words, m), a.slab.Words[m+1]
 	}
 	out[0], out[1] = batch.Column{Values: batch.Bytes(sums)}, batch.Column{Values: batch.Bytes(counts)}
 	if !a.nullable {
@@ -104,7 +103,8 @@ func (a *avg[T, S]) Load(groups []uint32, in []batch.Column) error {
 	sums, counts := batch.As[S](in[0].Values), batch.As[uint64](in[1].Values)
 	for i, g := range groups {
 		if g != Skip {
-			a.of[g] = mean[S]{sums[i], counts[i]}
+			m := a.of(g)
+			*numberAt[S](a.slab.Words, m), a.slab.Words[m+1] = sums[i], counts[i]
 		}
 	}
 	return nil
@@ -114,9 +114,9 @@ func (a *avg[T, S]) Merge(groups []uint32, in []batch.Column) error {
 	sums, counts := batch.As[S](in[0].Values), batch.As[uint64](in[1].Values)
 	for i, g := range groups {
 		if g != Skip && in[0].Valid(i) {
-			m := &a.of[g]
-			m.sum += sums[i]
-			m.n += counts[i]
+			m := a.of(g)
+			*numberAt[S](a.slab.Words, m) += sums[i]
+			a.slab.Words[m+1] += counts[i]
 		}
 	}
 	return nil

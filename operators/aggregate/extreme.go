@@ -12,10 +12,10 @@ import (
 //
 // The best of such a group is none: the one value that no other is worse than, or a NaN. So most rows are one look and one comparison.
 type extreme[T number] struct {
-	best  []T
-	seen  []bool
-	least bool
-	none  T
+	placed // the best
+	seen   []bool
+	least  bool
+	none   T
 }
 
 func newMin(s Spec) *Aggregate { return newExtreme(s.Args[0], Min) }
@@ -64,25 +64,32 @@ func makeExtreme[T number](least bool, lowest, highest T) func() Accumulator {
 	if least {
 		none = highest
 	}
-	return func() Accumulator { return &extreme[T]{least: least, none: none} }
+	return func() Accumulator { return &extreme[T]{placed: placedIn(1), least: least, none: none} }
 }
 
 func (a *extreme[T]) Grow(n int) {
-	before := len(a.best)
-	a.best, a.seen = grow(a.best, n), grow(a.seen, n)
-	for g := before; g < len(a.best); g++ {
-		a.best[g] = a.none
+	before := len(a.seen)
+	a.placed.Grow(n)
+	a.seen = grow(a.seen, n)
+	for g := before; g < len(a.seen); g++ {
+		*a.best(uint32(g)) = a.none
 	}
 }
 
-func (a *extreme[T]) Reset(g uint32) { a.best[g], a.seen[g] = a.none, false }
+func (a *extreme[T]) best(g uint32) *T { return numberAt[T](a.slab.Words, a.of(g)) }
+
+func (a *extreme[T]) Reset(g uint32) { *a.best(g), a.seen[g] = a.none, false }
 
 func (a *extreme[T]) Add(groups []uint32, args []*batch.Column) {
-	c, best, none := args[0], a.best, a.none
+	c, none := args[0], a.none
+	words, stride, at := a.slab.Words, a.slab.Stride, a.at
 	values := batch.As[T](c.Values)[:len(groups)]
 	if a.least {
 		for i, g := range groups {
-			if g == Skip || values[i] >= best[g] && values[i] != none || c.Validity != nil && !c.Valid(i) {
+			if g == Skip {
+				continue
+			}
+			if v := values[i]; v >= *numberAt[T](words, int(g)*stride+at) && v != none || c.Validity != nil && !c.Valid(i) {
 				continue
 			}
 			a.offer(g, values[i])
@@ -90,7 +97,10 @@ func (a *extreme[T]) Add(groups []uint32, args []*batch.Column) {
 		return
 	}
 	for i, g := range groups {
-		if g == Skip || values[i] <= best[g] && values[i] != none || c.Validity != nil && !c.Valid(i) {
+		if g == Skip {
+			continue
+		}
+		if v := values[i]; v <= *numberAt[T](words, int(g)*stride+at) && v != none || c.Validity != nil && !c.Valid(i) {
 			continue
 		}
 		a.offer(g, values[i])
@@ -99,15 +109,16 @@ func (a *extreme[T]) Add(groups []uint32, args []*batch.Column) {
 
 // offer takes a value that may be better than the best of the group. Any number is better than a NaN.
 func (a *extreme[T]) offer(g uint32, v T) {
-	best := a.best[g]
+	p := a.best(g)
+	best := *p
 	if !a.seen[g] || v == v && (a.least && v < best || !a.least && v > best || best != best) {
-		a.best[g], a.seen[g] = v, true
+		*p, a.seen[g] = v, true
 	}
 }
 
 func (a *extreme[T]) Take(from Accumulator, src, dst uint32) {
 	f := from.(*extreme[T])
-	a.best[dst], a.seen[dst] = f.best[src], f.seen[src]
+	*a.best(dst), a.seen[dst] = *f.best(src), f.seen[src]
 }
 
 // Merge adds: a state is a value.
@@ -120,7 +131,7 @@ func (a *extreme[T]) Emit(groups []uint32, out []batch.Column) {
 	best := make([]T, len(groups))
 	for i, g := range groups {
 		if a.seen[g] {
-			best[i] = a.best[g]
+			best[i] = *a.best(g)
 		}
 	}
 	out[0] = batch.Column{Values: batch.Bytes(best)}
@@ -128,11 +139,11 @@ func (a *extreme[T]) Emit(groups []uint32, out []batch.Column) {
 }
 
 func (a *extreme[T]) Load(groups []uint32, in []batch.Column) error {
-	loadFixed(a.best, groups, &in[0])
+	loadCells[T](&a.placed, groups, &in[0])
 	loadSeen(a.seen, groups, &in[0])
 	for _, g := range groups {
 		if g != Skip && !a.seen[g] {
-			a.best[g] = a.none
+			*a.best(g) = a.none
 		}
 	}
 	return nil

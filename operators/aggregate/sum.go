@@ -5,8 +5,8 @@ import "github.com/weir-stream/weir/ingest/batch"
 // sum adds up numbers: integers in 64 bits with wrap-around, as ClickHouse does, floats in float64 in the order of
 // the rows. A group that has seen no value is null.
 type sum[T, S number] struct {
-	total []S
-	seen  []bool // nil where the column cannot be null
+	placed        // the total, an S
+	seen   []bool // nil where the column cannot be null
 }
 
 type number interface {
@@ -56,7 +56,7 @@ func sumOf(arg batch.Field) (batch.Type, func() Mergeable) {
 
 func makeSum[T, S number](arg batch.Field) func() Mergeable {
 	return func() Mergeable {
-		a := &sum[T, S]{}
+		a := &sum[T, S]{placed: placedIn(1)}
 		if arg.Nullable {
 			a.seen = []bool{}
 		}
@@ -65,14 +65,16 @@ func makeSum[T, S number](arg batch.Field) func() Mergeable {
 }
 
 func (a *sum[T, S]) Grow(n int) {
-	a.total = grow(a.total, n)
+	a.placed.Grow(n)
 	if a.seen != nil {
 		a.seen = grow(a.seen, n)
 	}
 }
 
+func (a *sum[T, S]) total(g uint32) *S { return numberAt[S](a.slab.Words, a.of(g)) }
+
 func (a *sum[T, S]) Reset(g uint32) {
-	a.total[g] = 0
+	*a.total(g) = 0
 	if a.seen != nil {
 		a.seen[g] = false
 	}
@@ -80,18 +82,19 @@ func (a *sum[T, S]) Reset(g uint32) {
 
 func (a *sum[T, S]) Add(groups []uint32, args []*batch.Column) {
 	c := args[0]
-	values, total := batch.As[T](c.Values), a.total
+	words, stride, at := a.slab.Words, a.slab.Stride, a.at
+	values := batch.As[T](c.Values)[:len(groups)]
 	if a.seen == nil {
 		for i, g := range groups {
 			if g != Skip {
-				total[g] += S(values[i])
+				*numberAt[S](words, int(g)*stride+at) += S(values[i])
 			}
 		}
 		return
 	}
 	for i, g := range groups {
 		if g != Skip && c.Valid(i) {
-			total[g] += S(values[i])
+			*numberAt[S](words, int(g)*stride+at) += S(values[i])
 			a.seen[g] = true
 		}
 	}
@@ -99,7 +102,7 @@ func (a *sum[T, S]) Add(groups []uint32, args []*batch.Column) {
 
 func (a *sum[T, S]) Take(from Accumulator, src, dst uint32) {
 	f := from.(*sum[T, S])
-	a.total[dst] = f.total[src]
+	*a.total(dst) = *f.total(src)
 	if a.seen != nil {
 		a.seen[dst] = f.seen[src]
 	}
@@ -111,7 +114,7 @@ func (a *sum[T, S]) Merge(groups []uint32, in []batch.Column) error {
 		if g == Skip || a.seen != nil && !in[0].Valid(i) {
 			continue
 		}
-		a.total[g] += values[i]
+		*a.total(g) += values[i]
 		if a.seen != nil {
 			a.seen[g] = true
 		}
@@ -120,14 +123,14 @@ func (a *sum[T, S]) Merge(groups []uint32, in []batch.Column) error {
 }
 
 func (a *sum[T, S]) Emit(groups []uint32, out []batch.Column) {
-	out[0] = emitFixed(a.total, groups)
+	out[0] = emitCells[S](&a.placed, groups)
 	if a.seen != nil {
 		emitNulls(a.seen, groups, &out[0])
 	}
 }
 
 func (a *sum[T, S]) Load(groups []uint32, in []batch.Column) error {
-	loadFixed(a.total, groups, &in[0])
+	loadCells[S](&a.placed, groups, &in[0])
 	if a.seen != nil {
 		loadSeen(a.seen, groups, &in[0])
 	}

@@ -107,8 +107,8 @@ func (w *Tumbling) fold(ctx context.Context, b *batch.Batch, n *operators.Counts
 // sort numbers the groups of rows in the order they come, and puts the rows of each together.
 func (w *Tumbling) sort(rows []int32) {
 	x := &w.external
-	if len(x.mark) < len(w.groups.rows) {
-		x.mark = append(x.mark, make([]uint64, len(w.groups.rows)-len(x.mark))...)
+	if room := w.groups.slab.Room(); len(x.mark) < room {
+		x.mark = append(x.mark, make([]uint64, room-len(x.mark))...)
 	}
 	x.turn++
 	if x.turn == 0 {
@@ -158,6 +158,6 @@ func (w *Tumbling) foldSorted(ctx context.Context) (culprit int, err error) {
 func (w *Tumbling) rejectRow(b *batch.Batch, i int, name, detail string) {
 	b.Reject(i, "window "+name, batch.ReasonOperator, detail)
 	w.keepRow(b, i)
-	w.groups.rows[w.rowOf[i]]--
+	*w.groups.rows(w.rowOf[i])--
 	w.rowOf[i] = aggregate.Skip
 }

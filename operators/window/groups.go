@@ -1,7 +1,6 @@
 package window
 
 import (
-	"bytes"
 	"hash/maphash"
 	"math/bits"
 
@@ -9,8 +8,10 @@ import (
 	"github.com/weir-stream/weir/operators/aggregate"
 )
 
-// groups is the slab of all groups of a lane: entry g of every array belongs to group g, whichever window it is in.
+// groups are all groups of a lane, whichever window they are in: row g of the slab, and entry g of every array, belong to group g.
 // Numbers of closed groups are used again, and so is the memory of their keys.
+//
+// A row of the slab has, side by side: how many rows the group has, and isDirty; its keys; its states, but for those that are no few words.
 type groups struct {
 	seed  maphash.Seed
 	types []batch.Type
@@ -19,18 +20,20 @@ type groups struct {
 	bitsN [][]uint64 // per fixed width key column: its values in the batch at hand
 	slotN []uint64   // see lookup
 	candN []uint32
-	seen  byte // keeps the compiler from leaving a look out
+	seen  uint64 // keeps the compiler from leaving a look out
 
-	fixed [][]uint64 // per key column: the value's bits, for fixed width keys
-	texts []texts    // per key column: the value, for strings
-	null  [][]bool   // per key column, where it may be null
-	over  []bool     // whether it has the rows of all keys beyond maxKeys; nil where there is no limit
-	rows  []uint64   // how many there are, and isDirty
-	shown []uint64   // hash of the group's row as it was cut last; 0 before
+	slab  *aggregate.Slab
+	keyAt []int    // per key column: words of a row of the slab before the value's bits, or its text
+	texts []texts  // per key column, for strings
+	null  [][]bool // per key column, where it may be null
+	over  []bool   // whether it has the rows of all keys beyond maxKeys; nil where there is no limit
+	shown []uint64 // hash of the group's row as it was cut last; 0 before
 	acc   []aggregate.Accumulator
 	sized []aggregate.Sized // those of acc that have memory of their own
-	freed []uint32
-	total int // groups ever numbered
+	// Which of acc have their states in the slab, and which have not.
+	placed, apart []int
+	freed         []uint32
+	total         int // groups ever numbered
 
 	maxKeys int // of a window; 0 is no limit
 }
@@ -38,10 +41,18 @@ type groups struct {
 func (gs *groups) init(cfg *Config) {
 	gs.seed = maphash.MakeSeed()
 	gs.cols = cfg.Keys
-	gs.fixed, gs.texts, gs.null = make([][]uint64, len(cfg.Keys)), make([]texts, len(cfg.Keys)), make([][]bool, len(cfg.Keys))
+	gs.keyAt, gs.texts, gs.null = make([]int, len(cfg.Keys)), make([]texts, len(cfg.Keys)), make([][]bool, len(cfg.Keys))
 	gs.bitsN = make([][]uint64, len(cfg.Keys))
+	gs.slab = &aggregate.Slab{Stride: 1}
 	for k, c := range cfg.Keys {
-		gs.types = append(gs.types, cfg.In.Fields[c].Type)
+		t := cfg.In.Fields[c].Type
+		gs.types, gs.keyAt[k] = append(gs.types, t), gs.slab.Stride
+		if t.Variable() {
+			gs.texts[k] = texts{slab: gs.slab, at: gs.slab.Stride}
+			gs.slab.Stride += textWords
+		} else {
+			gs.slab.Stride++
+		}
 		if cfg.In.Fields[c].Nullable {
 			gs.null[k] = []bool{}
 		}
@@ -49,41 +60,51 @@ func (gs *groups) init(cfg *Config) {
 	if gs.maxKeys = cfg.MaxKeys; gs.maxKeys > 0 {
 		gs.over = []bool{}
 	}
-	for _, a := range cfg.Aggregate {
+	for i, a := range cfg.Aggregate {
 		acc := a.Accumulator()
 		gs.acc = append(gs.acc, acc)
 		if s, ok := acc.(aggregate.Sized); ok {
 			gs.sized = append(gs.sized, s)
 		}
+		if p, ok := acc.(aggregate.Placed); ok {
+			p.Place(gs.slab, gs.slab.Stride)
+			gs.slab.Stride += p.Words()
+			gs.placed = append(gs.placed, i)
+		} else {
+			gs.apart = append(gs.apart, i)
+		}
 	}
+}
+
+// rows is how many rows a group has, and isDirty.
+func (gs *groups) rows(g uint32) *uint64 { return &gs.slab.Words[int(g)*gs.slab.Stride] }
+
+// fixed is the bits of key k of a group, which is no text.
+func (gs *groups) fixed(k int, g uint32) *uint64 {
+	return &gs.slab.Words[int(g)*gs.slab.Stride+gs.keyAt[k]]
 }
 
 // isDirty is the bit of rows that says that a group has changed since the last cut.
 const isDirty = 1 << 63
 
 // count is how many rows a group has.
-func (gs *groups) count(g uint32) uint64 { return gs.rows[g] &^ isDirty }
+func (gs *groups) count(g uint32) uint64 { return *gs.rows(g) &^ isDirty }
 
 // clean says that a group was cut.
-func (gs *groups) clean(g uint32) { gs.rows[g] &^= isDirty }
+func (gs *groups) clean(g uint32) { *gs.rows(g) &^= isDirty }
 
 // touch makes a group dirty, and tells whether it was not.
 func (gs *groups) touch(g uint32) bool {
-	before := gs.rows[g]
-	gs.rows[g] = before | isDirty
+	rows := gs.rows(g)
+	before := *rows
+	*rows = before | isDirty
 	return before < isDirty
 }
 
 func (gs *groups) used() int { return gs.total - len(gs.freed) }
 
 func (gs *groups) memorySize() int64 {
-	perGroup := int64(8 + 8 + 16*len(gs.acc))
-	for k := range gs.cols {
-		if !gs.types[k].Variable() {
-			perGroup += 8
-		}
-	}
-	n := int64(cap(gs.rows)) * perGroup
+	n := 8*int64(cap(gs.slab.Words)) + int64(cap(gs.shown))*int64(8+16*len(gs.apart)+len(gs.placed))
 	for k := range gs.texts {
 		n += gs.texts[k].memorySize()
 	}
@@ -149,10 +170,10 @@ func (gs *groups) equal(g uint32, b *batch.Batch, i int) bool {
 			}
 		}
 		if gs.types[k].Variable() {
-			if !bytes.Equal(c.Bytes(i), gs.texts[k].get(g)) {
+			if !gs.texts[k].is(g, c.Bytes(i)) {
 				return false
 			}
-		} else if gs.bitsN[k][i] != gs.fixed[k][g] {
+		} else if gs.bitsN[k][i] != *gs.fixed(k, g) {
 			return false
 		}
 	}
@@ -167,7 +188,7 @@ func (gs *groups) setZero(k int, g uint32) {
 	if gs.types[k].Variable() {
 		gs.texts[k].set(g, nil)
 	} else {
-		gs.fixed[k][g] = 0
+		*gs.fixed(k, g) = 0
 	}
 }
 
@@ -184,7 +205,7 @@ func (gs *groups) add(b *batch.Batch, i int) uint32 {
 		if gs.types[k].Variable() {
 			gs.texts[k].set(g, c.Bytes(i))
 		} else {
-			gs.fixed[k][g] = gs.bitsN[k][i]
+			*gs.fixed(k, g) = gs.bitsN[k][i]
 		}
 	}
 	return g
@@ -201,11 +222,11 @@ func (gs *groups) number() uint32 {
 	} else {
 		g = uint32(gs.total)
 		gs.total++
-		if gs.total > len(gs.rows) {
-			gs.extend(max(1024, 2*len(gs.rows)))
+		if room := gs.slab.Room(); gs.total > room {
+			gs.extend(max(1024, 2*room))
 		}
 	}
-	gs.rows[g], gs.shown[g] = isDirty, 0
+	*gs.rows(g), gs.shown[g] = isDirty, 0
 	if gs.over != nil {
 		gs.over[g] = false
 	}
@@ -216,12 +237,12 @@ func (gs *groups) number() uint32 {
 func (gs *groups) take(from *groups, g uint32) uint32 {
 	to := uint32(gs.total)
 	gs.total++
-	gs.rows[to], gs.shown[to] = from.rows[g], from.shown[g]
+	*gs.rows(to), gs.shown[to] = *from.rows(g), from.shown[g]
 	for k := range gs.cols {
 		if gs.types[k].Variable() {
 			gs.texts[k].set(to, from.texts[k].get(g))
 		} else {
-			gs.fixed[k][to] = from.fixed[k][g]
+			*gs.fixed(k, to) = *from.fixed(k, g)
 		}
 		if gs.null[k] != nil {
 			gs.null[k][to] = from.null[k][g]
@@ -247,13 +268,9 @@ func (gs *groups) release(members []uint32) {
 }
 
 func (gs *groups) extend(n int) {
-	gs.rows, gs.shown = extend(gs.rows, n), extend(gs.shown, n)
+	gs.slab.Grow(n)
+	gs.shown = extend(gs.shown, n)
 	for k := range gs.cols {
-		if gs.types[k].Variable() {
-			gs.texts[k].at = extend(gs.texts[k].at, n)
-		} else {
-			gs.fixed[k] = extend(gs.fixed[k], n)
-		}
 		if gs.null[k] != nil {
 			gs.null[k] = extend(gs.null[k], n)
 		}
@@ -291,7 +308,7 @@ func (gs *groups) keyColumn(k int, ids []uint32) batch.Column {
 		total := 0
 		for i, g := range ids {
 			if gs.null[k] == nil || !gs.null[k][g] {
-				total += int(gs.texts[k].at[g].n)
+				total += gs.texts[k].length(g)
 			}
 			offsets[i+1] = int32(total)
 		}
@@ -305,7 +322,7 @@ func (gs *groups) keyColumn(k int, ids []uint32) batch.Column {
 	} else {
 		c.Values = make([]byte, max(batch.BitmapLen(len(ids)), t.Width()*len(ids)))
 		for i, g := range ids {
-			switch v := gs.fixed[k][g]; t.Width() {
+			switch v := *gs.fixed(k, g); t.Width() {
 			case 0:
 				if v != 0 {
 					batch.SetBit(c.Values, i)

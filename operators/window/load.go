@@ -50,7 +50,7 @@ func (w *Tumbling) Load(rows *batch.Batch, hashes []uint64, open []operators.Ope
 			return fmt.Errorf("saved state has a key twice in the window at %s", formatTime(p.start))
 		}
 		p.members = append(p.members, g)
-		gs.rows[g], gs.shown[g] = counts[i]&^isDirty, hashes[i]
+		*gs.rows(g), gs.shown[g] = counts[i]&^isDirty, hashes[i]
 		p.sum += hashes[i]
 		p.cut++
 		w.rowOf[i] = g

@@ -104,6 +104,7 @@ func (gs *groups) lookup(x *index, b *batch.Batch, from, to int) []uint32 {
 		}
 		candidates[i] = uint32(e)
 	}
+	gs.fetch(candidates)
 	for k, col := range gs.cols {
 		c := &b.Cols[col]
 		switch {
@@ -112,9 +113,10 @@ func (gs *groups) lookup(x *index, b *batch.Batch, from, to int) []uint32 {
 		case gs.types[k].Variable():
 			gs.sameText(k, c, from, candidates)
 		default:
-			values, words := gs.fixed[k], gs.bitsN[k][from:to]
+			slab, stride, at := gs.slab.Words, gs.slab.Stride, gs.keyAt[k]
+			words := gs.bitsN[k][from:to]
 			for i, g := range candidates {
-				if g != 0 && values[g-1] != words[i] {
+				if g != 0 && slab[int(g-1)*stride+at] != words[i] {
 					candidates[i] = 0
 				}
 			}
@@ -123,25 +125,39 @@ func (gs *groups) lookup(x *index, b *batch.Batch, from, to int) []uint32 {
 	return candidates
 }
 
-// sameText drops candidates whose text is another.
-func (gs *groups) sameText(k int, c *batch.Column, from int, candidates []uint32) {
-	offsets := batch.As[int32](c.Offsets)[from:]
-	at, data := gs.texts[k].at, gs.texts[k].data
-	// A look at each text makes the processor fetch them all; comparing one by one would wait for each.
-	seen := byte(0)
+// fetch looks at the rows of the slab, so that the processor gets them all: to compare one by one would be to wait for each.
+func (gs *groups) fetch(candidates []uint32) {
+	slab, stride := gs.slab.Words, gs.slab.Stride
+	if len(slab) < inCache {
+		return
+	}
+	seen := uint64(0)
 	for _, g := range candidates {
 		if g != 0 {
-			if t := &at[g-1]; t.n > 0 {
-				seen ^= data[t.off]
-			}
+			row := slab[int(g-1)*stride:][:stride]
+			seen ^= row[0] ^ row[len(row)-1]
 		}
 	}
 	gs.seen = seen
+}
+
+// inCache is how many words are likely in a cache that is near enough.
+const inCache = 256 << 10 / 8
+
+// sameText drops candidates whose text is another.
+func (gs *groups) sameText(k int, c *batch.Column, from int, candidates []uint32) {
+	offsets, t := batch.As[int32](c.Offsets)[from:], &gs.texts[k]
+	slab, stride, at := gs.slab.Words, gs.slab.Stride, t.at
 	lo := offsets[0]
 	for i, g := range candidates {
 		hi := offsets[i+1]
 		if g != 0 {
-			if t := at[g-1]; int32(t.n) != hi-lo || string(data[t.off:t.off+uint64(t.n)]) != string(c.Values[lo:hi]) {
+			v := c.Values[lo:hi]
+			if len(v) <= shortText {
+				if *(*textOf)(slab[int(g-1)*stride+at:]) != shortWords(v) {
+					candidates[i] = 0
+				}
+			} else if !t.is(g-1, v) {
 				candidates[i] = 0
 			}
 		}
@@ -159,8 +175,8 @@ func (gs *groups) sameNullable(k int, c *batch.Column, from int, candidates []ui
 		valid := c.Valid(from + i)
 		switch {
 		case valid == null[g-1],
-			valid && text && string(c.Bytes(from+i)) != string(gs.texts[k].get(g-1)),
-			valid && !text && gs.bitsN[k][from+i] != gs.fixed[k][g-1]:
+			valid && text && !gs.texts[k].is(g-1, c.Bytes(from+i)),
+			valid && !text && gs.bitsN[k][from+i] != *gs.fixed(k, g-1):
 			candidates[i] = 0
 		}
 	}
@@ -190,12 +206,12 @@ func (w *Tumbling) takeRows(p *pane, b *batch.Batch, from, to int) {
 				rowOf[i] = w.take(p, b, from+i)
 			default:
 				g--
-				rows := gs.rows[g]
-				if rows < isDirty {
-					rows |= isDirty
+				rows := gs.rows(g)
+				if *rows < isDirty {
+					*rows |= isDirty
 					p.dirty = append(p.dirty, g)
 				}
-				gs.rows[g] = rows + 1
+				*rows++
 				rowOf[i] = g
 			}
 		}

@@ -33,19 +33,18 @@ type Sessions struct {
 	from, to int64 // a stretch of Config.Size
 	inOrder  bool  // see [Config.OpenInOrder]
 
-	index index          // the root of each key's tree
-	of    []session      // by group
-	due   due            // sessions by when they may be final
-	began origins        // where replays have to begin
-	dirty []uint32       // sessions that changed since the last cut; some of them may be gone
-	gone  []uint32       // sessions that became part of others since the last cut: their numbers are not used again before it
-	lost  []lostRow      // what is to be taken back with the next cut
-	blank uint32         // number + 1 of a group without rows, for what is taken back
-	sum   uint64         // of the hashes of all sessions as they were at the last cut
-	rows  int64          // of all sessions
-	seed  uint32         // of the priorities in trees
-	done  int            // rows of the batch at hand that are in the states
-	part  []batch.Column // of the arguments of a part of a batch
+	index index     // the root of each key's tree
+	of    []session // by group
+	due   due       // sessions by when they may be final
+	began origins   // where replays have to begin
+	dirty []uint32  // sessions that changed since the last cut; some of them may be gone
+	gone  []uint32  // sessions that became part of others since the last cut: their numbers are not used again before it
+	lost  []lostRow // what is to be taken back with the next cut
+	blank uint32    // number + 1 of a group without rows, for what is taken back
+	sum   uint64    // of the hashes of all sessions as they were at the last cut
+	rows  int64     // of all sessions
+	seed  uint32    // of the priorities in trees
+	done  int       // rows of the batch at hand that are in the states
 	one   []uint32
 	moved []batch.Column
 }
@@ -181,7 +180,7 @@ func (s *Sessions) take(i int, g uint32) {
 	if s.groups.touch(g) {
 		s.dirty = append(s.dirty, g)
 	}
-	s.groups.rows[g]++
+	*s.groups.rows(g)++
 	s.rowOf[i] = g
 }
 
@@ -216,8 +215,8 @@ func (s *Sessions) place(b *batch.Batch, i int, start int64) error {
 // begin makes a session of row i.
 func (s *Sessions) begin(b *batch.Batch, i, slot int, root uint32, start, end int64) {
 	g := s.groups.add(b, i)
-	if len(s.of) < len(s.groups.rows) {
-		s.of = extend(s.of, len(s.groups.rows))
+	if room := s.groups.slab.Room(); len(s.of) < room {
+		s.of = extend(s.of, room)
 	}
 	s.seed ^= s.seed << 13
 	s.seed ^= s.seed >> 17
@@ -230,7 +229,7 @@ func (s *Sessions) begin(b *batch.Batch, i, slot int, root uint32, start, end in
 	}
 	s.setRoot(slot, root, top)
 	s.dirty = append(s.dirty, g)
-	s.groups.rows[g]++
+	*s.groups.rows(g)++
 	s.rowOf[i] = g
 }
 
@@ -248,8 +247,8 @@ func (s *Sessions) join(b *batch.Batch, i int, to, from uint32, slot int) error 
 	a.origin = s.began.older(a.origin, c.origin)
 	s.due.remove(s.of, from)
 	s.sum -= gs.shown[from]
-	gs.rows[to] += gs.count(from)
-	gs.rows[from] = 0
+	*gs.rows(to) += gs.count(from)
+	*gs.rows(from) = 0
 	s.gone = append(s.gone, from)
 	return nil
 }
@@ -286,46 +285,10 @@ func (s *Sessions) addUpTo(b *batch.Batch, to int) {
 	from := s.done &^ 7 // where a byte of a bitmap begins
 	rowOf := s.rowOf[from:to]
 	for i := range s.cfg.Aggregate {
-		a := &s.cfg.Aggregate[i]
-		s.args = s.args[:0]
-		if from == 0 && to == b.Rows {
-			for _, c := range a.Args {
-				s.args = append(s.args, &b.Cols[c])
-			}
-			s.add(i, rowOf, b)
-			continue
-		}
-		s.part = grow(s.part, len(a.Args)+1)
-		for k, c := range a.Args {
-			s.part[k] = partOf(&b.Cols[c], s.cfg.In.Fields[c].Type, from, to)
-			s.args = append(s.args, &s.part[k])
-		}
-		of := rowOf
-		if a.Filtered {
-			filter := partOf(&b.Cols[a.Filter], s.cfg.In.Fields[a.Filter].Type, from, to)
-			of = s.filter(rowOf, &filter)
-		}
-		s.groups.acc[i].Add(of, s.args)
+		s.addRows(i, rowOf, b, from, to)
 	}
 	s.done = to
 	for i := to &^ 7; i < to; i++ {
 		s.rowOf[i] = aggregate.Skip // they are looked at again with those behind
 	}
-}
-
-// partOf is a column of the rows from one to another; the first is a multiple of 8.
-func partOf(c *batch.Column, t batch.Type, from, to int) batch.Column {
-	p := *c
-	if c.Validity != nil {
-		p.Validity = c.Validity[from/8:]
-	}
-	switch {
-	case c.Offsets != nil:
-		p.Offsets = c.Offsets[4*from : 4*(to+1)]
-	case t.Kind == batch.Bool:
-		p.Values = c.Values[from/8:]
-	default:
-		p.Values = c.Values[from*t.Width() : to*t.Width()]
-	}
-	return p
 }

@@ -20,7 +20,7 @@ func (s *Sessions) Cut(next int64) operators.Cut {
 			break
 		}
 		if settled != operators.Unset && s.of[g].end <= settled { // part of a session that was final before the replay
-			s.groups.rows[g] &^= isDirty
+			s.groups.clean(g)
 			s.end(g)
 			s.gone = append(s.gone, g)
 			continue
@@ -44,7 +44,7 @@ func (s *Sessions) Cut(next int64) operators.Cut {
 		counted = closed
 	}
 	cut := operators.Cut{ReplayFrom: next, Replay: s.clock}
-	s.dirty = slices.DeleteFunc(s.dirty, func(g uint32) bool { return s.groups.rows[g] < isDirty })
+	s.dirty = slices.DeleteFunc(s.dirty, func(g uint32) bool { return *s.groups.rows(g) < isDirty })
 	if len(s.dirty)+len(s.lost) > 0 {
 		cut.Rows = s.emit(s.dirty)
 		s.digest(cut.Rows)
@@ -115,8 +115,8 @@ func (s *Sessions) emit(ids []uint32) *batch.Batch {
 		for k := range s.groups.cols {
 			s.groups.setZero(k, g)
 		}
-		if len(s.of) < len(s.groups.rows) {
-			s.of = extend(s.of, len(s.groups.rows))
+		if room := s.groups.slab.Room(); len(s.of) < room {
+			s.of = extend(s.of, room)
 		}
 		s.of[g].due = gone
 		s.blank = g + 1
@@ -169,7 +169,7 @@ func (s *Sessions) shrink() {
 	fresh.init(s.cfg)
 	fresh.seed = old.seed // the index is made of these hashes
 	fresh.extend(max(1024, 2*old.used()))
-	of, moved := make([]session, len(fresh.rows)), make([]uint32, old.total+1) // by number + 1
+	of, moved := make([]session, fresh.slab.Room()), make([]uint32, old.total+1) // by number + 1
 	for i := range s.due.at {
 		d := &s.due.at[i]
 		to := fresh.take(old, d.group)

@@ -143,7 +143,7 @@ func (gs *groups) same(a, b uint32) bool {
 			if !bytes.Equal(gs.texts[k].get(a), gs.texts[k].get(b)) {
 				return false
 			}
-		} else if gs.fixed[k][a] != gs.fixed[k][b] {
+		} else if *gs.fixed(k, a) != *gs.fixed(k, b) {
 			return false
 		}
 	}

@@ -4,22 +4,29 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"syscall"
 	"testing"
 
 	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/operators/aggregate"
 )
 
 // TestTexts gives groups new texts, longer and shorter ones, and compares with a plain list.
 func TestTexts(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 9))
 	const groups = 200
-	x := texts{at: make([]textAt, groups)}
+	slab := &aggregate.Slab{Stride: 1 + textWords}
+	slab.Grow(groups)
+	x := texts{slab: slab, at: 1}
 	want := make([][]byte, groups)
 	compacted := 0
 	for i := range 20_000 {
 		g := uint32(rng.IntN(groups))
 		want[g] = bytes.Repeat([]byte{byte(i)}, rng.IntN(300))
+		if rng.IntN(2) == 0 { // about as long as those that lie in the slab
+			want[g] = want[g][:min(len(want[g]), rng.IntN(2*shortText))]
+		}
 		before := len(x.data)
 		x.set(g, want[g])
 		if len(x.data) < before {
@@ -36,6 +43,37 @@ func TestTexts(t *testing.T) {
 	}
 	if compacted == 0 {
 		t.Error("nothing was ever compacted")
+	}
+}
+
+// TestTextsAreTold compares texts that differ in a byte or in length, whatever lies behind them in memory.
+func TestTextsAreTold(t *testing.T) {
+	slab := &aggregate.Slab{Stride: textWords}
+	slab.Grow(1)
+	x := texts{slab: slab}
+	behind := bytes.Repeat([]byte{0xee}, 64)
+	for n := range shortText + 20 {
+		v := make([]byte, n)
+		for i := range v {
+			v[i] = byte(i + 1)
+		}
+		x.set(0, v)
+		roomy := append(slices.Clone(v), behind...)[:n]
+		if got := x.get(0); !bytes.Equal(got, v) || !x.is(0, v) || !x.is(0, slices.Clip(v)) || !x.is(0, roomy) {
+			t.Fatalf("%d bytes: %x is not what was set", n, got)
+		}
+		for i := range v {
+			v[i] ^= 0x80
+			if x.is(0, v) {
+				t.Errorf("%d bytes: a text with another byte %d is taken for it", n, i)
+			}
+			v[i] ^= 0x80
+		}
+		for _, other := range [][]byte{append(slices.Clone(v), 0), v[:max(n-1, 0)]} {
+			if len(other) != n && x.is(0, other) {
+				t.Errorf("%d bytes: a text of %d is taken for it", n, len(other))
+			}
+		}
 	}
 }
 

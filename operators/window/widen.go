@@ -149,7 +149,7 @@ func (m *merger) add(b *batch.Batch, most int64) error {
 		if m.index.n > before {
 			m.ids, m.starts, m.ends = append(m.ids, g), append(m.starts, start), append(m.ends, end)
 		}
-		gs.rows[g] += counts[i] &^ isDirty
+		*gs.rows(g) += counts[i] &^ isDirty
 		m.rowOf[i] = g
 	}
 	col := firstKey + len(gs.cols)

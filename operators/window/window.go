@@ -254,6 +254,7 @@ type partition struct {
 
 	passing []uint32        // rowOf of the rows that pass a filter
 	args    []*batch.Column // of the aggregate at hand
+	part    []batch.Column  // of some rows
 
 	hashes  []uint64 // of the rows of a cut; reused
 	before  []uint64 // of the rows in whose place they come; reused
@@ -407,15 +408,14 @@ func (w *Tumbling) Add(ctx context.Context, b *batch.Batch, offset int64) (opera
 		}
 	}
 	n.Overflowed = w.overflowed
-	for i := range w.cfg.Aggregate {
-		a := &w.cfg.Aggregate[i]
-		w.args = w.args[:0]
-		for _, c := range a.Args {
-			w.args = append(w.args, &b.Cols[c])
-		}
-		w.add(i, w.rowOf, b)
+	w.addPlaced(w.rowOf, b, 0, b.Rows)
+	for j := range w.older {
+		w.addPlaced(w.older[j].rowOf, b, 0, b.Rows)
+	}
+	for _, i := range w.groups.apart {
+		w.addRows(i, w.rowOf, b, 0, b.Rows)
 		for j := range w.older {
-			w.add(i, w.older[j].rowOf, b)
+			w.addRows(i, w.older[j].rowOf, b, 0, b.Rows)
 		}
 	}
 	return n, nil
@@ -500,7 +500,7 @@ func (w *Tumbling) take(p *pane, b *batch.Batch, i int) uint32 {
 			p.members = append(p.members, g)
 		}
 	}
-	w.groups.rows[g]++
+	*w.groups.rows(g)++
 	if w.groups.over != nil && w.groups.over[g] {
 		w.overflowed++
 	}
@@ -527,14 +527,6 @@ func (w *Tumbling) takeOlder(start, t, watermark int64, b *batch.Batch, i int, o
 	return n
 }
 
-// add takes rows into the states of aggregate i.
-func (w *partition) add(i int, rowOf []uint32, b *batch.Batch) {
-	if a := &w.cfg.Aggregate[i]; a.Filtered {
-		rowOf = w.filter(rowOf, &b.Cols[a.Filter])
-	}
-	w.groups.acc[i].Add(rowOf, w.args)
-}
-
 // newest is where the newest window that holds a time begins and ends.
 func (w *Tumbling) newest(t int64) (start, end int64) {
 	if w.cfg.Calendar != nil {
@@ -547,18 +539,6 @@ func (w *Tumbling) newest(t int64) (start, end int64) {
 	}
 	start = floorTo(t-w.offset, w.every) + w.offset
 	return start, start + w.size
-}
-
-// filter is rowOf with the rows left out whose filter is false or null.
-func (w *partition) filter(rowOf []uint32, c *batch.Column) []uint32 {
-	w.passing = grow(w.passing, len(rowOf))
-	for i, g := range rowOf {
-		if !c.Bit(i) || !c.Valid(i) {
-			g = aggregate.Skip
-		}
-		w.passing[i] = g
-	}
-	return w.passing
 }
 
 // plausible applies max_jump, and rejects row i if the log does not bear its time out.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -338,7 +339,8 @@ func (e *Rejected) Unwrap() []error {
 	return errs
 }
 
-// SchemaError says that tables are missing or differ, and gives the exact statements that mend it. It comes wrapped in
+// SchemaError says that tables are missing or differ, and has the exact statements that mend it. Its text has them where they change
+// what is there. It comes wrapped in
 // an *Error of class Stop.
 type SchemaError struct {
 	Problems []string // what is missing or different, a line each
@@ -353,6 +355,10 @@ func (e *SchemaError) Error() string {
 	}
 	if len(e.DDL) == 0 {
 		return s
+	}
+	creates := func(d string) bool { return strings.HasPrefix(d, "CREATE ") && strings.Contains(d, " IF NOT EXISTS ") }
+	if !slices.ContainsFunc(e.DDL, func(d string) bool { return !creates(d) }) {
+		return s + "\nrun 'weir schema apply', or set 'schema: apply'; 'weir schema print' shows the statements"
 	}
 	s += "\nrun 'weir schema apply', set 'schema: apply', or run:\n"
 	for _, d := range e.DDL {

@@ -161,6 +161,9 @@ func runOne(ctx context.Context, p *pipeline.Plan, r *pipeline.Runner, log *slog
 		return fmt.Errorf("stop pipeline %s: %w", p.Spec.Name, err)
 	}
 	for _, step := range r.Status().Engine.Steps {
+		if step.In > 0 && step.Rejected >= step.In {
+			log.Warn("this step rejected all it was given: see 'weir dlq ls'", "step", step.Name, "rows_in", step.In)
+		}
 		log.Info("used", used(step)...)
 	}
 	log.Info("stopped", summary(r.Status())...)

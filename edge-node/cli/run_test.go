@@ -45,7 +45,7 @@ func TestRun(t *testing.T) {
 	run := []string{"run", "--stop-at-end", "--listen", "127.0.0.1:0", "p.yaml"}
 
 	_, stderr, code := runCommand(t, run, nil)
-	if code != exitFailed || !strings.Contains(stderr, "weir schema apply") || !strings.Contains(stderr, "CREATE TABLE") {
+	if code != exitFailed || !strings.Contains(stderr, "weir schema apply") || !strings.Contains(stderr, "table run_test_partials is missing") {
 		t.Fatalf("without tables: exit %d\n%s", code, stderr)
 	}
 	stdout, stderr, code := runCommand(t, []string{"schema", "apply", "p.yaml"}, nil)

@@ -123,6 +123,7 @@ type Engine struct {
 	cfg   Config
 	log   *slog.Logger
 	stats stats
+	told  told
 
 	// current is where lanes start, and where those of other generations go. It is changed under mu.
 	current atomic.Pointer[generation]

@@ -49,11 +49,12 @@ type lane struct {
 	lost     int64 // open rows of the segment before, see sink.Coverage
 	why      string
 	letters  []sink.DeadLetter
-	letterB  int64 // bytes of letters
-	shipped  int64 // position of the last cut
-	opened   bool  // whether the segment's coverage was shipped once
-	begins   bool  // the group does not know of the segment yet
-	asked    bool  // beyond is known
+	letterB  int64               // bytes of letters
+	told     map[LetterKind]bool // kinds of letters that Engine.told has
+	shipped  int64               // position of the last cut
+	opened   bool                // whether the segment's coverage was shipped once
+	begins   bool                // the group does not know of the segment yet
+	asked    bool                // beyond is known
 	askAt    time.Time
 	beyond   int64 // how far somebody before had stored the segment
 	stateB   int64
@@ -425,6 +426,7 @@ func (l *lane) keep(b *batch.Batch, i int) {
 	var size int64
 	l.letters, size = appendLetter(l.letters, at, b, i, l.e.cfg.KeepPayload)
 	l.letterB += size
+	l.tellReject(&l.letters[len(l.letters)-1])
 }
 
 // takeSkip goes on behind offsets without records.

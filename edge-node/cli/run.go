@@ -75,11 +75,8 @@ way, and after a crash, the next run goes on with exact totals.`,
 			if err != nil {
 				return err
 			}
-			if opts.Store, err = pipeline.OpenStore(n, opts.Log); err != nil {
+			if opts.Store, err = pipeline.OpenStore(n, opts.Log, true); err != nil {
 				return errors.Join(err, modules.Close())
-			}
-			if err := opts.Store.ReportCrashes(); err != nil {
-				opts.Log.Warn("what ends this process will not be known to the next", "error", err)
 			}
 			opts.Uplink = pipeline.NewUplink(n)
 			planning := pipeline.Options{Modules: modules, Log: opts.Log}

@@ -176,7 +176,7 @@ func (a *app) drainStopped(ctx context.Context, o *spoolDrain, n config.Node, ar
 		return err
 	}
 	defer func() { _ = modules.Close() }()
-	store, err := pipeline.OpenStore(n, log)
+	store, err := pipeline.OpenStore(n, log, false)
 	if err != nil {
 		return err
 	}

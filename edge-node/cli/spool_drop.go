@@ -95,7 +95,7 @@ func (a *app) dropSpool(ctx context.Context, o *spoolDrop, args []string) error 
 	if err != nil {
 		return err
 	}
-	store, err := pipeline.OpenStore(n, log)
+	store, err := pipeline.OpenStore(n, log, false)
 	if err != nil {
 		return err
 	}

@@ -29,25 +29,18 @@ type Store struct{ s *spool.Store }
 // StoreStatus is what it uses and has done.
 type StoreStatus = spool.Stats
 
-// OpenStore opens the node's local store, or returns nil where the node has none.
-func OpenStore(node config.Node, log *slog.Logger) (*Store, error) {
+// OpenStore opens the node's local store, or returns nil where the node has none. With reportCrashes, a panic of this process is
+// written into the store as well, where the next one finds it: one that the store brings down again and again sets it aside. That is
+// for processes that run pipelines.
+func OpenStore(node config.Node, log *slog.Logger, reportCrashes bool) (*Store, error) {
 	if node.StateDir == "" {
 		return nil, nil
 	}
-	s, err := spool.Open(spool.Config{Dir: node.StateDir, MaxBytes: node.Limits.Disk, Log: log})
+	s, err := spool.Open(spool.Config{Dir: node.StateDir, MaxBytes: node.Limits.Disk, Log: log, ReportCrashes: reportCrashes})
 	if err != nil {
 		return nil, fmt.Errorf("state_dir %s: %w", node.StateDir, err)
 	}
 	return &Store{s}, nil
-}
-
-// ReportCrashes has a panic of this process be written into the store as well, where the next one finds it: one that the store brings
-// down again and again sets it aside. It is for main alone. Nil does nothing.
-func (s *Store) ReportCrashes() error {
-	if s == nil {
-		return nil
-	}
-	return s.s.ReportCrashes()
 }
 
 // Status is what it uses and has done.

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -112,6 +113,58 @@ func (s *Store) Verify() (err error) {
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	return s.Scan(nil, nil, func(_, _ []byte) bool { return true })
+}
+
+// verifyFirst reads all of a store that ended processes, before it is opened to be written: the database begins to merge tables as soon
+// as it is, and damage may end this process, too, before it is found.
+func verifyFirst(cfg *Config, lock *pebble.Lock, why string) error {
+	began := time.Now()
+	cache := pebble.NewCache(cfg.CacheSize)
+	defer cache.Unref()
+	opts := &pebble.Options{FS: cfg.FS, Lock: lock, Cache: cache, FormatMajorVersion: pebbleFormat, MaxOpenFiles: 256, ReadOnly: true, Logger: &logger{cfg: cfg}}
+	db, err := openPebble(cfg.Dir, opts)
+	if errors.Is(err, pebble.ErrDBDoesNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = verifyAndClose(&Store{cfg: *cfg, db: db})
+	}
+	cfg.Log.Warn("the local store was read as a whole", "directory", cfg.Dir, "why", why, "took", time.Since(began), "error", err)
+	return err
+}
+
+// verifyAndClose is Verify for a store that is only open for it. Closing a database that panicked may panic as well.
+func verifyAndClose(s *Store) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = errors.Join(err, fmt.Errorf("%w: %v", ErrDamaged, r))
+		}
+	}()
+	err = s.Verify()
+	return errors.Join(err, s.db.Close())
+}
+
+// checkNumbers finds a store whose database counts its changes from an earlier one on than its tables have: the change to its list of
+// files that says how far it had counted was not readable, and was taken for one that was never made. What is in the tables would be
+// hidden until the same numbers were given to other changes, and be there again, in place of later ones, after that.
+func checkNumbers(db *pebble.DB) error {
+	tables, err := db.SSTables()
+	if err != nil {
+		return readError(err)
+	}
+	snap := db.NewSnapshot()
+	next := db.Metrics().Snapshots.EarliestSeqNum
+	if err := snap.Close(); err != nil {
+		return readError(err)
+	}
+	for level := range tables {
+		for i := range tables[level] {
+			if t := &tables[level][i]; t.LargestSeqNum >= next {
+				return fmt.Errorf("%w: table %s has changes up to %d, and the list of files knows of those before %d", ErrDamaged, t.FileNum, t.LargestSeqNum, next)
+			}
+		}
+	}
+	return nil
 }
 
 // checkFiles finds damage before the database is opened, and returns the number of the current manifest.

@@ -218,10 +218,7 @@ func givenUp(t *testing.T, harm func(*testing.T, badSectors), failures int32) {
 // TestReportCrashes has a process panic, and reads what it left.
 func TestReportCrashes(t *testing.T) {
 	if dir := os.Getenv("WEIR_TEST_CRASH"); dir != "" {
-		s := mustOpen(t, Config{Dir: dir, Reserve: 1 << 20})
-		if err := s.ReportCrashes(); err != nil {
-			t.Fatal(err)
-		}
+		mustOpen(t, Config{Dir: dir, Reserve: 1 << 20, ReportCrashes: true})
 		go panic("on purpose")
 		select {}
 	}

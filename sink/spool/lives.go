@@ -14,7 +14,7 @@ import (
 // Damage that no check finds may end the process each time it is met. A process that is killed, or loses power, often looks the
 // same from outside, and is no reason to give a good store up. So what ended a process is told apart by evidence:
 //
-//   - crashFile has what Go wrote when the process panicked, see ReportCrashes. Where the database panicked by itself, the store is
+//   - crashFile has what Go wrote when the process panicked, see [Config].ReportCrashes. Where the database panicked by itself, the store is
 //     read as a whole when it is opened next, and set aside if that finds something, or if it has happened before within the hour.
 //   - runningFile counts the processes in a row that ended soon and without a goodbye, whatever the reason. The store is read as a whole
 //     when they are four, eight, sixteen and so on, and set aside if that finds something.
@@ -82,9 +82,8 @@ func panickedAlone(text string) bool {
 	return strings.Contains(stack, "cockroachdb/pebble/") && !strings.Contains(stack, "weir-stream/weir/")
 }
 
-// ReportCrashes has Go write what it says of a panic into the store, too, where the next process finds it. It is for main alone: a
-// process has one such file.
-func (s *Store) ReportCrashes() error {
+// reportCrashes has Go write what it says of a panic into the store as well.
+func (s *Store) reportCrashes() error {
 	f, err := os.Create(s.cfg.FS.PathJoin(s.cfg.Dir, crashFile))
 	if err != nil {
 		return fmt.Errorf("make the file for crashes: %w", err)
@@ -97,10 +96,15 @@ func (s *Store) ReportCrashes() error {
 	return nil
 }
 
-// farewell notes that the store was closed.
-func (s *Store) farewell() error {
+// stopReporting ends that.
+func (s *Store) stopReporting() {
 	if s.reports {
 		_ = debug.SetCrashOutput(nil, debug.CrashOptions{})
 	}
+}
+
+// farewell notes that the store was closed.
+func (s *Store) farewell() error {
+	s.stopReporting()
 	return remove(s.cfg.FS, s.cfg.FS.PathJoin(s.cfg.Dir, runningFile))
 }

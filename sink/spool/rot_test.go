@@ -204,6 +204,12 @@ func TestBitFlips(t *testing.T) {
 		if len(flips) > 1 {
 			hit = "several"
 		}
+		if seals := im.kinds[sealFile]; rng.IntN(8) == 0 && len(seals) > 0 {
+			name := slices.Max(im.kinds["manifest"]) // what was written last of it, and what would say so
+			tail := min(len(im.files[name]), 100)
+			flips = []flip{{seals[0], rng.IntN(sealSize), 1 << rng.IntN(8)}, {name, len(im.files[name]) - 1 - rng.IntN(tail), 1 << rng.IntN(8)}}
+			hit = "the end of the manifest, and the seal"
+		}
 		synctest.Test(t, func(t *testing.T) {
 			l := &rotten{im: im, disk: im.disk(t, flips)}
 			l.run(t)

@@ -41,6 +41,9 @@ type Config struct {
 	// SlowDisk is how long a write may take before the disk counts as slow. Default 5 s.
 	SlowDisk time.Duration
 	Log      *slog.Logger
+	// ReportCrashes has Go write what it says of a panic into the store, too, where the next process finds it. It is for main alone: a
+	// process has one such file. It needs the operating system's FS.
+	ReportCrashes bool
 	// Fatal is called when a write or a sync failed and the store must not be used any more. It must not return. Default:
 	// it logs and ends the process with exit code 74 (EX_IOERR).
 	Fatal func(err error)
@@ -176,6 +179,9 @@ func OpenReadOnly(cfg Config) (*Store, error) {
 		return nil, errors.Join(err, lock.Close())
 	}
 	s.lock = lock
+	if err := checkNumbers(s.db); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	if v, err := s.Get([]byte{keyFormat}); err != nil || v == nil {
 		if err == nil {
 			err = fmt.Errorf("look for the local store in %s: it was never used: %w", cfg.Dir, fs.ErrNotExist)
@@ -212,6 +218,16 @@ func open(cfg Config) (*Store, error) {
 	if hopeless != nil {
 		return nil, errors.Join(hopeless, lock.Close())
 	}
+	if verify != "" {
+		if err := verifyFirst(&s.cfg, lock, verify); err != nil {
+			return nil, errors.Join(err, lock.Close())
+		}
+	}
+	if cfg.ReportCrashes { // before the database is opened: it may panic as soon as it is
+		if err := s.reportCrashes(); err != nil {
+			cfg.Log.Warn("what ends this process will not be known to the next", "error", err)
+		}
+	}
 	fs := s.openFS(manifest)
 	// Pebble takes the memtables out of the cache's size: without room for them nothing would be cached.
 	cache := pebble.NewCache(cfg.CacheSize + maxMemTables*cfg.MemTableSize)
@@ -226,15 +242,11 @@ func open(cfg Config) (*Store, error) {
 		opts.Levels[i].BlockSize, opts.Levels[i].IndexBlockSize = blockBytes, blockBytes
 	}
 	if s.db, err = openPebble(cfg.Dir, opts); err != nil {
+		s.stopReporting()
 		return nil, errors.Join(err, s.seal.close(), s.health.Close(), lock.Close())
 	}
-	if verify != "" {
-		began := time.Now()
-		err := s.Verify()
-		cfg.Log.Warn("the local store was read as a whole", "directory", cfg.Dir, "why", verify, "took", time.Since(began), "error", err)
-		if err != nil {
-			return nil, errors.Join(err, s.Close())
-		}
+	if err := checkNumbers(s.db); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
 	if err := s.checkFormat(); err != nil {
 		return nil, errors.Join(err, s.Close())

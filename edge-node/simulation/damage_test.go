@@ -21,6 +21,9 @@ func (d *disk) rot(rng *rand.Rand, bits int) error {
 	d.mu.Lock()
 	d.damaged = true
 	d.mu.Unlock()
+	if d.w.plan.damage != nil {
+		d.w.plan.damage()
+	}
 	for range bits {
 		path := d.mem.PathJoin(storeDir, names[rng.IntN(len(names))])
 		st, err := d.mem.Stat(path)

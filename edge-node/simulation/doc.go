@@ -34,6 +34,7 @@
 //	verdict_test.go   what must be true at the end
 //	mutants_test.go   what is broken on purpose, to see that it is noticed
 //	tally_test.go     what happened, counted
+//	children_test.go  many schedules, in processes that one may end
 //
 // Brokers restart, and logs are cut back, in groups of the classic protocol alone: kfake does not know after a restart which partitions
 // the members of a group of the newer one have, and gives some to nobody. What is missing: steps in sandboxes.

@@ -32,6 +32,7 @@ type plan struct {
 	events    []event
 
 	mutant mutant
+	damage func() // called when bits of a store are turned; nil: nobody wants to know
 
 	durable bool // the broker keeps what it has on a disk
 

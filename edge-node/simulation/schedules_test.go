@@ -14,11 +14,13 @@ import (
 var (
 	seeds   = flag.Int("seeds", 100, "schedules to play")
 	seed    = flag.Uint64("seed", 1, "the first of them; given alone, the only one")
+	here    = flag.Bool("here", false, "play all schedules in this process, for a profile of it")
 	force   = flag.String("force", "", "kinds of faults that every schedule has, as the tally names them, with commas between")
 	verbose = flag.Bool("logs", false, "print what the nodes log")
 )
 
-// TestSchedules plays schedules, and every one must end with the right answer.
+// TestSchedules plays schedules, and every one must end with the right answer. One is played in this process, several in others, see
+// children_test.go.
 func TestSchedules(t *testing.T) {
 	given := map[string]bool{}
 	flag.Visit(func(f *flag.Flag) { given[f.Name] = true })
@@ -30,17 +32,25 @@ func TestSchedules(t *testing.T) {
 		n = min(n, 20)
 	}
 	var all tally
-	t.Run("seed", func(t *testing.T) {
-		for i := range n {
-			s := from + uint64(i)
-			t.Run(fmt.Sprint(s), func(t *testing.T) {
-				t.Parallel()
-				out := run(t, newPlanOf(s, forced(t)))
-				all.add(out)
-				report(t, out)
-			})
-		}
-	})
+	switch {
+	case *child:
+		playForParent(t, from, n)
+		return
+	case n > 1 && !*here:
+		playInChildren(t, from, n, &all)
+	default:
+		t.Run("seed", func(t *testing.T) {
+			for i := range n {
+				s := from + uint64(i)
+				t.Run(fmt.Sprint(s), func(t *testing.T) {
+					t.Parallel()
+					out := run(t, newPlanOf(s, forced(t)))
+					all.add(out)
+					report(t, out)
+				})
+			}
+		})
+	}
 	all.record(t)
 }
 
@@ -69,7 +79,8 @@ func forced(t *testing.T) func(p *plan) {
 
 // outcome is what a schedule came to.
 type outcome struct {
-	plan     *plan
+	seed     uint64
+	plan     string
 	problems []string
 	notes    []string
 	tally    *tally
@@ -78,7 +89,7 @@ type outcome struct {
 
 // run plays a schedule in a bubble.
 func run(t *testing.T, pl *plan) outcome {
-	out := outcome{plan: pl}
+	out := outcome{seed: pl.seed, plan: pl.String()}
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, pl)
 		if *verbose {
@@ -96,13 +107,22 @@ func run(t *testing.T, pl *plan) outcome {
 	return out
 }
 
+// again is the command that plays a schedule once more.
+func again(seed uint64) string {
+	command := fmt.Sprintf("go test ./edge-node/simulation -run 'TestSchedules$' -args -seed=%d", seed)
+	if *force != "" {
+		command += fmt.Sprintf(" -force='%s'", *force)
+	}
+	return command
+}
+
 func report(t *testing.T, out outcome) {
 	t.Helper()
 	if len(out.problems) == 0 {
 		return
 	}
-	t.Errorf("seed %d is wrong; again:\n\tgo test ./edge-node/simulation -run 'TestSchedules$' -args -seed=%d\n%s\nwhat happened:\n  %s\nwhat is wrong:\n  %s",
-		out.plan.seed, out.plan.seed, out.plan, strings.Join(out.notes, "\n  "), strings.Join(out.problems, "\n  "))
+	t.Errorf("seed %d is wrong; again:\n\t%s\n%s\nwhat happened:\n  %s\nwhat is wrong:\n  %s",
+		out.seed, again(out.seed), out.plan, strings.Join(out.notes, "\n  "), strings.Join(out.problems, "\n  "))
 }
 
 // calmDown ends all faults, and has every node run.

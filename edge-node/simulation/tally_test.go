@@ -24,6 +24,38 @@ type tally struct {
 	tooMany                            int // inserts refused because of too many parts
 	unbalanced                         int // accounts that do not add up
 	virtual                            time.Duration
+
+	deaths []uint64 // seeds of schedules that the database ended with a panic, over bits that were turned
+}
+
+// figures are the counters that schedules have.
+func (t *tally) figures() []*int {
+	return []*int{
+		&t.records, &t.rows, &t.stale, &t.letters, &t.segments, &t.gaps, &t.lostRows, &t.failures, &t.powerCuts,
+		&t.checkedLanes, &t.lostLanes, &t.tornLanes, &t.tooMany, &t.unbalanced,
+	}
+}
+
+// tallied is the tally of a schedule on its way from the process that played it.
+type tallied struct {
+	Hits    map[fault]int `json:"hits"`
+	Figures []int         `json:"figures"`
+}
+
+func (t *tally) send() tallied {
+	s := tallied{Hits: t.hits}
+	for _, f := range t.figures() {
+		s.Figures = append(s.Figures, *f)
+	}
+	return s
+}
+
+func (s *tallied) received() *tally {
+	t := &tally{hits: s.Hits}
+	for i, f := range t.figures() {
+		*f = s.Figures[i]
+	}
+	return t
 }
 
 // add adds what a schedule counted.
@@ -40,26 +72,9 @@ func (t *tally) add(o outcome) {
 	for f, n := range o.tally.hits {
 		t.hits[f] += n
 	}
-	for _, s := range []struct {
-		to   *int
-		from int
-	}{
-		{&t.records, o.tally.records},
-		{&t.rows, o.tally.rows},
-		{&t.stale, o.tally.stale},
-		{&t.letters, o.tally.letters},
-		{&t.segments, o.tally.segments},
-		{&t.gaps, o.tally.gaps},
-		{&t.lostRows, o.tally.lostRows},
-		{&t.failures, o.tally.failures},
-		{&t.powerCuts, o.tally.powerCuts},
-		{&t.checkedLanes, o.tally.checkedLanes},
-		{&t.lostLanes, o.tally.lostLanes},
-		{&t.tornLanes, o.tally.tornLanes},
-		{&t.tooMany, o.tally.tooMany},
-		{&t.unbalanced, o.tally.unbalanced},
-	} {
-		*s.to += s.from
+	one := o.tally.figures()
+	for i, f := range t.figures() {
+		*f += *one[i]
 	}
 	t.virtual += o.took
 }
@@ -69,6 +84,9 @@ func (t *tally) String() string {
 	fmt.Fprintf(&b, "%d schedules, %d wrong; %s of virtual time\n", t.schedules, t.wrong, t.virtual.Round(time.Minute))
 	fmt.Fprintf(&b, "%d records, %d rows stored of which %d were older than what was there, %d dead letters, %d segments, %d gaps, %d segments that ended with open rows\n", t.records, t.rows, t.stale, t.letters, t.segments, t.gaps, t.lostRows)
 	fmt.Fprintf(&b, "%d runs ended with an error; %d power cuts, after which %d lanes of local stores were compared: %d lost, %d torn\n", t.failures, t.powerCuts, t.checkedLanes, t.lostLanes, t.tornLanes)
+	if len(t.deaths) > 0 {
+		fmt.Fprintf(&b, "besides, the database panicked over turned bits in %d schedules, which ended there: seeds %d\n", len(t.deaths), t.deaths)
+	}
 	b.WriteString("faults that struck:\n")
 	for f := range faults {
 		fmt.Fprintf(&b, "  %8d  %s\n", t.hits[f], f)
@@ -86,6 +104,8 @@ func (t *tally) record(tt *testing.T) {
 	torture.Record(tt, "acknowledged commits lost", float64(t.lostLanes), fmt.Sprintf("of %d, after %d simulated power cuts", t.checkedLanes, t.powerCuts), 0)
 	torture.Record(tt, "conservation imbalance", float64(t.unbalanced), fmt.Sprintf("accounts that do not add up, in %s of virtual time", t.virtual.Round(time.Hour)), 0)
 	torture.Record(tt, "commits torn", float64(t.tornLanes), fmt.Sprintf("of %d, after %d simulated power cuts", t.checkedLanes, t.powerCuts), 0)
+	torture.Record(tt, "panics of the database over turned bits", float64(len(t.deaths)), fmt.Sprintf("beside %d schedules", t.schedules), float64(t.schedules/many+1),
+		"each ended its schedule; that the next process copes is a test of the store's")
 	if t.schedules < many {
 		return
 	}

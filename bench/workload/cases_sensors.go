@@ -57,27 +57,18 @@ func benchRules(window time.Duration) Rules {
 	return Rules{Window: window, MaxOutOfOrder: 2 * time.Second, AllowedLateness: time.Minute, MaxRecord: 1 << 20}
 }
 
-// sensorRecord is a reading with all that the benchmarks read of it.
-type sensorRecord struct {
-	Device *string  `json:"device"`
-	Site   *string  `json:"site"`
-	TS     *int64   `json:"ts"`
-	Temp   *float64 `json:"temp"`
-	Status *string  `json:"status"`
-	Seq    *int64   `json:"seq"`
-}
-
 // sensorsRead decodes a reading and gives it to what a workload asks of it.
 func sensorsRead(of func(*sensorRecord) reading) func(*Record) reading {
+	var reader sensorReader
 	return func(r *Record) reading {
-		var v sensorRecord
-		if reason := unmarshal(r.Value, &v); reason != "" {
+		v, reason := reader.read(r.Value)
+		if reason != "" {
 			return reading{reason: reason}
 		}
 		if v.Device == nil || v.Site == nil || v.TS == nil || v.Temp == nil || v.Status == nil || v.Seq == nil {
 			return reading{reason: "missing"}
 		}
-		row := of(&v)
+		row := of(v)
 		row.time = *v.TS * 1000
 		return row
 	}

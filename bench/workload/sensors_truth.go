@@ -24,22 +24,17 @@ func NewSensorsTruth(cfg SensorsTruthConfig) (*Truth, error) {
 	columns := Columns{Keys: []string{"site", "device"}, Values: []Value{
 		{"readings", true}, {"temp_avg", false}, {"temp_min", true}, {"temp_max", true}, {"temp_f_max", true},
 	}}
-	read := func(r *Record) reading { return readSensor(r, cfg.Offsets) }
+	var reader sensorReader
+	read := func(r *Record) reading { return readSensor(&reader, r, cfg.Offsets) }
 	return newTruth(cfg.Rules, defaults, columns, read, func(t total) []float64 {
 		n := float64(t.rows)
 		return []float64{n, t.sum[0] / n, t.min[0], t.max[0], t.max[1]}
 	})
 }
 
-func readSensor(r *Record, offsets []float64) reading {
-	var v struct {
-		Device *string  `json:"device"`
-		Site   *string  `json:"site"`
-		TS     *int64   `json:"ts"`
-		Temp   *float64 `json:"temp"`
-		Status *string  `json:"status"`
-	}
-	if reason := unmarshal(r.Value, &v); reason != "" {
+func readSensor(reader *sensorReader, r *Record, offsets []float64) reading {
+	v, reason := reader.read(r.Value)
+	if reason != "" {
 		return reading{reason: reason}
 	}
 	if v.Device == nil || v.Site == nil || v.TS == nil || v.Temp == nil || v.Status == nil {

@@ -164,12 +164,14 @@ func (t *Truth) aggregate(partition int32, row reading) bool {
 		return false
 	}
 	c := cell{start, row.keys, partition}
-	if t.totals[c] == nil {
-		t.totals[c] = &total{}
+	sum := t.totals[c]
+	if sum == nil {
+		sum = &total{}
+		t.totals[c] = sum
 	}
-	t.totals[c].add(total{rows: 1, sum: row.measures, min: row.measures, max: row.measures})
+	sum.add(total{rows: 1, sum: row.measures, min: row.measures, max: row.measures})
 	if t.keep {
-		t.totals[c].all = append(t.totals[c].all, row.measures)
+		sum.all = append(sum.all, row.measures)
 	}
 	if w := row.time - t.rules.MaxOutOfOrder.Microseconds(); !has || w > watermark {
 		t.watermarks[partition] = w

@@ -108,7 +108,7 @@ var imports = map[string][]string{
 	// It drives a built binary; what that cannot tell, such as allocations per row, it measures on a planned pipeline.
 	"bench/harness": {
 		"bench/contender", "bench/report", "bench/workload", "edge-node/config", "edge-node/embedded", "edge-node/embedded/...", "edge-node/pipeline",
-		"examples", "ingest/batch",
+		"examples", "ingest/batch", "ingest/decode",
 	},
 
 	"deploy":                 {},

@@ -54,6 +54,8 @@ type Options struct {
 	Seed       uint64
 	// TwoCores measures on two cores as well, where the machine has them.
 	TwoCores bool
+	// Brief measures workloads other than W1 and W2 on one core alone, in three rounds at most.
+	Brief bool
 	// Live is how long the runs at a given load take; soak takes Soak.
 	Live, Soak time.Duration
 	// Brokers and ClickHouse are the user's; empty ones are started for the run.
@@ -88,7 +90,8 @@ type bench struct {
 	runs    int    // for names
 }
 
-// Run runs the benchmarks.
+// Run runs the benchmarks. When something fails, or ctx ends, it returns an error and the document with what was measured, which is
+// nil where the servers could not be reached.
 func Run(ctx context.Context, opts Options) (_ *report.Document, err error) {
 	if opts.Rounds < 1 || opts.Events < 0 || opts.Partitions < 1 {
 		return nil, errors.New("at least one round and one partition are needed, and no negative number of events")
@@ -103,24 +106,13 @@ func Run(ctx context.Context, opts Options) (_ *report.Document, err error) {
 	if err := b.start(ctx); err != nil {
 		return nil, err
 	}
-	all := len(b.cases) + len(opts.Scenarios)
-	for i, c := range b.cases {
-		b.say("[%d of %d] %s: %s", i+1, all, c.Name, c.About)
-		if err := b.throughput(ctx, c); err != nil {
-			return nil, fmt.Errorf("workload %s: %w", c.Name, err)
-		}
+	steps, err := b.plan()
+	if err != nil {
+		return nil, err
 	}
-	for n, name := range opts.Scenarios {
-		i := slices.IndexFunc(scenarios, func(s scenario) bool { return s.name == name })
-		if i < 0 {
-			return nil, fmt.Errorf("there is no workload %q; there are %s", name, strings.Join(Names(), ", "))
-		}
-		b.say("[%d of %d] %s: %s", len(b.cases)+n+1, all, name, scenarios[i].about)
-		if err := scenarios[i].run(b, ctx); err != nil {
-			return nil, fmt.Errorf("workload %s: %w", name, err)
-		}
-	}
-	return b.doc, nil
+	err = b.runAll(ctx, steps)
+	b.doc.Judge()
+	return b.doc, err
 }
 
 // Names lists everything that Options.Workloads and Options.Scenarios take.
@@ -216,7 +208,16 @@ func (b *bench) start(ctx context.Context) (err error) {
 		}
 		dsn = b.server.DSN("default")
 	}
-	return b.connect(ctx, dsn)
+	if err := b.connect(ctx, dsn); err != nil {
+		return err
+	}
+	if startMeter().joules() == nil {
+		b.note("energy: not told by this machine (RAPL cannot be read), so there is no joules_per_million")
+	}
+	if b.opts.TwoCores && b.doc.Machine.Cores < 2 {
+		b.note("the machine has one core: nothing was measured on two")
+	}
+	return nil
 }
 
 // connect opens ClickHouse and makes the run's database.

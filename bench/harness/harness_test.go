@@ -2,6 +2,7 @@ package harness_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/weir-stream/weir/bench/contender"
 	"github.com/weir-stream/weir/bench/harness"
+	"github.com/weir-stream/weir/bench/report"
 	"github.com/weir-stream/weir/edge-node/cli"
 	"github.com/weir-stream/weir/edge-node/embedded"
 	"github.com/weir-stream/weir/edge-node/embedded/embeddedtest"
@@ -92,6 +94,55 @@ func TestRun(t *testing.T) {
 	}
 	if doc.Machine.Cores < 1 || doc.Machine.CopyBytesPerS < 1e8 || doc.Machine.ClickHouse == "" {
 		t.Errorf("the machine is not described: %+v", doc.Machine)
+	}
+}
+
+// TestInterrupt ends a run in the middle: what was measured before is in the document, what was not is named.
+func TestInterrupt(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	brokers, _ := embeddedtest.Kafka(t)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	doc, err := harness.Run(ctx, harness.Options{
+		Weir: self, Workloads: []string{"project", "ticks"}, Scenarios: []string{"decode", "rest"}, Events: 5000, Rounds: 1, Partitions: 2, Live: 4 * time.Second,
+		Brokers: brokers, ClickHouse: embeddedtest.ClickHouse(t), Stderr: t.Output(),
+		Progress: func(line string) {
+			if t.Log(line); strings.Contains(line, "ticks: producing") {
+				cancel()
+			}
+		},
+	})
+	if !errors.Is(err, context.Canceled) || doc == nil {
+		t.Fatalf("%v, %v", doc, err)
+	}
+	if len(doc.Throughput) != 1 || doc.Throughput[0].Workload != "project" || !doc.Interrupted || !slices.Equal(doc.Skipped, []string{"ticks", "decode", "rest"}) {
+		t.Errorf("measured %d, skipped %v", len(doc.Throughput), doc.Skipped)
+	}
+	if i := slices.IndexFunc(doc.Asked, func(a report.Target) bool { return a.Figure == "project.cpu_ratio_to_hand_written" }); i < 0 || doc.Asked[i].Measured == nil {
+		t.Error("what was measured is not set beside what is asked")
+	}
+}
+
+// TestInner measures what is measured in this process.
+func TestInner(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	brokers, _ := embeddedtest.Kafka(t)
+	doc, err := harness.Run(t.Context(), harness.Options{
+		Weir: self, Scenarios: []string{"decode", "arrow"}, Rounds: 1, Partitions: 1, Brokers: brokers, ClickHouse: embeddedtest.ClickHouse(t), Stderr: t.Output(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"decode_ns_per_record", "arrow_mrows_per_s"} {
+		if i := slices.IndexFunc(doc.Figures, func(f report.Figure) bool { return f.Name == name }); i < 0 || !(doc.Figures[i].Value() > 0.01 && doc.Figures[i].Value() < 1e6) {
+			t.Errorf("%s: %+v", name, doc.Figures)
+		}
 	}
 }
 

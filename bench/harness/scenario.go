@@ -1,14 +1,11 @@
 package harness
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"math"
 	"os"
 	"time"
 
-	"github.com/weir-stream/weir/bench/contender"
 	"github.com/weir-stream/weir/bench/report"
 	"github.com/weir-stream/weir/bench/workload"
 )
@@ -16,18 +13,29 @@ import (
 // scenario is something to measure that is not the throughput of a workload.
 type scenario struct {
 	name, about string
+	expect      func(*bench) time.Duration
 	run         func(*bench, context.Context) error
 }
 
 // scenarios in the order they are shown.
 var scenarios = []scenario{
-	{"latency", "produce to visible in ClickHouse, W1 at half load", (*bench).latency},
-	{"outage", "ClickHouse away while records come in, then catching up", (*bench).outage},
-	{"start", "cold start: from the start of the process to the first record", (*bench).coldStart},
-	{"rest", "a node that has nothing to do, and the size of the binary", (*bench).rest},
-	{"curves", "cost of an event as partitions, events, keys, windows and record size grow", (*bench).curves},
-	{"soak", "W1 at half load for as long as --soak says: does memory grow?", (*bench).soak},
+	{"decode", "JSON decode alone, in the process of the harness", takes(4 * time.Second), (*bench).decode},
+	{"arrow", "Arrow input into windows, in the process of the harness", takes(6 * time.Second), (*bench).arrow},
+	{"latency", "produce to visible in ClickHouse, W1 at half load", (*bench).expectLive, (*bench).latency},
+	{"outage", "ClickHouse away while records come in, then catching up", (*bench).expectLive, (*bench).outage},
+	{"start", "cold start: from the start of the process to the first record", takes(8 * time.Second), (*bench).coldStart},
+	{"rest", "a node that has nothing to do, and the size of the binary", takes(10 * time.Second), (*bench).rest},
+	{"memory", "W1 at full load with 10,000 keys: peak resident memory", (*bench).expectMemory, (*bench).memory},
+	{"curves", "cost of an event as partitions, keys, windows and record size grow", (*bench).expectCurves, (*bench).curves},
+	{"long", "cost of an event from 1 million to 50 million events", (*bench).expectLong, (*bench).long},
+	{"soak", "W1 at half load for as long as --soak says: does memory grow?", func(b *bench) time.Duration { return b.opts.Soak * 3 / 2 }, (*bench).soak},
 }
+
+func takes(d time.Duration) func(*bench) time.Duration {
+	return func(*bench) time.Duration { return d }
+}
+
+func (b *bench) expectLive() time.Duration { return b.opts.Live*3/2 + 5*time.Second }
 
 func (b *bench) latency(ctx context.Context) error {
 	l, err := b.live(ctx, load{name: "latency", about: "produce to visible, half load", workload: "sensors", seconds: b.opts.Live.Seconds()})
@@ -40,9 +48,15 @@ func (b *bench) latency(ctx context.Context) error {
 		return nil
 	}
 	b.say("latency: %.0f records/s: p50 %.0f ms, p99 %.0f ms, p99.9 %.0f ms; flushed every %d ms", l.Rate, d.P50, d.P99, d.P999, flushMS)
-	b.figure("", "latency_p50_beyond_flush", "ms", report.Time, false, []float64{d.P50 - flushMS/2})
-	b.figure("", "latency_p99_beyond_flush", "ms", report.Time, false, []float64{d.P99 - flushMS})
-	b.figure("", "latency_p999_beyond_flush", "ms", report.Time, false, []float64{d.P999 - flushMS})
+	for _, q := range []struct {
+		name  string
+		value float64
+	}{{"latency_p50_beyond_flush", d.P50 - flushMS/2}, {"latency_p99_beyond_flush", d.P99 - flushMS}, {"latency_p999_beyond_flush", d.P999 - flushMS}} {
+		f := b.figure("", q.name, "ms", report.Time, false, []float64{q.value})
+		if l.Slow() {
+			f.Easier, f.Note = true, fmt.Sprintf("at %.0f %% of half load: no more records came in", 100*l.Achieved/l.Rate)
+		}
+	}
 	b.figure("", "mallocs_per_event_live", "allocations of the whole process", report.Count, false, []float64{l.MallocsPerEvent})
 	return nil
 }
@@ -171,70 +185,5 @@ func (b *bench) rest(ctx context.Context) error {
 	b.dropTables(ctx, n.task.Name)
 	b.figure("", "rss_at_rest", "MiB", report.Count, false, []float64{rss})
 	b.figure("", "binary_size", "MB", report.Count, false, []float64{float64(info.Size()) / 1e6})
-	return nil
-}
-
-// curve is a dimension that the cost of an event may grow along.
-type curve struct {
-	name, unit, note string
-	at               []float64
-	size             func(float64) workload.Size
-}
-
-var curveList = []curve{
-	{"partitions", "partitions", "", []float64{1, 4, 16, 64}, func(x float64) workload.Size { return workload.Size{Partitions: int32(x)} }},
-	{"events", "events", "the start of the process is spread over them", []float64{250_000, 1_000_000, 4_000_000}, func(x float64) workload.Size {
-		return workload.Size{Events: int64(x)}
-	}},
-	{"keys", "devices", "more keys are also more rows shipped", []float64{100, 1000, 10_000, 100_000}, func(x float64) workload.Size { return workload.Size{Keys: int(x)} }},
-	{"windows", "windows", "the same records spread over more event time: more rows shipped", []float64{6, 60, 600, 6000}, func(x float64) workload.Size {
-		return workload.Size{Span: time.Duration(x) * 10 * time.Second}
-	}},
-	{"record size", "bytes more", "in a column that is passed over", []float64{0, 250, 1000, 4000}, func(x float64) workload.Size { return workload.Size{Bytes: int(x)} }},
-}
-
-// curveEvents is how many records a point of a curve is measured with.
-const curveEvents = 500_000
-
-// curves measures W1, and the bare consumer beside it, along each dimension.
-func (b *bench) curves(ctx context.Context) error {
-	c := workload.Cases()[0]
-	for _, k := range curveList {
-		out := report.Curve{Name: k.name, Unit: k.unit, Note: k.note}
-		for _, x := range k.at {
-			size := k.size(x)
-			size.Events = cmp.Or(size.Events, curveEvents)
-			s, err := b.fill(ctx, c, size)
-			if err != nil {
-				return err
-			}
-			cost := map[string][]float64{}
-			for range b.opts.Rounds {
-				for _, who := range []contender.Contender{contender.Bare(b.opts.Self), contender.Weir(b.opts.Weir, b.operators())} {
-					e := entry{who, &report.Result{Contender: who.Name, Cores: 1}}
-					var copied int64
-					r, err := b.round(ctx, c, s, e, &copied)
-					if err != nil {
-						return err
-					}
-					if e.result.Wrong != "" {
-						return fmt.Errorf("%s of %v: %s", k.name, x, e.result.Wrong)
-					}
-					cost[who.Name] = append(cost[who.Name], r.CPU/float64(size.Events)*1e6)
-				}
-			}
-			out.Points = append(out.Points, report.Point{X: x, Y: report.Median(cost["weir"])})
-			out.Bare = append(out.Bare, report.Point{X: x, Y: report.Median(cost["bare"])})
-			b.say("curves: %6.0f %s: %.2f CPU-s/M, bare consumer %.2f", x, k.unit, report.Median(cost["weir"]), report.Median(cost["bare"]))
-		}
-		if first := out.Points[0].Y; first > 0 && (k.name == "partitions" || k.name == "events") {
-			worst := 0.0
-			for _, p := range out.Points {
-				worst = math.Max(worst, p.Y/first)
-			}
-			b.figure("", "cost_growth_with_"+k.name, fmt.Sprintf("x, from %.0f to %.0f", k.at[0], k.at[len(k.at)-1]), report.Ratio, false, []float64{worst})
-		}
-		b.doc.Curves = append(b.doc.Curves, out)
-	}
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"slices"
 	"time"
 
@@ -45,19 +44,13 @@ func (b *bench) throughput(ctx context.Context, c workload.Case) error {
 	if err != nil {
 		return err
 	}
-	var copied int64
-	for round := range b.opts.Rounds {
-		for _, e := range entries {
-			if e.result.Wrong != "" {
-				continue
-			}
-			began, err := b.round(ctx, c, s, e, &copied)
-			if err != nil {
-				return err
-			}
-			b.say("%s: round %d of %d: %-13s %d core%s  %6.2f CPU-s/M  %9.0f events/s  %4.0f MiB", c.Name, round+1, b.opts.Rounds,
-				e.contender.Name, e.result.Cores, plural(e.result.Cores), began.CPU/float64(t.Events)*1e6, float64(t.Events)/cmp.Or(began.Busy, began.Wall), float64(began.PeakRSS)/(1<<20))
+	copied, err := b.turns(ctx, c, s, entries)
+	if err != nil {
+		if ctx.Err() != nil && len(entries[len(entries)-1].result.Rounds) > 0 {
+			b.doc.Throughput = append(b.doc.Throughput, t) // a round of each at least: better than nothing
+			b.figures(&t, nil, copied, uplink)
 		}
+		return err
 	}
 	counted := min(c.Events, 600_000) // fewer are not enough for memory to be used again
 	if b.opts.Events > 0 && b.opts.Events < 100_000 {
@@ -79,8 +72,28 @@ func (b *bench) throughput(ctx context.Context, c workload.Case) error {
 		}
 	}
 	b.doc.Throughput = append(b.doc.Throughput, t)
-	b.figures(&t, h, copied, uplink)
-	return nil
+	b.figures(&t, &h, copied, uplink)
+	return b.dropTopic(ctx, s.topic)
+}
+
+// turns lets the contenders read the topic in turn, round by round, and gives the bytes that weir copied for its operators.
+func (b *bench) turns(ctx context.Context, c workload.Case, s *stream, entries []entry) (copied int64, err error) {
+	rounds := b.rounds(c)
+	for round := range rounds {
+		for _, e := range entries {
+			if e.result.Wrong != "" {
+				continue
+			}
+			r, err := b.round(ctx, c, s, e, &copied)
+			if err != nil {
+				return copied, err
+			}
+			events := float64(s.size.Events)
+			b.say("%s: round %d of %d: %-13s %d core%s  %6.2f CPU-s/M  %9.0f events/s  %4.0f MiB", c.Name, round+1, rounds,
+				e.contender.Name, e.result.Cores, plural(e.result.Cores), r.CPU/events*1e6, events/cmp.Or(r.Busy, r.Wall), float64(r.PeakRSS)/(1<<20))
+		}
+	}
+	return copied, nil
 }
 
 func plural(n int) string {
@@ -92,14 +105,7 @@ func plural(n int) string {
 
 // qualify runs weir once over a link that counts its bytes, which also warms up the page cache, and finds out which of the contenders take part.
 func (b *bench) qualify(ctx context.Context, c workload.Case, s *stream, t *report.Throughput) (entries []entry, uplink int64, err error) {
-	cores := []int{1}
-	if b.opts.TwoCores {
-		if runtime.NumCPU() > 1 {
-			cores = append(cores, 2)
-		} else {
-			b.note("the machine has one core: nothing was measured on two")
-		}
-	}
+	cores := b.cores(c)
 	contenders := b.contenders()
 	// Results are pointed to by entries, so the slice must not grow afterwards.
 	t.Results = make([]report.Result, 0, len(contenders)*len(cores))
@@ -236,10 +242,11 @@ var limits = map[string]float64{
 	"binary_size":                       60,
 }
 
-// figure adds a figure to the report. Those of the first workload have no prefix.
-func (b *bench) figure(workload, name, unit string, kind report.Kind, more bool, samples []float64) {
+// figure adds a figure to the report, and gives it, or nil where there are no samples. Those of the first workload have no prefix.
+// The figure may be changed until the next one is added.
+func (b *bench) figure(workload, name, unit string, kind report.Kind, more bool, samples []float64) *report.Figure {
 	if len(samples) == 0 {
-		return
+		return nil
 	}
 	if workload != "" && workload != "sensors" {
 		name = workload + "." + name
@@ -249,10 +256,11 @@ func (b *bench) figure(workload, name, unit string, kind report.Kind, more bool,
 		f.Limit = &limit
 	}
 	b.doc.Figures = append(b.doc.Figures, f)
+	return &b.doc.Figures[len(b.doc.Figures)-1]
 }
 
 // figures derives what can be compared from the results of a workload.
-func (b *bench) figures(t *report.Throughput, h hot, copied, uplink int64) {
+func (b *bench) figures(t *report.Throughput, h *hot, copied, uplink int64) {
 	weir, bare, hand := t.Find("weir", 1), t.Find("bare", 1), t.Find("hand", 1)
 	if weir == nil || len(weir.Rounds) == 0 {
 		return
@@ -266,15 +274,27 @@ func (b *bench) figures(t *report.Throughput, h hot, copied, uplink int64) {
 		b.figure(w, "cpu_ratio_to_hand_written", "x", report.Ratio, false, ratios(cpu, hand.CPUPerMillion(t.Events)))
 	}
 	if two := t.Find("weir", 2); two != nil {
-		b.figure(w, "speed_on_2_cores", "x of one core", report.Ratio, true, ratios(two.PerSecond(t.Events), weir.PerSecond(t.Events)))
+		f := b.figure(w, "speed_on_2_cores", "x of one core", report.Ratio, true, ratios(two.PerSecond(t.Events), weir.PerSecond(t.Events)))
+		if f != nil && b.doc.Machine.Cores < 3 {
+			f.Note = "the broker and ClickHouse share the two cores with weir; beside a run on one core they have the other for themselves"
+		}
 		b.figure(w, "events_per_s_2_cores", "events/s", report.Time, true, two.PerSecond(t.Events))
 	}
 	b.figure(w, "cpu_s_per_million", "CPU-s", report.Time, false, cpu)
 	b.figure(w, "events_per_s", "events/s, one core", report.Time, true, weir.PerSecond(t.Events))
+	if copying := b.doc.Machine.CopyBytesPerS; copying > 0 {
+		var share []float64
+		for _, v := range weir.PerSecond(t.Events) {
+			share = append(share, v*t.RecordSize/copying*100)
+		}
+		b.figure(w, "input_to_memory_copy", "% of the bytes a second that a copy of memory moves", report.Time, true, share)
+	}
 	b.figure(w, "peak_memory", "MiB", report.Count, false, weir.PeakMiB())
 	b.figure(w, "joules_per_million", "J, the whole package", report.Time, false, weir.Joules(t.Events))
-	b.figure(w, "allocs_per_row", "allocations in decode, steps and window", report.Count, false, []float64{h.allocsPerRow})
-	b.figure(w, "bytes_copied_by_transport", "bytes", report.Count, false, []float64{float64(copied + h.bytesCopied)})
+	if h != nil {
+		b.figure(w, "allocs_per_row", "allocations in decode, steps and window", report.Count, false, []float64{h.allocsPerRow})
+		b.figure(w, "bytes_copied_by_transport", "bytes", report.Count, false, []float64{float64(copied + h.bytesCopied)})
+	}
 	b.figure(w, "uplink_bytes_per_event", "bytes to and from ClickHouse", report.Count, false, []float64{float64(uplink) / float64(t.Events)})
 }
 

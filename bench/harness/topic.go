@@ -4,7 +4,13 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strings"
+	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/weir-stream/weir/bench/report"
 	"github.com/weir-stream/weir/bench/workload"
 )
 
@@ -30,11 +36,20 @@ func (b *bench) fill(ctx context.Context, c workload.Case, size workload.Size) (
 		return nil, err
 	}
 	s := &stream{topic: b.name(c.Name), size: size}
-	b.say("%s: producing %d records to %d partitions", c.Name, size.Events, size.Partitions)
-	n, err := workload.Produce(ctx, b.brokers, s.topic, gen, workload.ProduceOptions{Observe: func(r *workload.Record) {
-		s.bytes += int64(len(r.Value))
-		truth.Add(r)
-	}})
+	b.say("%s: producing %s records to %d partition%s", c.Name, report.Thousands(size.Events), size.Partitions, strings.TrimSpace(plural(int(size.Partitions))))
+	shown := time.Now()
+	n, err := workload.Produce(ctx, b.brokers, s.topic, gen, workload.ProduceOptions{
+		Observe: func(r *workload.Record) {
+			s.bytes += int64(len(r.Value))
+			truth.Add(r)
+		},
+		Progress: func(sent int64) {
+			if time.Since(shown) > showEvery {
+				shown = time.Now()
+				b.say("%s: %s of %s records are produced", c.Name, report.Thousands(sent), report.Thousands(size.Events))
+			}
+		},
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -43,6 +58,22 @@ func (b *bench) fill(ctx context.Context, c workload.Case, size workload.Size) (
 	}
 	s.columns, s.rows, s.counts = truth.Columns(), truth.Windows(), truth.Counts()
 	return s, nil
+}
+
+// showEvery is how often something long says how far it is.
+const showEvery = 15 * time.Second
+
+// dropTopic removes a topic that all have read, so that a run needs the disk of one at a time.
+func (b *bench) dropTopic(ctx context.Context, topic string) error {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(b.brokers...))
+	if err != nil {
+		return fmt.Errorf("remove topic %s: %w", topic, err)
+	}
+	defer cl.Close()
+	if _, err := kadm.NewClient(cl).DeleteTopic(ctx, topic); err != nil {
+		return fmt.Errorf("remove topic %s: %w", topic, err)
+	}
+	return nil
 }
 
 // nothing is a generator without records: producing it makes the topic.

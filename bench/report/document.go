@@ -28,8 +28,22 @@ type Document struct {
 	Live []Live `json:"live,omitempty"`
 	// Curves say how the cost of an event grows.
 	Curves []Curve `json:"curves,omitempty"`
+	// Asked are the numbers that weir is to keep, beside what the run found; see Judge.
+	Asked []Target `json:"asked,omitempty"`
 	// Notes are what the run could not measure, and why.
 	Notes []string `json:"notes,omitempty"`
+	// TookS is how long the run took, in seconds. Interrupted tells that it was ended early: what it had measured is here.
+	TookS       float64 `json:"took_s"`
+	Interrupted bool    `json:"interrupted,omitempty"`
+	// Failed is what could not be measured because something broke, and Skipped what an interrupted run did not come to.
+	Failed  []Failure `json:"failed,omitempty"`
+	Skipped []string  `json:"skipped,omitempty"`
+}
+
+// Failure is a workload that could not be measured.
+type Failure struct {
+	Name   string `json:"name"`
+	Reason string `json:"reason"`
 }
 
 // Machine is where a run took place.
@@ -84,6 +98,11 @@ type Figure struct {
 	Samples []float64 `json:"samples"`
 	// Limit is what the value must not exceed, or nil.
 	Limit *float64 `json:"limit,omitempty"`
+	// Note says what a reader must know of how it was measured, or is empty.
+	Note string `json:"note,omitempty"`
+	// Easier tells that it was measured under easier conditions than its name says, as Note explains: that it keeps a limit
+	// then proves nothing.
+	Easier bool `json:"easier,omitempty"`
 }
 
 // Value is the median of the samples.
@@ -207,6 +226,9 @@ type Live struct {
 	Wrong           string  `json:"wrong,omitempty"`
 }
 
+// Slow tells that the records did not come in as fast as they were meant to.
+func (l *Live) Slow() bool { return l.Achieved < 0.95*l.Rate }
+
 // Distribution is a latency distribution.
 type Distribution struct {
 	Samples int     `json:"samples"`
@@ -232,16 +254,18 @@ type Curve struct {
 	Note   string  `json:"note,omitempty"`
 	Points []Point `json:"points"` // Y: weir; CPU-seconds per million events
 	Bare   []Point `json:"bare"`   // Y: a bare consumer
+	// Memory is the peak resident memory of weir in MiB.
+	Memory []Point `json:"memory,omitempty"`
 }
 
-// Met tells whether every figure keeps its limit, and every answer was right.
+// Met tells whether every figure keeps its limit, every answer was right, and nothing broke.
 func (d *Document) Met() bool {
 	for i := range d.Figures {
 		if !d.Figures[i].Met() {
 			return false
 		}
 	}
-	return len(d.Wrong()) == 0
+	return len(d.Wrong()) == 0 && len(d.Failed) == 0
 }
 
 // Wrong lists the answers that differ from the truth.

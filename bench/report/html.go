@@ -34,13 +34,12 @@ type link struct{ Name, Href string }
 
 type livePart struct {
 	Live
-	Slow                bool // the records did not come in as fast as they were meant to
 	CDF, Memory, Behind template.HTML
 }
 
 type curvePart struct {
 	Curve
-	SVG template.HTML
+	SVG, Memory template.HTML
 }
 
 // WriteHTML writes one page with everything in it: no scripts, and nothing from elsewhere. profiles is the folder of the
@@ -60,6 +59,8 @@ func (d *Document) WriteHTML(to io.Writer, profiles string) error {
 	p := page{Document: d, Verdict: "every answer was right, every figure within its limit"}
 	if wrong := d.Wrong(); len(wrong) > 0 {
 		p.Verdict = "WRONG ANSWERS: " + wrong[0]
+	} else if len(d.Failed) > 0 {
+		p.Verdict = "NOT ALL COULD BE MEASURED: " + d.Failed[0].Reason
 	} else if !d.Met() {
 		p.Verdict = "every answer was right; a figure is outside its limit"
 	}
@@ -70,7 +71,7 @@ func (d *Document) WriteHTML(to io.Writer, profiles string) error {
 		p.LiveParts = append(p.LiveParts, l.part())
 	}
 	for _, c := range d.Curves {
-		p.CurveSVG = append(p.CurveSVG, curvePart{c, c.svg()})
+		p.CurveSVG = append(p.CurveSVG, curvePart{c, c.svg(), c.memory()})
 	}
 	if err := t.Execute(to, p); err != nil {
 		return fmt.Errorf("write the page: %w", err)
@@ -140,7 +141,7 @@ func whisker(label, class string, samples []float64, text string) bar {
 }
 
 func (l Live) part() livePart {
-	out := livePart{Live: l, Slow: l.Achieved < 0.95*l.Rate}
+	out := livePart{Live: l}
 	if d := l.Latency; d != nil {
 		var points []Point
 		for i, ms := range d.CDF {
@@ -161,10 +162,15 @@ func (l Live) part() livePart {
 }
 
 func (c *Curve) svg() template.HTML {
-	p := plot{
-		series: []series{{name: "weir", class: "c0", points: c.Points, dots: true}, {name: "bare consumer", class: "c1", points: c.Bare, dots: true}},
-		x:      c.Unit, y: "CPU-s per million", from0: true, width: 460, height: 240,
-	}
+	return c.draw("CPU-s per million events", []series{{name: "weir", class: "c0", points: c.Points, dots: true}, {name: "bare consumer", class: "c1", points: c.Bare, dots: true}})
+}
+
+func (c *Curve) memory() template.HTML {
+	return c.draw("peak MiB resident", []series{{name: "weir", class: "c0", points: c.Memory, dots: true}})
+}
+
+func (c *Curve) draw(y string, lines []series) template.HTML {
+	p := plot{series: lines, x: c.Unit, y: y, from0: true, width: 460, height: 240}
 	for _, q := range c.Points {
 		p.xTicks = append(p.xTicks, q.X)
 	}

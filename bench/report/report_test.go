@@ -34,7 +34,7 @@ func sample() *Document {
 	for i := range 1000 {
 		latencies = append(latencies, 50+2*float64(i))
 	}
-	return &Document{
+	d := &Document{
 		Version: Version, At: time.Date(2026, 11, 22, 0, 30, 0, 0, time.UTC),
 		Machine: Machine{
 			CPU: "Example CPU <4>", Cores: 2, Memory: 8 << 30, OS: "linux", Arch: "amd64", Kernel: "6.1.0", Weir: "devel 0123456789ab", Go: "go1.26.8",
@@ -46,6 +46,7 @@ func sample() *Document {
 			{Name: "speed_on_2_cores", Unit: "x of one core", Kind: Ratio, More: true, Samples: []float64{1.7, 1.8, 1.75, 1.72, 1.74}},
 			{Name: "cpu_s_per_million", Unit: "CPU-s", Kind: Time, Samples: []float64{0.8, 0.82, 0.81, 0.9, 0.79}},
 			{Name: "allocs_per_row", Unit: "allocations", Kind: Count, Samples: []float64{0.0004}},
+			{Name: "latency_p99_beyond_flush", Unit: "ms", Kind: Time, Samples: []float64{31}, Easier: true, Note: "at 61 % of half load"},
 		},
 		Throughput: []Throughput{{
 			Workload: "sensors", About: "W1", Note: "a note", Events: 2_000_000, RecordSize: 119, Partitions: 8, Rows: 60_000,
@@ -61,9 +62,12 @@ func sample() *Document {
 			{Name: "latency", About: "half load", Workload: "sensors", Rate: 500_000, Achieved: 499_000, Seconds: 20, Events: 10_000_000, FlushMS: 2000, Latency: Distribute(latencies), Memory: memory, Behind: behind, CPU: 9, PeakRSS: 120 << 20},
 			{Name: "outage", About: "away", Workload: "sensors", Rate: 500_000, Achieved: 400_000, Seconds: 20, Events: 10_000_000, FlushMS: 2000, Memory: memory, Behind: behind, OutageS: 7, CatchUpS: 1.5, CPU: 9, PeakRSS: 150 << 20},
 		},
-		Curves: []Curve{{Name: "partitions", Unit: "partitions", Points: []Point{{1, 0.8}, {4, 0.8}, {16, 0.82}, {64, 0.85}}, Bare: []Point{{1, 0.35}, {4, 0.35}, {16, 0.36}, {64, 0.38}}}},
+		Curves: []Curve{{Name: "partitions", Unit: "partitions", Points: []Point{{1, 0.8}, {4, 0.8}, {16, 0.82}, {64, 0.85}}, Bare: []Point{{1, 0.35}, {4, 0.35}, {16, 0.36}, {64, 0.38}}, Memory: []Point{{1, 120}, {4, 130}, {16, 140}, {64, 150}}}},
 		Notes:  []string{"the machine does not tell its energy"},
+		TookS:  612, Interrupted: true, Skipped: []string{"soak"}, Failed: []Failure{{"wide", "workload wide: no <disk> is left"}},
 	}
+	d.Judge()
+	return d
 }
 
 func golden(t *testing.T, name string, got []byte) {

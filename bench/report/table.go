@@ -20,11 +20,23 @@ func (d *Document) WriteTable(to io.Writer) error {
 	if err := d.writeLive(to); err != nil {
 		return err
 	}
+	if err := d.writeCurves(to); err != nil {
+		return err
+	}
 	if err := d.writeFigures(to); err != nil {
+		return err
+	}
+	if err := d.writeAsked(to); err != nil {
 		return err
 	}
 	for _, n := range d.Notes {
 		fmt.Fprintf(to, "note: %s\n", n)
+	}
+	for _, f := range d.Failed {
+		fmt.Fprintf(to, "FAILED: %s\n", f.Reason)
+	}
+	if d.Interrupted {
+		fmt.Fprintf(to, "INTERRUPTED before all was measured; not there, or not whole: %s\n", strings.Join(d.Skipped, ", "))
 	}
 	for _, w := range d.Wrong() {
 		fmt.Fprintf(to, "WRONG: %s\n", w)
@@ -104,6 +116,28 @@ func (d *Document) writeLive(to io.Writer) error {
 		fmt.Fprintf(w, "%s\t%s\t%.0f\t%s\t%.0f\t%s\t%.0f\t\n", l.Name, Thousands(int64(l.Achieved)), l.Seconds, latency, l.FlushMS, caught, float64(l.PeakRSS)/(1<<20))
 	}
 	return w.Flush()
+}
+
+func (d *Document) writeCurves(to io.Writer) error {
+	for _, c := range d.Curves {
+		fmt.Fprintf(to, "\ncost as %s grow%s\n", c.Name, map[bool]string{true: "s"}[!strings.HasSuffix(c.Name, "s")])
+		w := tabwriter.NewWriter(to, 0, 0, 2, ' ', tabwriter.AlignRight)
+		fmt.Fprintf(w, "%s\tCPU-s/M\tbare consumer\tpeak MiB\t\n", c.Unit)
+		for i, p := range c.Points {
+			bare, memory := "-", "-"
+			if i < len(c.Bare) {
+				bare = Number(c.Bare[i].Y)
+			}
+			if i < len(c.Memory) {
+				memory = Number(c.Memory[i].Y)
+			}
+			fmt.Fprintf(w, "%s\t%.2f\t%s\t%s\t\n", Thousands(int64(p.X)), p.Y, bare, memory)
+		}
+		if err := w.Flush(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (d *Document) writeFigures(to io.Writer) error {

@@ -1,6 +1,8 @@
 package window
 
 import (
+	"encoding/binary"
+
 	"github.com/weir-stream/weir/ingest/batch"
 	"github.com/weir-stream/weir/operators/aggregate"
 )
@@ -141,8 +143,8 @@ func (gs *groups) fetch(candidates []uint32) {
 	gs.seen = seen
 }
 
-// inCache is how many words are likely in a cache that is near enough.
-const inCache = 256 << 10 / 8
+// inCache is how many words of a slab are mostly in a cache that is near enough.
+const inCache = 4 << 20 / 8
 
 // sameText drops candidates whose text is another.
 func (gs *groups) sameText(k int, c *batch.Column, from int, candidates []uint32) {
@@ -152,12 +154,15 @@ func (gs *groups) sameText(k int, c *batch.Column, from int, candidates []uint32
 	for i, g := range candidates {
 		hi := offsets[i+1]
 		if g != 0 {
-			v := c.Values[lo:hi]
-			if len(v) <= shortText {
-				if *(*textOf)(slab[int(g-1)*stride+at:]) != shortWords(v) {
+			v, n := c.Values[lo:], uint(hi-lo)
+			if n <= shortText && len(v) >= 8*textWords {
+				m, have := &shortMasks[n], (*textOf)(slab[int(g-1)*stride+at:])
+				v = v[:8*textWords]
+				if (binary.LittleEndian.Uint64(v)^have[0])&m[0]|(binary.LittleEndian.Uint64(v[8:])^have[1])&m[1]|
+					(binary.LittleEndian.Uint64(v[16:])&m[2]|uint64(n)<<32)^have[2] != 0 {
 					candidates[i] = 0
 				}
-			} else if !t.is(g-1, v) {
+			} else if !t.is(g-1, v[:n]) {
 				candidates[i] = 0
 			}
 		}

@@ -25,24 +25,30 @@ const textWords, shortText = 3, 20
 // textOf is the words of a text. Of a long one, those are without where it is.
 type textOf [textWords]uint64
 
+// shortMasks have, by length, those bits of the words that are of a short text.
+var shortMasks = func() (m [shortText + 1]textOf) {
+	for n := range m {
+		for i := range n {
+			m[n][i/8] |= 0xff << (i % 8 * 8)
+		}
+	}
+	return m
+}()
+
 // shortWords reads a short text. What is behind it in memory may be read, and counts for nothing.
 func shortWords(v []byte) textOf {
-	n := uint(len(v))
+	n := len(v)
 	if cap(v) < textWords*8 {
 		var b [textWords * 8]byte
 		copy(b[:], v)
 		v = b[:]
 	}
 	v = v[:textWords*8]
+	m := &shortMasks[n]
 	return textOf{
-		binary.LittleEndian.Uint64(v) & low(int(n)),
-		binary.LittleEndian.Uint64(v[8:]) & low(int(n)-8),
-		binary.LittleEndian.Uint64(v[16:])&low(int(n)-16) | uint64(n)<<32,
+		binary.LittleEndian.Uint64(v) & m[0], binary.LittleEndian.Uint64(v[8:]) & m[1], binary.LittleEndian.Uint64(v[16:])&m[2] | uint64(n)<<32,
 	}
 }
-
-// low is a mask of the low n bytes of a word.
-func low(n int) uint64 { return ^uint64(0) >> (64 - 8*uint(min(max(n, 0), 8))) }
 
 func (t *texts) words(g uint32) *textOf {
 	return (*textOf)(t.slab.Words[int(g)*t.slab.Stride+t.at:])

@@ -394,10 +394,20 @@ func (w *Tumbling) Add(ctx context.Context, b *batch.Batch, offset int64) (opera
 	for j := range w.older {
 		w.older[j].rowOf = grow(w.older[j].rowOf, b.Rows)
 	}
+	placed := false
 	if w.allInWindow(lo, hi) {
 		w.clock.Max, w.clock.JumpN = max(w.clock.Max, hi), 0
 		clear(w.rowOf)
-		w.takeRows(w.cur, b, 0, b.Rows)
+		if len(w.external.of) == 0 { // a few rows at a time, so that what lies in the slab is touched once
+			for from := 0; from < b.Rows; from += lookAhead {
+				to := min(from+lookAhead, b.Rows)
+				w.takeRows(w.cur, b, from, to)
+				w.addPlaced(w.rowOf, b, from, to)
+			}
+			placed = true
+		} else {
+			w.takeRows(w.cur, b, 0, b.Rows)
+		}
 		n.Aggregated = int64(b.Rows)
 	} else {
 		w.placeRows(b, offset, &n)
@@ -408,7 +418,9 @@ func (w *Tumbling) Add(ctx context.Context, b *batch.Batch, offset int64) (opera
 		}
 	}
 	n.Overflowed = w.overflowed
-	w.addPlaced(w.rowOf, b, 0, b.Rows)
+	if !placed {
+		w.addPlaced(w.rowOf, b, 0, b.Rows)
+	}
 	for j := range w.older {
 		w.addPlaced(w.older[j].rowOf, b, 0, b.Rows)
 	}

@@ -64,15 +64,38 @@ func (s *Source) topicNames(ctx context.Context, resp *kmsg.OffsetFetchResponse)
 	if !byID {
 		return nil, nil
 	}
-	topics, err := s.adm.ListTopics(ctx)
+	ids, err := s.topicIDs(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("ask for the names of topics with commits: %w", err)
 	}
 	names := map[[16]byte]string{}
-	for _, t := range topics {
-		names[t.ID] = t.Topic
+	for topic, id := range ids {
+		names[id] = topic
 	}
 	return names, nil
+}
+
+// topicIDs asks which topics there are under some names, or under all. The brokers are asked, and not the client, which remembers what
+// they said a moment ago: that may be a topic that has been deleted since, where the offsets they give are those of the one
+// that was made again under its name.
+func (s *Source) topicIDs(ctx context.Context, topics ...string) (map[string]kadm.TopicID, error) {
+	req := kmsg.NewPtrMetadataRequest()
+	for _, t := range topics {
+		topic := kmsg.NewMetadataRequestTopic()
+		topic.Topic = kmsg.StringPtr(t)
+		req.Topics = append(req.Topics, topic)
+	}
+	resp, err := req.RequestWith(ctx, s.client)
+	if err != nil {
+		return nil, err
+	}
+	ids := make(map[string]kadm.TopicID, len(resp.Topics))
+	for _, t := range resp.Topics {
+		if t.Topic != nil {
+			ids[*t.Topic] = t.TopicID
+		}
+	}
+	return ids, nil
 }
 
 // adjust asks the handler where each newly assigned partition begins.
@@ -86,7 +109,7 @@ func (s *Source) adjust(ctx context.Context, offsets map[string]map[int32]kgo.Of
 	if len(topics) == 0 {
 		return offsets, nil
 	}
-	details, err := s.adm.ListTopics(ctx, topics...)
+	ids, err := s.topicIDs(ctx, topics...)
 	if err != nil {
 		return nil, fmt.Errorf("describe topics: %w", err)
 	}
@@ -116,6 +139,15 @@ func (s *Source) adjust(ctx context.Context, offsets map[string]map[int32]kgo.Of
 	if err != nil {
 		return nil, err
 	}
+	after, err := s.topicIDs(ctx, topics...)
+	if err != nil {
+		return nil, fmt.Errorf("describe topics: %w", err)
+	}
+	for _, t := range topics {
+		if after[t] != ids[t] {
+			return nil, fmt.Errorf("topic %s was made again while its offsets were asked for", t)
+		}
+	}
 	out := map[string]map[int32]kgo.Offset{}
 	left := 0
 	for _, parts := range offsets {
@@ -140,7 +172,7 @@ func (s *Source) adjust(ctx context.Context, offsets map[string]map[int32]kgo.Of
 				// The client was asking for the offset when its topic was forgotten, and goes on asking: the partition may be
 				// somebody else's by now.
 				continue
-			case held != nil && held.partition.TopicID == details[topic].ID:
+			case held != nil && held.partition.TopicID == ids[topic]:
 				// A session that ended early is repeated, without a revocation: the handler has the partition already.
 				out[topic][id] = kgo.NewOffset().At(next).WithEpoch(-1)
 				continue
@@ -158,7 +190,7 @@ func (s *Source) adjust(ctx context.Context, offsets map[string]map[int32]kgo.Of
 			end, _ := ends.Lookup(topic, id)
 			begin, _ := begins.Lookup(topic, id)
 			a := ingest.Assignment{
-				Partition: batch.Partition{Topic: topic, TopicID: details[topic].ID, ID: id},
+				Partition: batch.Partition{Topic: topic, TopicID: ids[topic], ID: id},
 				LogStart:  start.Offset, LogEnd: end.Offset, Begin: min(max(begin.Offset, start.Offset), end.Offset),
 				Committed: m.offset, SameUpTo: same, Metadata: m.metadata, More: left > 0, Refused: refused[topic],
 			}

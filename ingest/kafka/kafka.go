@@ -314,17 +314,30 @@ func (s *Source) Run(ctx context.Context, h ingest.Handler) error {
 
 // dispatch hands the records and errors of a poll to the handler.
 func (s *Source) dispatch(ctx context.Context, fetches kgo.Fetches) {
-	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
-		s.mu.Lock()
-		pos := s.owned[tp{f.Topic, f.Partition}]
-		s.mu.Unlock()
-		if pos != nil && len(f.Records) > 0 {
-			s.records(pos, f.Records, f.LastStableOffset)
+	for i := range fetches {
+		for j := range fetches[i].Topics {
+			t := &fetches[i].Topics[j]
+			t.EachPartition(func(f kgo.FetchPartition) { s.fetched(ctx, t, &f) })
 		}
-		if f.Err != nil {
-			s.fetchError(ctx, pos, f.Topic, f.Partition, f.Err)
+	}
+}
+
+// fetched hands on what came of one partition.
+func (s *Source) fetched(ctx context.Context, t *kgo.FetchTopic, f *kgo.FetchPartition) {
+	s.mu.Lock()
+	pos := s.owned[tp{t.Topic, f.Partition}]
+	s.mu.Unlock()
+	if pos != nil && len(f.Records) > 0 {
+		if none := [16]byte{}; t.TopicID != none && pos.partition.TopicID != none && t.TopicID != pos.partition.TopicID {
+			// A broker that lagged behind said of the topic before that it was this one.
+			s.fetchError(ctx, pos, t.Topic, f.Partition, kerr.UnknownTopicID)
+			return
 		}
-	})
+		s.records(pos, f.Records, f.LastStableOffset)
+	}
+	if f.Err != nil {
+		s.fetchError(ctx, pos, t.Topic, f.Partition, f.Err)
+	}
 }
 
 func (s *Source) records(pos *position, in []*kgo.Record, logEnd int64) {

@@ -34,14 +34,20 @@ type Assignment struct {
 	// then, the log was cut back since. -1 where nobody can tell.
 	SameUpTo int64
 	Metadata string
-	More     bool  // other partitions of the same assignment follow
 	Refused  error // why the source will not read the partition, whatever the handler says; mostly nil
+}
+
+// Start is where a partition that was assigned begins.
+type Start struct {
+	Offset int64 // the first to read
+	Err    error // why the partition is left unread, which the source reports; nil where it is read
 }
 
 // Handler is told by a Source what happens to partitions. Calls for one partition never overlap.
 type Handler interface {
-	// Assigned returns the offset to read from, or an error to leave the partition unread and report why.
-	Assigned(ctx context.Context, a Assignment) (start int64, err error)
+	// Assigned is given all partitions of an assignment at once, so that what is asked about each can be asked together. It returns
+	// where each begins, in their order. Those that begin are the handler's, also where ctx ends before others could.
+	Assigned(ctx context.Context, as []Assignment) []Start
 	// Records hands over records of a partition in offset order. It does not block: a handler that has enough calls
 	// Source.Pause. The slice now belongs to the handler; what it points to stays valid while it is referenced.
 	// logEnd is the offset after the last record that the broker has for consumers now.

@@ -20,8 +20,9 @@ type Sink interface {
 	// Check finds out whether the destination can take cuts: reachable, tables there and of the right shape. A
 	// *SchemaError tells what to run.
 	Check(ctx context.Context) error
-	// Coverage reads what the destination knows of a partition, newest segment first, of every revision.
-	Coverage(ctx context.Context, p batch.Partition) ([]Coverage, error)
+	// Coverage reads what the destination knows of partitions, in their order: of each the newest segment first, of every revision.
+	// However many they are, it takes as few questions as it can.
+	Coverage(ctx context.Context, ps []batch.Partition) ([][]Coverage, error)
 	// States reads what is stored of the stateful steps of a partition and not released, of every revision and segment. The
 	// bytes are read where revision, segment and offset are those of at, and are nil elsewhere; what is damaged is an error
 	// that wraps ErrDamaged.

@@ -66,6 +66,7 @@ way, and after a crash, the next run goes on with exact totals.`,
 				return err
 			}
 			opts.Log = a.logger(n.Log)
+			opts.Log.Debug("start", "phase", "configured")
 			stopProfiles, err := profiles.start(opts.Log)
 			if err != nil {
 				return err
@@ -82,6 +83,7 @@ way, and after a crash, the next run goes on with exact totals.`,
 			planning := pipeline.Options{Modules: modules, Log: opts.Log}
 			plans, err := a.planFiles(cmd.Context(), files, n, withServers, planning)
 			if err == nil {
+				opts.Log.Debug("start", "phase", "planned")
 				err = runPlans(cmd.Context(), plans, opts, &reloader{app: a, node: n, opts: planning, signals: hangups, watch: watch})
 			}
 			return errors.Join(closePlans(plans, err), opts.Store.Close(), modules.Close())

@@ -97,7 +97,7 @@ func (a *app) applySchema(cmd *cobra.Command, p *pipeline.Plan, log *slog.Logger
 		return err
 	}
 	defer func() { _ = s.Close() }()
-	if err := s.Apply(cmd.Context()); err != nil {
+	if err := s.Apply(cmd.Context(), nil); err != nil {
 		return fmt.Errorf("%s: %w", p.Spec.File, err)
 	}
 	fmt.Fprintf(a.stdout, "%s: the tables of %s are there\n", p.Spec.File, p.Spec.Name)

@@ -48,8 +48,8 @@ type Config struct {
 
 	Source   ingest.Source
 	Delivery Delivery
-	// Coverage is sink.Sink.Coverage: what the destination knows of a partition that has no commit.
-	Coverage func(ctx context.Context, p batch.Partition) ([]sink.Coverage, error)
+	// Coverage is sink.Sink.Coverage: what the destination knows of partitions that have no commit.
+	Coverage func(ctx context.Context, ps []batch.Partition) ([][]sink.Coverage, error)
 	// States is sink.Sink.States: what stateful steps carried. Pipelines without do not need it.
 	States func(ctx context.Context, p batch.Partition, at sink.StateKey) ([]sink.StepState, error)
 	// Local is what the node's own disk has of a partition under a revision; nil if the node keeps nothing.
@@ -143,6 +143,8 @@ type Engine struct {
 	state   atomic.Int64       // bytes of window state
 	commits commitQueue
 	preload preload
+
+	fetched, folded sync.Once // tell of the first records, for whoever looks at what a start takes
 }
 
 type laneKey struct {
@@ -284,24 +286,28 @@ func (e *Engine) lane(p batch.Partition) *lane {
 }
 
 // Assigned implements ingest.Handler.
-func (e *Engine) Assigned(ctx context.Context, a ingest.Assignment) (int64, error) {
+func (e *Engine) Assigned(ctx context.Context, as []ingest.Assignment) []ingest.Start {
 	e.mu.Lock()
 	e.partial = true // a lane with nothing to read must not end the run before the others are there
 	e.mu.Unlock()
-	at, err := e.assigned(ctx, a)
+	starts := make([]ingest.Start, len(as))
+	stored := e.newAnswers(as)
+	for i, a := range as {
+		at, err := e.assigned(ctx, a, stored)
+		if err != nil && e.cfg.StopAtEnd && ctx.Err() == nil {
+			e.fail(fmt.Errorf("%s: %w", a.Partition, err)) // or the run would end well without the partition
+		}
+		starts[i] = ingest.Start{Offset: at, Err: err}
+	}
 	e.mu.Lock()
-	e.partial = a.More
+	e.partial = false
 	e.mu.Unlock()
-	if !a.More {
-		e.preload.end() // what was not assigned is somebody else's
-	}
-	if err != nil && e.cfg.StopAtEnd && ctx.Err() == nil {
-		e.fail(fmt.Errorf("%s: %w", a.Partition, err)) // or the run would end well without the partition
-	}
+	e.preload.end() // what was not assigned is somebody else's
+	e.log.Debug("start", "phase", "partitions", "partitions", len(as))
 	if e.cfg.StopAtEnd {
 		e.ended()
 	}
-	return at, err
+	return starts
 }
 
 // assigning tells whether more partitions of an assignment are to come.
@@ -311,12 +317,15 @@ func (e *Engine) assigning() bool {
 	return e.partial
 }
 
-func (e *Engine) assigned(ctx context.Context, a ingest.Assignment) (int64, error) {
+func (e *Engine) assigned(ctx context.Context, a ingest.Assignment, stored *answers) (int64, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
 	if a.Refused != nil {
 		return 0, a.Refused
 	}
 	gen := e.enter()
-	at, err := e.resume(ctx, a, gen)
+	at, err := e.resume(ctx, a, gen, stored)
 	if err != nil {
 		e.leave(gen)
 		return 0, err
@@ -352,6 +361,7 @@ func (e *Engine) assigned(ctx context.Context, a ingest.Assignment) (int64, erro
 
 // Records implements ingest.Handler.
 func (e *Engine) Records(p batch.Partition, records []batch.Record, logEnd int64) {
+	e.fetched.Do(func() { e.log.Debug("start", "phase", "fetch") })
 	if l := e.lane(p); l != nil {
 		l.stats.logEnd.Store(logEnd)
 		l.push(chunk{records: records})

@@ -42,10 +42,11 @@ func TestGapAfterGap(t *testing.T) {
 			if step.commit != "" {
 				a.Committed, a.Metadata = 0, step.commit
 			}
-			at, err := h.Assigned(ctx, a)
-			if err != nil {
-				t.Error(err)
+			begin := h.Assigned(ctx, []ingest.Assignment{a})[0]
+			if begin.Err != nil {
+				t.Error(begin.Err)
 			}
+			at := begin.Offset
 			if step.gap > 0 {
 				h.Gap(ctx, p, at, step.gap, ingest.GapRetention)
 				at = step.gap
@@ -58,7 +59,7 @@ func TestGapAfterGap(t *testing.T) {
 		})
 		l := &life{Source: source, centre: c}
 		e, err := engine.New(t.Context(), engine.Config{
-			Pipeline: "test", Node: "n1", Source: l, Generation: generation(t, 1, 500), Delivery: l, Coverage: c.read,
+			Pipeline: "test", Node: "n1", Source: l, Generation: generation(t, 1, 500), Delivery: l, Coverage: c.readAll,
 			FlushEvery: 10 * time.Millisecond,
 		})
 		if err != nil {

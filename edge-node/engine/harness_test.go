@@ -107,12 +107,13 @@ func produce(t *testing.T, cl *kgo.Client, rng *rand.Rand, tr *truth, n int) {
 
 // centre is a destination that keeps what a ReplacingMergeTree would, by identity and version.
 type centre struct {
-	mu       sync.Mutex
-	rows     map[string]versioned
-	coverage map[string]sink.Coverage
-	letters  map[string]sink.DeadLetter
-	states   map[string]sink.StepState
-	writes   int
+	mu        sync.Mutex
+	rows      map[string]versioned
+	coverage  map[string]sink.Coverage
+	letters   map[string]sink.DeadLetter
+	states    map[string]sink.StepState
+	writes    int
+	questions atomic.Int64 // what it has of partitions
 	// acrossRevisions takes dead letters of one record in several revisions for one: a node that dies between dead letters
 	// and coverage leaves those of its last cut behind, and a cut may have no rows by which its successor sees that.
 	acrossRevisions bool
@@ -170,6 +171,16 @@ func (c *centre) storeCoverage(cov sink.Coverage) {
 	if old, ok := c.coverage[id]; !ok || old.Version <= cov.Version {
 		c.coverage[id] = cov
 	}
+}
+
+// readAll is sink.Sink.Coverage.
+func (c *centre) readAll(ctx context.Context, ps []batch.Partition) ([][]sink.Coverage, error) {
+	c.questions.Add(1)
+	all := make([][]sink.Coverage, len(ps))
+	for i, p := range ps {
+		all[i], _ = c.read(ctx, p)
+	}
+	return all, nil
 }
 
 func (c *centre) read(_ context.Context, p batch.Partition) ([]sink.Coverage, error) {
@@ -478,7 +489,7 @@ func start(t *testing.T, s setup) (*engine.Engine, *life) {
 		Local: local, Kept: kept, WhenFull: s.full, Announce: s.announce,
 		Pipeline: "test", Node: "n1", Source: l,
 		Generation: gen,
-		Delivery:   l, Coverage: s.centre.read, States: s.centre.readStates, FlushEvery: max(s.flush, 30*time.Millisecond),
+		Delivery:   l, Coverage: s.centre.readAll, States: s.centre.readStates, FlushEvery: max(s.flush, 30*time.Millisecond),
 		ShutdownTimeout: shutdown, StopAtEnd: s.atEnd,
 		MaxState: s.maxState, MaxQueued: s.queued, Log: s.log,
 	})

@@ -311,6 +311,7 @@ func (l *lane) take(c chunk) error {
 		if err != nil {
 			return err
 		}
+		l.e.folded.Do(func() { l.e.log.Debug("start", "phase", "record") })
 		records = records[taken:]
 		if !l.announce() {
 			return l.ctx.Err()
@@ -455,10 +456,11 @@ func (l *lane) takeGap(g *gap) error {
 		return l.ctx.Err()
 	}
 	// Somebody before may have read further than this lane, before the records went, and died before the commit.
-	cov, err := l.e.coverage(l.ctx, l.partition)
+	stored, err := l.e.coverage(l.ctx, []batch.Partition{l.partition})
 	if err != nil {
 		return err
 	}
+	cov := stored[0]
 	start, number, accounted := g.to, l.segment+1, max(g.from, l.position)
 	if len(cov) > 0 && g.why == ingest.GapRetention {
 		start, number = max(start, cov[0].Version, beyond(&cov[0])), max(number, cov[0].Segment+1)

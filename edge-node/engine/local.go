@@ -463,7 +463,7 @@ func (e *Engine) deliver(ctx context.Context, a ingest.Assignment, r *remembered
 
 // finishSaved ships what is saved under the revision of the commit, which is another one than is run now. That
 // has what is withheld as well; where the disk has nothing of it, that is an error.
-func (e *Engine) finishSaved(ctx context.Context, a ingest.Assignment, revision uint64, m *commitMetadata) error {
+func (e *Engine) finishSaved(ctx context.Context, a ingest.Assignment, revision uint64, m *commitMetadata, stored *answers) error {
 	r, disk := e.savedOf(ctx, a.Partition, revision, nil)
 	if err := ctx.Err(); err != nil {
 		return err
@@ -478,6 +478,7 @@ func (e *Engine) finishSaved(ctx context.Context, a ingest.Assignment, revision 
 		return disk.Clear()
 	}
 	e.log.Info("shipping what was saved under the revision before", "partition", a.Partition.String(), "revision", sink.RevisionText(revision), "position", r.at.Position)
+	stored.forget(a.Partition) // there will be more
 	if err := e.deliver(ctx, a, r, revision); err != nil {
 		return fmt.Errorf("ship what was saved under revision %s: %w", sink.RevisionText(revision), err)
 	}

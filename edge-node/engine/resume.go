@@ -6,11 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/weir-stream/weir/edge-node/failpoint"
 	"github.com/weir-stream/weir/ingest"
-	"github.com/weir-stream/weir/ingest/batch"
 	"github.com/weir-stream/weir/operators"
 	"github.com/weir-stream/weir/sink"
 )
@@ -97,7 +95,7 @@ func arrayCounters(a [7]int64) sink.Counters {
 
 // resume decides where a partition goes on. The commit knows; without one that fits, the destination is asked, because
 // rows it already has must neither be counted twice nor be overwritten by less.
-func (e *Engine) resume(ctx context.Context, a ingest.Assignment, g *generation) (resumption, error) {
+func (e *Engine) resume(ctx context.Context, a ingest.Assignment, g *generation, stored *answers) (resumption, error) {
 	saved, disk := e.preloaded(ctx, a.Partition, g)
 	if err := ctx.Err(); err != nil {
 		return resumption{}, err
@@ -108,7 +106,7 @@ func (e *Engine) resume(ctx context.Context, a ingest.Assignment, g *generation)
 		}
 		saved = nil
 	}
-	at, err := e.resumeWith(ctx, a, g.Revision, saved)
+	at, err := e.resumeWith(ctx, a, g.Revision, saved, stored)
 	if err != nil {
 		return at, err
 	}
@@ -127,7 +125,7 @@ func (e *Engine) resume(ctx context.Context, a ingest.Assignment, g *generation)
 }
 
 // resumeWith is resume with what the node's disk has.
-func (e *Engine) resumeWith(ctx context.Context, a ingest.Assignment, revision uint64, saved *remembered) (resumption, error) {
+func (e *Engine) resumeWith(ctx context.Context, a ingest.Assignment, revision uint64, saved *remembered, stored *answers) (resumption, error) {
 	var m commitMetadata
 	fits := a.Committed >= 0 && a.Metadata != "" && json.Unmarshal([]byte(a.Metadata), &m) == nil
 	if fits && m.Format != commitFormat {
@@ -140,7 +138,7 @@ func (e *Engine) resumeWith(ctx context.Context, a ingest.Assignment, revision u
 			return resumption{}, fmt.Errorf("the commit of %s is damaged: %s", a.Partition, a.Metadata)
 		}
 		if a.SameUpTo >= 0 && m.Position > a.SameUpTo {
-			return e.cutBack(ctx, a, rev, &m)
+			return e.cutBack(ctx, a, rev, &m, stored)
 		}
 		if m.Position > a.LogEnd || a.Committed > a.LogEnd {
 			return resumption{}, fmt.Errorf("the commit of %s is at %d but the log ends at %d: the log was cut back; reset the group's offset to go on",
@@ -163,24 +161,24 @@ func (e *Engine) resumeWith(ctx context.Context, a ingest.Assignment, revision u
 			}, nil
 		}
 		if rev != revision {
-			if err := e.finishSaved(ctx, a, rev, &m); err != nil {
+			if err := e.finishSaved(ctx, a, rev, &m, stored); err != nil {
 				return resumption{}, err
 			}
 		}
 		// Another revision, or records that open windows need are gone. What was stored up to the commit stays true;
 		// a new segment adds to it.
-		return e.newSegment(ctx, a, revision, m.Position, m.Segment+1)
+		return e.newSegment(ctx, a, revision, m.Position, m.Segment+1, stored)
 	}
 	begin := a.Begin
 	if a.Committed >= 0 && !fits {
 		begin = a.Committed // somebody set the group's offset by hand
 	}
-	return e.newSegment(ctx, a, revision, begin, 0)
+	return e.newSegment(ctx, a, revision, begin, 0, stored)
 }
 
 // cutBack goes on where the log was cut back while nobody was reading: the offsets from there on are those of other records. What
 // was counted under them stays.
-func (e *Engine) cutBack(ctx context.Context, a ingest.Assignment, revision uint64, m *commitMetadata) (resumption, error) {
+func (e *Engine) cutBack(ctx context.Context, a ingest.Assignment, revision uint64, m *commitMetadata, stored *answers) (resumption, error) {
 	at := max(a.SameUpTo, a.LogStart)
 	e.log.Warn("the log was cut back: offsets are those of other records now", "partition", a.Partition.String(), "from", at, "counted_to", m.Position)
 	if e.cfg.OnGapStop {
@@ -188,10 +186,10 @@ func (e *Engine) cutBack(ctx context.Context, a ingest.Assignment, revision uint
 	}
 	ended := *m
 	ended.Open = 0 // nobody can build them again
-	if err := e.finishSaved(ctx, a, revision, &ended); err != nil {
+	if err := e.finishSaved(ctx, a, revision, &ended, stored); err != nil {
 		return resumption{}, err
 	}
-	cov, err := e.coverage(ctx, a.Partition)
+	cov, err := stored.of(ctx, a.Partition)
 	if err != nil {
 		return resumption{}, err
 	}
@@ -209,8 +207,8 @@ func (e *Engine) cutBack(ctx context.Context, a ingest.Assignment, revision uint
 
 // newSegment opens a segment at the given offset, or after what the destination already has of the partition. Its
 // number is at least the given one.
-func (e *Engine) newSegment(ctx context.Context, a ingest.Assignment, revision uint64, begin int64, number uint64) (resumption, error) {
-	cov, err := e.coverage(ctx, a.Partition)
+func (e *Engine) newSegment(ctx context.Context, a ingest.Assignment, revision uint64, begin int64, number uint64, stored *answers) (resumption, error) {
+	cov, err := stored.of(ctx, a.Partition)
 	if err != nil {
 		return resumption{}, err
 	}
@@ -290,22 +288,4 @@ func (e *Engine) unaccounted(a ingest.Assignment, last sink.Coverage) (resumptio
 		content: sink.Content{Known: true},
 		gap:     at - last.Version, why: string(ingest.GapRetention),
 	}, nil
-}
-
-// coverage asks the destination for as long as it takes: without the answer a partition cannot be read at all.
-func (e *Engine) coverage(ctx context.Context, p batch.Partition) ([]sink.Coverage, error) {
-	wait := 200 * time.Millisecond
-	for {
-		cov, err := e.cfg.Coverage(ctx, p)
-		if err == nil {
-			return cov, nil
-		}
-		e.Failed(p, fmt.Errorf("ask the destination what it has of the partition: %w", err))
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(wait):
-			wait = min(2*wait, 10*time.Second)
-		}
-	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/weir-stream/weir/edge-node/failpoint"
+	"github.com/weir-stream/weir/ingest/batch"
 	"github.com/weir-stream/weir/operators"
 	"github.com/weir-stream/weir/sink"
 )
@@ -133,13 +134,13 @@ func (l *lane) ask() bool {
 	const again = time.Second
 	ctx, cancel := context.WithTimeout(l.ctx, 10*time.Second)
 	defer cancel()
-	cov, err := l.e.cfg.Coverage(ctx, l.partition)
+	cov, err := l.e.cfg.Coverage(ctx, []batch.Partition{l.partition})
 	if err != nil {
 		l.askAt = time.Now().Add(again)
 		time.AfterFunc(again, l.poke)
 		return false
 	}
-	for _, c := range cov {
+	for _, c := range cov[0] {
 		if c.Revision == l.gen.Revision && c.Segment == l.segment {
 			l.beyond = max(c.Version, c.RowsVersion)
 			l.opened = true // by somebody before, who told of what is missing before it

@@ -58,6 +58,8 @@ type Runner struct {
 	refused int64 // guarded by mu: reloads that changed nothing
 	waiting error // guarded by mu: why the tables could not be checked yet
 	checked bool  // guarded by mu
+
+	fit chan struct{} // closed when the tables fit
 }
 
 // Open makes the stages. It connects to nothing. The runner closes the plan when it has no use for it any more.
@@ -68,7 +70,7 @@ func (p *Plan) Open(ctx context.Context, opts RunOptions) (*Runner, error) {
 	if err := p.needsStore(opts.Store); err != nil {
 		return nil, err
 	}
-	r := &Runner{plan: p, version: opts.Version, log: opts.Log.With("pipeline", p.Spec.Name), store: opts.Store}
+	r := &Runner{plan: p, version: opts.Version, log: opts.Log.With("pipeline", p.Spec.Name), store: opts.Store, fit: make(chan struct{})}
 	source, err := p.source(r.log)
 	if err != nil {
 		return nil, fmt.Errorf("source: %w", err)
@@ -151,13 +153,16 @@ func (r *Runner) Run(ctx context.Context) error {
 	// Where the node has saved something of the pipeline, the tables were there before, and what is read is saved until they
 	// are again: an outage is no reason to wait.
 	if !r.resumes {
-		err := <-prepared
-		prepared <- nil
-		if err != nil {
-			if whole.Err() != nil {
-				return nil
+		select {
+		case <-r.fit:
+		case err := <-prepared:
+			if err != nil {
+				if whole.Err() != nil {
+					return nil
+				}
+				return err
 			}
-			return err
+			prepared <- nil
 		}
 	}
 	stopMeter := r.startMeter(ctx)
@@ -203,16 +208,22 @@ func (r *Runner) startMeter(ctx context.Context) (stop func()) {
 	}
 }
 
-// prepare checks the tables, or makes them where the pipeline says so.
+// prepare checks the tables, or makes them where the pipeline says so. It closes fit as soon as rows can be stored, and goes on to what
+// only readers need.
 func (r *Runner) prepare(ctx context.Context) error {
-	check := r.sink.Check
-	if r.current().Spec.Sink.ClickHouse.Schema == config.SchemaApply {
-		check = func(ctx context.Context) error {
-			if err := r.sink.Apply(ctx); err != nil {
-				return err
-			}
-			return r.sink.Check(ctx)
+	fit := sync.OnceFunc(func() {
+		r.log.Debug("start", "phase", "tables")
+		close(r.fit)
+	})
+	check := func(ctx context.Context) error {
+		err := r.sink.Check(ctx)
+		if err == nil {
+			fit()
 		}
+		return err
+	}
+	if r.current().Spec.Sink.ClickHouse.Schema == config.SchemaApply {
+		check = func(ctx context.Context) error { return r.sink.Apply(ctx, fit) }
 	}
 	wait := 200 * time.Millisecond
 	for {

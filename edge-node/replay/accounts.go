@@ -9,6 +9,7 @@ import (
 
 	"github.com/weir-stream/weir/edge-node/engine"
 	"github.com/weir-stream/weir/ingest"
+	"github.com/weir-stream/weir/ingest/batch"
 	"github.com/weir-stream/weir/operators"
 	"github.com/weir-stream/weir/sink"
 )
@@ -39,7 +40,7 @@ const (
 
 // accounts puts together what is known of a partition's segments, in their order.
 func (c *Config) accounts(ctx context.Context, a ingest.Assignment) ([]account, []string, error) {
-	stored, err := c.Stored.Coverage(ctx, a.Partition)
+	stored, err := c.Stored.Coverage(ctx, []batch.Partition{a.Partition})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -51,7 +52,7 @@ func (c *Config) accounts(ctx context.Context, a ingest.Assignment) ([]account, 
 		notes = append(notes, err.Error())
 	}
 	var all []account
-	for _, s := range stored {
+	for _, s := range stored[0] {
 		all = append(all, account{Coverage: s, counted: true, recut: -1})
 	}
 	if commit != nil {

@@ -33,7 +33,7 @@ type Log interface {
 // Stored is what the destination has.
 type Stored interface {
 	// Coverage is as in sink.Sink.
-	Coverage(ctx context.Context, p batch.Partition) ([]sink.Coverage, error)
+	Coverage(ctx context.Context, ps []batch.Partition) ([][]sink.Coverage, error)
 	// States is as in sink.Sink.
 	States(ctx context.Context, p batch.Partition, at sink.StateKey) ([]sink.StepState, error)
 	// Rows gives the newest rows of a segment for windows that start in [from, to), in milliseconds since 1970, with the version

@@ -35,11 +35,15 @@ func (c *client) Check(context.Context) error { return nil }
 func (c *client) Close() error { return nil }
 
 // Coverage implements sink.Sink.
-func (c *client) Coverage(ctx context.Context, p batch.Partition) ([]sink.Coverage, error) {
+func (c *client) Coverage(ctx context.Context, ps []batch.Partition) ([][]sink.Coverage, error) {
 	if err := c.ask(ctx); err != nil {
 		return nil, err
 	}
-	return c.p.w.centre.read(p), nil
+	all := make([][]sink.Coverage, len(ps))
+	for i, p := range ps {
+		all[i] = c.p.w.centre.read(p)
+	}
+	return all, nil
 }
 
 // States implements sink.Sink.

@@ -109,58 +109,20 @@ func (s *Source) adjust(ctx context.Context, offsets map[string]map[int32]kgo.Of
 	if len(topics) == 0 {
 		return offsets, nil
 	}
-	ids, err := s.topicIDs(ctx, topics...)
-	if err != nil {
-		return nil, fmt.Errorf("describe topics: %w", err)
-	}
-	starts, err := s.adm.ListStartOffsets(ctx, topics...)
-	if err == nil {
-		err = starts.Error()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("list first offsets: %w", err)
-	}
-	ends, err := s.adm.ListCommittedOffsets(ctx, topics...)
-	if err == nil {
-		err = ends.Error()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("list last offsets: %w", err)
-	}
-	refused, err := s.refused(ctx, topics)
+	found, err := s.survey(ctx, topics, offsets)
 	if err != nil {
 		return nil, err
 	}
-	begins, err := s.begins(ctx, starts, ends, topics)
-	if err != nil {
-		return nil, err
-	}
-	epochEnds, err := s.epochEnds(ctx, offsets)
-	if err != nil {
-		return nil, err
-	}
-	after, err := s.topicIDs(ctx, topics...)
-	if err != nil {
-		return nil, fmt.Errorf("describe topics: %w", err)
-	}
-	for _, t := range topics {
-		if after[t] != ids[t] {
-			return nil, fmt.Errorf("topic %s was made again while its offsets were asked for", t)
-		}
-	}
+	s.log.Debug("start", "phase", "log")
 	out := map[string]map[int32]kgo.Offset{}
-	left := 0
-	for _, parts := range offsets {
-		left += len(parts)
-	}
+	var as []ingest.Assignment
+	var commits []commitMeta // of each of as
 	for topic, parts := range offsets {
 		out[topic] = map[int32]kgo.Offset{}
-		for id, offset := range parts {
-			left--
+		for id := range parts {
 			key := tp{topic, id}
 			s.mu.Lock()
 			m, known := s.metadata[key]
-			delete(s.metadata, key)
 			held, granted := s.owned[key], s.granted[key]
 			var next int64
 			if held != nil {
@@ -172,7 +134,7 @@ func (s *Source) adjust(ctx context.Context, offsets map[string]map[int32]kgo.Of
 				// The client was asking for the offset when its topic was forgotten, and goes on asking: the partition may be
 				// somebody else's by now.
 				continue
-			case held != nil && held.partition.TopicID == ids[topic]:
+			case held != nil && held.partition.TopicID == found.ids[topic]:
 				// A session that ended early is repeated, without a revocation: the handler has the partition already.
 				out[topic][id] = kgo.NewOffset().At(next).WithEpoch(-1)
 				continue
@@ -182,39 +144,61 @@ func (s *Source) adjust(ctx context.Context, offsets map[string]map[int32]kgo.Of
 			if !known {
 				m.offset, m.epoch = -1, -1
 			}
-			same, asked := epochEnds[key]
+			same, asked := found.epochEnds[key]
 			if !asked {
 				same = -1
 			}
-			start, _ := starts.Lookup(topic, id)
-			end, _ := ends.Lookup(topic, id)
-			begin, _ := begins.Lookup(topic, id)
+			start, _ := found.starts.Lookup(topic, id)
+			end, _ := found.ends.Lookup(topic, id)
+			begin, _ := found.begins.Lookup(topic, id)
 			a := ingest.Assignment{
-				Partition: batch.Partition{Topic: topic, TopicID: ids[topic], ID: id},
+				Partition: batch.Partition{Topic: topic, TopicID: found.ids[topic], ID: id},
 				LogStart:  start.Offset, LogEnd: end.Offset, Begin: min(max(begin.Offset, start.Offset), end.Offset),
-				Committed: m.offset, SameUpTo: same, Metadata: m.metadata, More: left > 0, Refused: refused[topic],
+				Committed: m.offset, SameUpTo: same, Metadata: m.metadata, Refused: found.refused[topic],
 			}
 			s.Resume(a.Partition) // the client remembers a pause for longer than the handler that asked for it
-			at, err := s.handler.Assigned(ctx, a)
-			if err != nil {
-				if ctx.Err() != nil {
-					return nil, ctx.Err()
-				}
-				s.handler.Failed(a.Partition, err)
-				continue
-			}
-			s.mu.Lock()
-			pos := &position{partition: a.Partition, next: at, epoch: m.epoch}
-			if at != m.offset {
-				// Without the epoch of the commit: it belongs to another offset.
-				pos.epoch, offset = -1, kgo.NewOffset().At(at).WithEpoch(-1)
-			}
-			s.owned[key] = pos
-			s.mu.Unlock()
-			out[topic][id] = offset
+			as, commits = append(as, a), append(commits, m)
 		}
 	}
+	if len(as) == 0 {
+		s.forgetCommits(offsets)
+		return out, nil
+	}
+	var failed error
+	for i, start := range s.handler.Assigned(ctx, as) {
+		p, m := as[i].Partition, commits[i]
+		if start.Err != nil {
+			if failed = ctx.Err(); failed == nil {
+				s.handler.Failed(p, start.Err)
+			}
+			continue
+		}
+		pos, offset := &position{partition: p, next: start.Offset, epoch: m.epoch}, offsets[p.Topic][p.ID]
+		if start.Offset != m.offset {
+			// Without the epoch of the commit: it belongs to another offset.
+			pos.epoch, offset = -1, kgo.NewOffset().At(start.Offset).WithEpoch(-1)
+		}
+		s.mu.Lock()
+		s.owned[tp{p.Topic, p.ID}] = pos
+		s.mu.Unlock()
+		out[p.Topic][p.ID] = offset
+	}
+	s.forgetCommits(offsets)
+	if failed != nil {
+		return nil, failed
+	}
 	return out, nil
+}
+
+// forgetCommits drops what the group said of partitions, when it was handed on.
+func (s *Source) forgetCommits(offsets map[string]map[int32]kgo.Offset) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for topic, parts := range offsets {
+		for id := range parts {
+			delete(s.metadata, tp{topic, id})
+		}
+	}
 }
 
 // drop takes back a partition whose topic is another one now.
@@ -228,13 +212,11 @@ func (s *Source) drop(key tp) {
 	}
 }
 
-// begins is where partitions without a commit start.
-func (s *Source) begins(ctx context.Context, starts, ends kadm.ListedOffsets, topics []string) (kadm.ListedOffsets, error) {
+// begins is where partitions without a commit start; nil where that is an end of the log.
+func (s *Source) begins(ctx context.Context, topics []string) (kadm.ListedOffsets, error) {
 	switch s.cfg.Start {
-	case "", "earliest":
-		return starts, nil
-	case "latest":
-		return ends, nil
+	case "", "earliest", "latest":
+		return nil, nil
 	}
 	at, err := s.adm.ListOffsetsAfterMilli(ctx, s.cfg.StartTime.UnixMilli(), topics...)
 	if err == nil {
@@ -281,6 +263,7 @@ func (s *Source) assigned(_ context.Context, _ *kgo.Client, added map[string][]i
 	s.reclaim()
 	s.mu.Lock()
 	s.grant(added, true)
+	s.log.Debug("start", "phase", "group")
 	if len(s.again) > 0 && s.interrupt != nil {
 		s.interrupt()
 	}

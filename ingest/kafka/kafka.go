@@ -421,6 +421,8 @@ func (s *Source) Commit(ctx context.Context, commits []ingest.Commit) error {
 		s.mu.Lock()
 		if pos := s.owned[key]; pos != nil {
 			epoch = pos.epoch
+		} else if m, ok := s.metadata[key]; ok && m.offset == c.Offset {
+			epoch = m.epoch // a segment begins where the commit is, and the source is not told so far
 		}
 		s.mu.Unlock()
 		offsets[key.topic][key.id] = kgo.EpochOffset{Epoch: epoch, Offset: c.Offset}

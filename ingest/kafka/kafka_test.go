@@ -38,9 +38,18 @@ func newRecorder() *recorder {
 	return &recorder{values: map[string][]string{}, offsets: map[string]int64{}, held: map[string]bool{}}
 }
 
-func (r *recorder) Assigned(_ context.Context, a ingest.Assignment) (int64, error) {
+func (r *recorder) Assigned(_ context.Context, as []ingest.Assignment) []ingest.Start {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	starts := make([]ingest.Start, len(as))
+	for i, a := range as {
+		starts[i].Offset, starts[i].Err = r.begin(a)
+	}
+	return starts
+}
+
+// begin is where a partition begins. mu is held.
+func (r *recorder) begin(a ingest.Assignment) (int64, error) {
 	r.assigned = append(r.assigned, a)
 	if a.Refused != nil {
 		return 0, a.Refused

@@ -85,9 +85,19 @@ func (b *bed) open(cfg clickhouse.Config) *clickhouse.Sink {
 
 func (b *bed) apply() {
 	b.t.Helper()
-	if err := b.sink.Apply(b.ctx()); err != nil {
+	if err := b.sink.Apply(b.ctx(), nil); err != nil {
 		b.t.Fatalf("apply: %v", err)
 	}
+}
+
+// coverage is what is stored of one source.
+func (b *bed) coverage(p batch.Partition) ([]sink.Coverage, error) {
+	b.t.Helper()
+	all, err := b.sink.Coverage(b.ctx(), []batch.Partition{p})
+	if err != nil {
+		return nil, err
+	}
+	return all[0], nil
 }
 
 func (b *bed) ctx() context.Context {

@@ -21,7 +21,7 @@ func BenchmarkWrite(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer s.Close()
-			if err := s.Apply(b.Context()); err != nil {
+			if err := s.Apply(b.Context(), nil); err != nil {
 				b.Fatal(err)
 			}
 			bed := &bed{tab: temperature()}
@@ -53,7 +53,7 @@ func BenchmarkAudit(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer s.Close()
-			if err := s.Apply(b.Context()); err != nil {
+			if err := s.Apply(b.Context(), nil); err != nil {
 				b.Fatal(err)
 			}
 			bed := &bed{tab: temperature()}

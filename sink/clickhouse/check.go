@@ -31,7 +31,10 @@ func (s *Sink) Check(ctx context.Context) error {
 // Apply makes what is missing: databases, tables, columns that are not part of a row's identity, and views, which it
 // also brings up to date. It changes no column that is there. What it cannot mend without losing data, it reports as
 // Check does.
-func (s *Sink) Apply(ctx context.Context) error {
+//
+// fit is called when everything is there that Check looks for, before views are brought up to date that were there: what is stored does
+// not depend on them. It may be nil.
+func (s *Sink) Apply(ctx context.Context, fit func()) error {
 	if err := s.trySamples(ctx); err != nil {
 		return err
 	}
@@ -45,6 +48,16 @@ func (s *Sink) Apply(ctx context.Context) error {
 				return err
 			}
 		}
+		left, _, err := s.compare(ctx)
+		if err != nil {
+			return err
+		}
+		if left != nil {
+			return &sink.Error{Class: sink.Stop, Err: left}
+		}
+	}
+	if fit != nil {
+		fit()
 	}
 	for i := range s.layout.views {
 		v := &s.layout.views[i]
@@ -55,7 +68,7 @@ func (s *Sink) Apply(ctx context.Context) error {
 			return err
 		}
 	}
-	return s.Check(ctx)
+	return nil
 }
 
 func firstLine(s string) string {

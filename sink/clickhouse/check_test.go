@@ -139,7 +139,7 @@ func TestCheckFindsDifferences(t *testing.T) {
 			} else if err != nil {
 				t.Errorf("write: %v", err)
 			}
-			if err := b.sink.Apply(b.ctx()); (err == nil) != c.mended {
+			if err := b.sink.Apply(b.ctx(), nil); (err == nil) != c.mended {
 				t.Errorf("apply: %v", err)
 			}
 			if c.mended {

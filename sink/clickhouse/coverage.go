@@ -12,7 +12,6 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/google/uuid"
 
-	"github.com/weir-stream/weir/ingest/batch"
 	"github.com/weir-stream/weir/sink"
 )
 
@@ -114,80 +113,6 @@ func coverageHashSQL() string {
 		parts = append(parts, "toString("+c[0]+")", "'\\n'")
 	}
 	return "lower(hex(SHA256(concat(" + strings.Join(parts, ", ") + "))))"
-}
-
-// rowsVersionSegments is for how many of the newest segments Coverage looks at the rows themselves. Older ones are
-// closed: nothing continues them.
-const rowsVersionSegments = 3
-
-// Coverage reads what is stored of a partition; see sink.Sink. RowsVersion is looked up for the three newest segments;
-// for older ones it is their Version.
-func (s *Sink) Coverage(ctx context.Context, p batch.Partition) ([]sink.Coverage, error) {
-	op := fmt.Sprintf("read the coverage of %s", p)
-	sql := fmt.Sprintf(`SELECT rev, segment, start_offset, version, watermark_us, final_us,
-    records_in, expanded, aggregated, late, filtered, rejected, gap, gap_reason,
-    content_columns, content_final, content_all, dropped, spans, open_rows, lost_rows
-FROM %s FINAL
-WHERE site = %s AND pipeline = %s AND topic = %s AND topic_id = %s AND partition = %d
-ORDER BY segment DESC, version DESC, rev`,
-		qualified(s.cfg.Database, coverageTable), quote(s.table.Site), quote(s.table.Pipeline),
-		quote(p.Topic), quote(uuid.UUID(p.TopicID).String()), p.ID)
-	var all []sink.Coverage
-	err := s.query(ctx, op, sql, func(rows driver.Rows) error {
-		c, version := sink.Coverage{Partition: p}, uint64(0)
-		n, columns, spans := &c.Counters, "", []int64(nil)
-		err := rows.Scan(&c.Revision, &c.Segment, &c.Start, &version, &c.Watermark, &c.Final,
-			&n.RecordsIn, &n.Expanded, &n.Aggregated, &n.Late, &n.Filtered, &n.Rejected, &c.Gap, &c.GapReason,
-			&columns, &c.Content.Final, &c.Content.All, &n.Dropped, &spans, &n.Open, &c.Lost)
-		if err == nil {
-			c.Spans, err = sink.FlatSpans(spans)
-		}
-		if err != nil {
-			return err
-		}
-		// Of other columns than are shipped now, the hashes say nothing to whoever goes on with the segment.
-		c.Content.Known = columns == contentColumns(s.schema)
-		c.Version = int64(version)
-		c.RowsVersion = c.Version
-		all = append(all, c)
-		return nil
-	})
-	if err == nil {
-		err = s.rowsVersions(ctx, op, p, all[:min(len(all), rowsVersionSegments)])
-	}
-	if err != nil {
-		return nil, s.explain(ctx, err)
-	}
-	return all, nil
-}
-
-// rowsVersions fills RowsVersion. Rows beyond the coverage are of windows that were not final then, so the primary
-// index of the table, which begins with window_start, bounds what is read.
-func (s *Sink) rowsVersions(ctx context.Context, op string, p batch.Partition, cs []sink.Coverage) error {
-	for i := range cs {
-		c := &cs[i]
-		bound := ""
-		if us := c.Final; us >= minCompleteMicros && us < maxTime.UnixMicro() && s.table.Window > 0 {
-			from := inTime(us, batch.Microsecond).Add(-s.table.Window)
-			bound = fmt.Sprintf("\n    AND window_start >= fromUnixTimestamp64Milli(%d, 'UTC')", from.UnixMilli()-1)
-		}
-		sql := fmt.Sprintf(`SELECT max(_version) FROM %s
-WHERE _site = %s AND _pipeline = %s AND _rev = %d AND _topic = %s AND _topic_id = %s AND _partition = %d AND _segment = %d%s`,
-			qualified(s.cfg.Database, s.layout.partials().name), quote(s.table.Site), quote(s.table.Pipeline), c.Revision,
-			quote(p.Topic), quote(uuid.UUID(p.TopicID).String()), p.ID, c.Segment, bound)
-		err := s.query(ctx, op, sql, func(rows driver.Rows) error {
-			version := uint64(0)
-			if err := rows.Scan(&version); err != nil {
-				return err
-			}
-			c.RowsVersion = max(c.RowsVersion, int64(version))
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Bounds of one insert of dead letters.

@@ -49,11 +49,11 @@ func TestServerIsAbsent(t *testing.T) {
 		b.sink = b.open(b.cfg)
 		wantClass(t, b.sink.Check(b.ctx()), sink.Retry, addr, "connection refused")
 		wantClass(t, b.sink.Write(b.ctx(), b.oneCut()), sink.Retry, addr, "connection refused")
-		_, err := b.sink.Coverage(b.ctx(), source{}.key())
+		_, err := b.coverage(source{}.key())
 		wantClass(t, err, sink.Retry, addr)
 		_, err = b.sink.Audit(b.ctx())
 		wantClass(t, err, sink.Retry, addr)
-		wantClass(t, b.sink.Apply(b.ctx()), sink.Retry, addr)
+		wantClass(t, b.sink.Apply(b.ctx(), nil), sink.Retry, addr)
 	}
 }
 
@@ -116,7 +116,7 @@ func TestWrongPassword(t *testing.T) {
 	for scheme, addr := range map[string]string{"clickhouse": p.Native, "http": p.HTTP} {
 		b := &bed{t: t, tab: temperature(), cfg: clickhouse.Config{URL: scheme + "://weir:s3cret@" + addr + "/db", Table: "temps"}}
 		b.sink = b.open(b.cfg)
-		for _, err := range []error{b.sink.Check(b.ctx()), b.sink.Write(b.ctx(), b.oneCut()), b.sink.Apply(b.ctx())} {
+		for _, err := range []error{b.sink.Check(b.ctx()), b.sink.Write(b.ctx(), b.oneCut()), b.sink.Apply(b.ctx(), nil)} {
 			wantClass(t, err, sink.Stop, "check user and password in the URL")
 		}
 		b.cfg.URL = scheme + "://weir:right@" + addr + "/db"

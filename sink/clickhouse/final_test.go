@@ -55,7 +55,7 @@ func TestFinal(t *testing.T) {
 	b.write(none)
 	b.want("1700000000 a 2 1 1")
 	audited("")
-	if got, err := b.sink.Coverage(b.ctx(), src.key()); err != nil || len(got) != 1 || got[0].Counters.Open != 10 {
+	if got, err := b.coverage(src.key()); err != nil || len(got) != 1 || got[0].Counters.Open != 10 {
 		t.Errorf("coverage %+v, %v", got, err)
 	}
 	// Another partition has nothing to do with it.
@@ -81,7 +81,7 @@ func TestFinal(t *testing.T) {
 	if notes := strings.Join(b.audit().Partitions[0].Notes, "\n"); !strings.Contains(notes, "4 rows of the segment before, in windows that were not final when it ended, are lost: retention") {
 		t.Errorf("notes are %q", notes)
 	}
-	if got, err := b.sink.Coverage(b.ctx(), src.key()); err != nil || len(got) != 2 || got[0].Lost != 4 {
+	if got, err := b.coverage(src.key()); err != nil || len(got) != 2 || got[0].Lost != 4 {
 		t.Errorf("coverage %+v, %v", got, err)
 	}
 	b.exec("ALTER TABLE weir_coverage UPDATE filtered = 1, aggregated = 10 WHERE segment = 0 AND partition = 0 SETTINGS mutations_sync = 2")
@@ -115,7 +115,7 @@ func TestAccountsOfOneVersion(t *testing.T) {
 		if r := b.audit(); !r.OK {
 			t.Errorf("faults: %v", r.Partitions[0].Faults)
 		}
-		if got, err := b.sink.Coverage(b.ctx(), src.key()); err != nil || len(got) != 1 || got[0].Counters.Open != open {
+		if got, err := b.coverage(src.key()); err != nil || len(got) != 1 || got[0].Counters.Open != open {
 			t.Errorf("coverage %+v, %v; want %d open rows", got, err, open)
 		}
 	}

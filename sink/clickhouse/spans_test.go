@@ -90,7 +90,7 @@ func TestSpans(t *testing.T) {
 	b.write(part, whole)
 	b.want("1700000000 a 9 1 2\n1700000010 a 8 1 2\n1700000020 a 12 1 4\n1700000040 a 7 1 7")
 	audited()
-	if got, err := b.sink.Coverage(b.ctx(), src.key()); err != nil || len(got) != 1 || len(got[0].Spans) != 0 {
+	if got, err := b.coverage(src.key()); err != nil || len(got) != 1 || len(got[0].Spans) != 0 {
 		t.Errorf("coverage %+v, %v", got, err)
 	}
 }

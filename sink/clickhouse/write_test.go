@@ -188,7 +188,7 @@ func TestDeadLetters(t *testing.T) {
 func TestCoverage(t *testing.T) {
 	b := newBed(t)
 	s := source{rev: 18_446_744_073_709_551_615, topicID: 9}
-	if got, err := b.sink.Coverage(b.ctx(), s.key()); err != nil || len(got) != 0 {
+	if got, err := b.coverage(s.key()); err != nil || len(got) != 0 {
 		t.Fatalf("of nothing: %v, %v", got, err)
 	}
 	first := b.cut(s, 10)
@@ -208,7 +208,7 @@ func TestCoverage(t *testing.T) {
 	b.write(older)
 	b.write(b.cut(source{topicID: 8}, 999)) // the topic it replaces
 
-	got, err := b.sink.Coverage(b.ctx(), s.key())
+	got, err := b.coverage(s.key())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,7 +221,7 @@ func TestCoverage(t *testing.T) {
 	// A node that ended between its rows and their account.
 	b.exec(`INSERT INTO temps_partials (window_start, window_end, _rows, device, readings, _site, _pipeline, _rev, _topic, _topic_id, _partition, _segment, _version)
 		SELECT window_start, window_end, _rows, device, readings, _site, _pipeline, _rev, _topic, _topic_id, _partition, _segment, 45 FROM temps_partials`)
-	got, err = b.sink.Coverage(b.ctx(), s.key())
+	got, err = b.coverage(s.key())
 	if err != nil || got[0].Version != 40 || got[0].RowsVersion != 45 {
 		t.Errorf("with rows beyond it: %+v, %v", got, err)
 	}
@@ -236,7 +236,7 @@ func TestSegmentIsOpenedBeforeItsRows(t *testing.T) {
 	if err := b.sink.Write(b.ctx(), []*sink.Cut{c}); err == nil {
 		t.Fatal("the account was stored")
 	}
-	got, err := b.sink.Coverage(b.ctx(), source{}.key())
+	got, err := b.coverage(source{}.key())
 	if err != nil || len(got) != 1 || got[0].Segment != 4 || got[0].Start != 20 || got[0].Version != 20 || got[0].RowsVersion != 30 {
 		t.Errorf("%+v, %v", got, err)
 	}

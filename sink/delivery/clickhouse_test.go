@@ -64,7 +64,7 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = r.sink.Close() })
-	if err := r.sink.Apply(r.ctx()); err != nil {
+	if err := r.sink.Apply(r.ctx(), nil); err != nil {
 		t.Fatal(err)
 	}
 	r.delivery, err = delivery.New(delivery.Config{

@@ -52,7 +52,7 @@ func (*fakeSink) States(context.Context, batch.Partition, sink.StateKey) ([]sink
 	return nil, nil
 }
 
-func (*fakeSink) Coverage(context.Context, batch.Partition) ([]sink.Coverage, error) {
+func (*fakeSink) Coverage(context.Context, []batch.Partition) ([][]sink.Coverage, error) {
 	return nil, nil
 }
 

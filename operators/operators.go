@@ -186,6 +186,18 @@ type Stateful interface {
 	Restore(ctx context.Context, state []byte) error
 }
 
+// Clocked is implemented by stateful operators that decide by the clock of their partition, as windows do. The clock is no part of their
+// state: where that begins or is restored, SetClock says what the clock was there.
+type Clocked interface {
+	SetClock(Clock)
+}
+
+// Replaying is implemented by windows that have to be told that a replay has come to its end: windows that are final by then were shipped,
+// and are forgotten. Where nothing is replayed it is told at once.
+type Replaying interface {
+	EndReplay()
+}
+
 // IsStateful tells whether a step's operators carry something from row to row.
 func IsStateful(s Step) bool {
 	st, ok := s.(StatefulStep)

@@ -146,6 +146,9 @@ type DeadLetter struct {
 // of a user's begins like it.
 const Overflow = "_overflow"
 
+// WindowNumber is the name of a key of weir's own: the number of a window in its segment, where windows are of so many rows.
+const WindowNumber = "_window"
+
 // Table describes what a pipeline ships, in terms every destination understands. The rows of a cut have the columns
 // window_start and window_end (timestamp[ms]), _rows (uint64: how many rows the window and key have taken, for the
 // audit), then Keys, then every state of Aggregates, in this order; see Schema.
@@ -163,6 +166,10 @@ type Table struct {
 	// begin at multiples of it, Offset later.
 	Sessions bool
 	Offset   time.Duration
+	// Full says that windows are of one key and so many rows, in one partition, and end Window behind their start where they do not get them.
+	// The number of each in its segment is the last of the keys, WindowNumber. Those that are full are final, whenever they end. 0 says
+	// that windows are not of that kind.
+	Full uint64
 }
 
 // Rollup is a reader's view of the same rows in wider windows, by fewer keys, or both. Every window of the table is in one of its

@@ -37,6 +37,7 @@ together before anything starts.
     tumbling: 10s                      # or hopping: {size: 1m, every: 10s}
                                        # or calendar: {every: day, timezone: UTC}
                                        # or session: {gap: 5m, max_length: 1d}
+                                       # or count: {rows: 100, timeout: 1d}
     group_by: [site, device]
     aggregates: {readings: count(), temp_avg: avg(temp), temp_max: max(temp)}
   sink:

@@ -77,6 +77,7 @@ func (p *Pipeline) canonical(digests []string, functions map[string]string, show
 		// The unit, the name of the zone, and a hash of its rules.
 		Calendar   *[3]string `json:",omitempty"`
 		Session    int64      `json:",omitempty"` // the gap; then Tumbling is what bounds sessions
+		Count      int64      `json:",omitempty"` // rows; then Tumbling is the timeout
 		GroupBy    []string
 		Aggregates [][2]string
 		Programs   []program `json:",omitempty"`
@@ -97,6 +98,9 @@ func (p *Pipeline) canonical(digests []string, functions map[string]string, show
 	}
 	if s := p.Window.Session; s != nil {
 		spec.Session = int64(s.Gap)
+	}
+	if c := p.Window.Count; c != nil {
+		spec.Count = c.Rows
 	}
 	for _, t := range p.Source.Kafka.Topics {
 		if t.Regex != nil {

@@ -69,6 +69,7 @@ type recordedSpec struct {
 	Emit                                    string
 	Calendar                                *[3]string
 	Session                                 int64
+	Count                                   int64
 	GroupBy                                 []string
 	Aggregates                              [][2]string
 	Programs                                []recordedStep
@@ -199,6 +200,11 @@ func (w *recordedWriter) window(old *yaml.Node) *yaml.Node {
 		set(session, "gap", text(FormatDuration(time.Duration(s.Session))))
 		set(session, "max_length", size)
 		set(out, "session", session)
+	} else if s.Count != 0 {
+		count := mapping()
+		set(count, "rows", text(strconv.FormatInt(s.Count, 10)))
+		set(count, "timeout", size)
+		set(out, "count", count)
 	} else if s.Every != 0 {
 		hopping := mapping()
 		set(hopping, "size", size)

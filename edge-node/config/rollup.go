@@ -133,6 +133,9 @@ func (o *Rollup) complete(w *Window) (why, hint string) {
 	if w.Session != nil {
 		return "sessions are of no length, and do not make others", second
 	}
+	if w.Count != nil {
+		return "windows of so many rows are of no length, and do not make others", second
+	}
 	if w.Every < w.Size {
 		return "windows that overlap cannot be added up: a row is in several of them", second
 	}

@@ -99,6 +99,10 @@ func (p *Pipeline) checkSpool(add func(Pos, string, string, ...any) *Error) {
 		_ = add(p.At(key), key, "%s: a node keeps no sessions on its disk, so there is nothing to give up", key).WithHint("leave it out")
 		return
 	}
+	if w.Count != nil && s.WhenFull != WhenFullBlock {
+		_ = add(p.At(key), key, "%s: a node keeps no windows of so many rows on its disk, so there is nothing to give up", key).WithHint("leave it out")
+		return
+	}
 	if s.WhenFull != WhenFullCoarsen {
 		if s.Coarsest != 0 {
 			_ = add(p.At(coarsest), coarsest, "%s: it is about when_full: coarsen, and when_full is %s", coarsest, s.WhenFull).WithHint("leave it out")

@@ -32,6 +32,8 @@ type Window struct {
 	// Session makes windows of one key each, as long as its rows follow one another; then Size and Every are the length of the stretches
 	// that none of them goes beyond.
 	Session *Session
+	// Count makes windows of one key and so many rows each; then Size and Every are the timeout.
+	Count *Count
 	// Emit says when a window is shipped. Default updates.
 	Emit Emit
 	// GroupBy are the columns that make the key, in order. There may be none.
@@ -54,6 +56,9 @@ func (w *Window) Length() string {
 	}
 	if w.Session != nil {
 		return "session " + FormatDuration(w.Session.Gap)
+	}
+	if w.Count != nil {
+		return w.Count.String()
 	}
 	return FormatDuration(w.Size)
 }
@@ -95,6 +100,8 @@ func windowTable() object[Window] {
 				"Days, weeks or months of a time zone, of 23 or 25 hours where clocks are changed."),
 			at("session", sessionTable().pointer(func() Session { return Session{MaxLength: defaultMaxLength} }), func(w *Window) **Session { return &w.Session },
 				"Windows of one key each, that end when no row has come for a while."),
+			at("count", countTable().pointer(func() Count { return Count{Timeout: defaultTimeout} }), func(w *Window) **Count { return &w.Count },
+				"Windows of one key each, that end when it has had so many rows."),
 			at("offset", windowLength(0), func(w *Window) *time.Duration { return &w.Offset },
 				"How long after those multiples windows begin. Default 0."),
 			at("emit", enum("a time to ship windows", []Emit{EmitUpdates, EmitFinal}), func(w *Window) *Emit { return &w.Emit },
@@ -112,7 +119,6 @@ func windowTable() object[Window] {
 				"More columns of the finished view: name: expression of keys and finished aggregates, such as errors / requests."),
 			at("rollups", rollupsKind(), func(w *Window) *[]Rollup { return &w.Rollups },
 				"Views of wider windows or fewer keys over the same rows: name: {every: 1h}, {calendar: …} or {global: true}. Nothing more is shipped for them."),
-			later[Window]("count", "which rows it would hold is decided by the order of the log alone; use session or tumbling, with count() beside the other aggregates"),
 			later[Window]("global", "totals of all time are a roll-up: rollups: {NAME: {global: true}} beside tumbling or calendar"),
 		},
 		check: checkWindow,
@@ -173,6 +179,12 @@ const maxOverlap = 1024
 func checkLength(r *reader, v value, w *Window) {
 	h := w.hopping
 	switch {
+	case w.Count != nil && (h != nil || w.Size != 0 || w.Calendar != nil || w.Session != nil):
+		r.failf(v, "a window is either of so many rows or of another kind").Hint = "leave one of them out"
+		return
+	case w.Count != nil:
+		checkCount(r, v, w)
+		return
 	case w.Session != nil && (h != nil || w.Size != 0 || w.Calendar != nil):
 		r.failf(v, "a window is either a session or of a length of its own").Hint = "leave one of them out"
 		return
@@ -188,7 +200,7 @@ func checkLength(r *reader, v value, w *Window) {
 	case w.Calendar != nil:
 		return
 	case h == nil && w.Size == 0:
-		r.failf(v, "it has no length").Hint = "write tumbling: 10s, hopping: {size: 1m, every: 10s}, session: {gap: 5m}, or calendar: {every: day, timezone: Europe/Berlin}"
+		r.failf(v, "it has no length").Hint = "write tumbling: 10s, hopping: {size: 1m, every: 10s}, session: {gap: 5m}, count: {rows: 100}, or calendar: {every: day, timezone: Europe/Berlin}"
 		return
 	case h == nil:
 		w.Every = w.Size

@@ -114,6 +114,9 @@ func newLane(e *Engine, gen *generation, a ingest.Assignment, at resumption) *la
 		l.window = at.saved.window
 	}
 	l.window.Restore(at.at, at.reached)
+	if l.replayTo == 0 {
+		l.allReplayed()
+	}
 	l.local.gone = l.keptFrom()
 	l.stats.init(l)
 	if at.begins {
@@ -403,7 +406,15 @@ func (l *lane) endReplay() error {
 			"the log was changed, or an operator is not a function of its rows; start the pipeline under another name or group to count anew",
 			l.partition, replayed, got.Max, l.reached.Max)
 	}
+	l.allReplayed()
 	return nil
+}
+
+// allReplayed tells the window that all records from here on are new.
+func (l *lane) allReplayed() {
+	if w, ok := l.window.(operators.Replaying); ok {
+		w.EndReplay()
+	}
 }
 
 // account adds a batch to the counters and keeps its dead letters.
@@ -490,6 +501,7 @@ func (l *lane) nextSegment(number uint64, start int64, before missing) error {
 		return err
 	}
 	l.window.Reset()
+	l.allReplayed()
 	l.countState()
 	l.segment = number
 	l.start, l.position, l.shipped, l.skipTo, l.replayTo = start, start, start, start, 0

@@ -107,6 +107,7 @@ func (l *lane) furnish(ctx context.Context, at resumption) error {
 				return l.missing(at, fmt.Errorf("step %s: %w", s.Step, err))
 			}
 		}
+		setClock(m.chain.steps[i], at.at)
 		states = append(states, s)
 	}
 	complete := map[int64]int{}
@@ -280,6 +281,7 @@ func (l *lane) forget() error {
 		if err := m.chain.steps[i].(operators.Stateful).Restore(l.ctx, nil); err != nil {
 			return fmt.Errorf("%s: begin segment %d: %w", l.partition, l.segment, err)
 		}
+		setClock(m.chain.steps[i], l.window.Clock())
 		states = append(states, l.stateOf(i, 0))
 	}
 	m.last = hashStates(states)
@@ -322,8 +324,16 @@ func (l *lane) carry(states []sink.StepState) error {
 		if err := l.memory.chain.steps[i].(operators.Stateful).Restore(l.ctx, states[n].Bytes); err != nil {
 			return fmt.Errorf("%s: %w", l.partition, err)
 		}
+		setClock(l.memory.chain.steps[i], l.window.Clock())
 	}
 	return nil
+}
+
+// setClock tells an operator that decides by the clock what it is where its state begins.
+func setClock(o operators.Operator, c operators.Clock) {
+	if o, ok := o.(operators.Clocked); ok {
+		o.SetClock(c)
+	}
 }
 
 // own makes the lane's chain.

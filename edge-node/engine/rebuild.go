@@ -73,6 +73,7 @@ func (r *Rebuild) Begin(ctx context.Context, from RebuildFrom) error {
 		if err := r.chain.steps[i].(operators.Stateful).Restore(ctx, state); err != nil {
 			return fmt.Errorf("step %s: %w", s.Name(), err)
 		}
+		setClock(r.chain.steps[i], from.Clock)
 	}
 	r.window = r.gen.Window()
 	r.window.Restore(from.Clock, operators.Clock{Max: operators.Unset})

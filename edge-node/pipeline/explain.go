@@ -315,6 +315,9 @@ func (p *Plan) describeWindow() []string {
 	if s := w.Session; s != nil {
 		kind = fmt.Sprintf("sessions that end %s behind their last row, cut at multiples of %s,", config.FormatDuration(s.Gap), config.FormatDuration(s.MaxLength))
 	}
+	if c := w.Count; c != nil {
+		kind = fmt.Sprintf("windows of %d rows of a key in a partition, which end %s behind their first at the latest,", c.Rows, config.FormatDuration(c.Timeout))
+	}
 	if w.Every < w.Size {
 		kind += " every " + config.FormatDuration(w.Every)
 	}

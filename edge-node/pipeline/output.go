@@ -15,7 +15,6 @@ import (
 	"github.com/weir-stream/weir/ingest/kafka"
 	"github.com/weir-stream/weir/operators"
 	"github.com/weir-stream/weir/operators/expr"
-	"github.com/weir-stream/weir/operators/window"
 	"github.com/weir-stream/weir/sink"
 )
 
@@ -25,7 +24,7 @@ func (p *Plan) planOutputs(ctx context.Context, opts Options) config.Errors {
 	for i := range p.Spec.Outputs {
 		spec := &p.Spec.Outputs[i]
 		path := fmt.Sprintf("outputs[%d]", i)
-		if _, ok := any(window.New(p.Window)).(operators.Announcing); !ok {
+		if _, ok := p.Window.Open().(operators.Announcing); !ok {
 			errs = append(errs, p.Spec.Errorf(spec.Kafka.Topic.Pos, "%s: windows of this kind are not told of on site yet", path))
 			continue
 		}

@@ -192,6 +192,9 @@ func (p *Plan) planWindow(ctx context.Context, in *batch.Schema, opts Options) c
 	if s := spec.Window.Session; s != nil {
 		w.Gap = s.Gap
 	}
+	if c := spec.Window.Count; c != nil {
+		w.Count = &window.Count{Rows: uint64(c.Rows)}
+	}
 	if c := spec.Window.Calendar; c != nil {
 		w.Calendar = &calendar.Calendar{Unit: c.Every.Unit(), Zone: c.Timezone}
 	}
@@ -248,6 +251,13 @@ func (p *Plan) planWindow(ctx context.Context, in *batch.Schema, opts Options) c
 		}
 		p.widening = widening
 	}
+	if w.Count != nil {
+		of, err := p.planNumbering(w)
+		if err != nil {
+			return config.Errors{spec.ErrorAt("window.count", "%v", err)}
+		}
+		w = of
+	}
 	p.Window = w
 	p.Stages = append(p.Stages, Stage{
 		Name: "window " + spec.Window.Length(), Schema: w.Schema(), Does: p.describeWindow(),
@@ -269,6 +279,9 @@ func (p *Plan) planSink(ctx context.Context) {
 	t := sink.Table{Site: p.Node.Site, Node: p.Node.Node, Pipeline: p.Spec.Name, Window: p.Window.Longest(), Final: p.Window.EmitFinal}
 	if p.Window.Gap > 0 {
 		t.Sessions, t.Offset = true, p.Window.Offset
+	}
+	if p.Window.Count != nil {
+		t.Full = p.Window.Count.Rows
 	}
 	t.Keys = p.Window.KeyFields()
 	for _, a := range p.Window.Aggregate {

@@ -386,7 +386,7 @@ func (p *Plan) generation() engine.Generation {
 		Window:    func() operators.Window { return p.Window.Open() },
 		Longest:   p.Window.Longest(),
 		EmitFinal: p.Window.EmitFinal,
-		Unsaved:   p.Window.Gap > 0,
+		Unsaved:   p.Window.Gap > 0 || p.Window.Count != nil,
 		Programs:  programs,
 		BatchRows: p.batchRows, SlotSize: p.slotSize, OwnWindows: len(p.Programs) > 0,
 	}

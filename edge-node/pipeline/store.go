@@ -104,6 +104,10 @@ func (p *Plan) needsStore(s *Store) error {
 		return config.Errors{p.Spec.ErrorAt("window", "uplink.hours in node.yaml says when to ship, and a node keeps no sessions on its disk until then").
 			WithHint("leave uplink.hours out, or use windows of a fixed length")}
 	}
+	if p.Window.Count != nil && len(p.Node.Uplink.Hours) > 0 {
+		return config.Errors{p.Spec.ErrorAt("window", "uplink.hours in node.yaml says when to ship, and a node keeps no windows of so many rows on its disk until then").
+			WithHint("leave uplink.hours out, or use windows of a fixed length")}
+	}
 	policy := p.Spec.Sink.Spool.WhenFull
 	if s != nil || policy == config.WhenFullBlock {
 		return nil

@@ -179,11 +179,22 @@ func (c *centre) storeRows(cut *sink.Cut) {
 	cov, b := &cut.Coverage, cut.Rows
 	s := segmentOf(cov)
 	starts, ends := batch.As[int64](b.Cols[0].Values), batch.As[int64](b.Cols[1].Values)
-	rows, n, sum := batch.As[uint64](b.Cols[2].Values), batch.As[uint64](b.Cols[4].Values), batch.As[int64](b.Cols[5].Values)
+	rows, states := batch.As[uint64](b.Cols[2].Values), b.Cols[4:]
+	var numbers []uint64
+	if c.w.plan.counts != nil {
+		numbers, states = batch.As[uint64](states[0].Values), states[1:]
+	}
+	n, sum := batch.As[uint64](states[0].Values), batch.As[int64](states[1].Values)
 	hashes := make([]uint64, b.Rows)
 	batch.HashRows(hashes, b, nil)
 	for i := range b.Rows {
-		g := group{starts[i], string(b.Cols[3].Bytes(i))}
+		g := group{start: starts[i], device: string(b.Cols[3].Bytes(i))}
+		if numbers != nil {
+			g.number = numbers[i]
+			if ends[i] != g.start+c.w.plan.counts.timeout {
+				c.w.wrong("%s, %s: the window ends at %d", s, g, ends[i])
+			}
+		}
 		r := row{cov.Version, rows[i], total{int64(n[i]), sum[i]}, ends[i], hashes[i], ends[i]*1000 > cov.Final}
 		width := c.widthOf(cov, g, ends[i])
 		if int64(r.rows) != r.total.n {

@@ -44,6 +44,7 @@ const (
 	faultState
 	faultRestart
 	faultCut
+	faultNumbers
 	faults
 )
 
@@ -56,6 +57,7 @@ func (f fault) String() string {
 		"bits of the local store turned", "disk full", "outage of hours",
 		"outage longer than the room for what waits", "account with windows that were merged", "account with windows that were dropped",
 		"state of a step taken up", "broker restarts", "log cut back, and other records under the same offsets",
+		"numbers of count windows taken up",
 	}[f]
 }
 

@@ -15,17 +15,18 @@ import (
 type mutant uint8
 
 const (
-	sound          mutant = iota
-	mutantNoFinal         // commits do not say how far windows were final: a new owner builds final ones again, from fewer records
-	mutantLastWins        // the centre shows what came last, whatever its version
-	mutantNoSync          // the local store's disk does not sync
-	mutantAllCount        // all rows count, also those that were merged into wider windows, or dropped
-	mutantAmnesia         // a step with state does not take it up
-	mutantSplit           // the local store saves rows in one commit, and what they are of in the next
+	sound           mutant = iota
+	mutantNoFinal          // commits do not say how far windows were final: a new owner builds final ones again, from fewer records
+	mutantLastWins         // the centre shows what came last, whatever its version
+	mutantNoSync           // the local store's disk does not sync
+	mutantAllCount         // all rows count, also those that were merged into wider windows, or dropped
+	mutantAmnesia          // a step with state does not take it up
+	mutantSplit            // the local store saves rows in one commit, and what they are of in the next
+	mutantUncounted        // the numbers of count windows are not taken up
 )
 
 func (m mutant) String() string {
-	return [...]string{"sound", "no F in the commit", "last arrival wins", "commits are not synced", "all rows count", "state is forgotten", "split commit"}[m]
+	return [...]string{"sound", "no F in the commit", "last arrival wins", "commits are not synced", "all rows count", "state is forgotten", "split commit", "numbers are forgotten"}[m]
 }
 
 var reached = regexp.MustCompile(`"reached":\[[^]]*\]`)

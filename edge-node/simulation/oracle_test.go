@@ -31,6 +31,7 @@ type clock struct {
 type group struct {
 	start  int64 // of the window, in milliseconds
 	device string
+	number uint64 // of the window in its segment, where windows are of so many rows
 }
 
 func (g group) String() string { return fmt.Sprintf("window %d, %s", g.start, g.device) }
@@ -47,7 +48,7 @@ type step struct {
 // account is one way to read a segment: these records, this revision, beginning here with this clock. It computes what
 // every record becomes, one after another, by the rules that weir documents:
 //
-// Where windows are sessions, see sessions_test.go. Else:
+// Where windows are sessions, see sessions_test.go, and where they are of so many rows counts_test.go. Else:
 //
 //	late     the window of a row ends, with the lateness allowed, at or before the watermark before the row
 //	future   more than maxJump ahead of the greatest time so far, and of the record's own timestamp
@@ -64,13 +65,16 @@ type account struct {
 	groups map[group][]step
 	sums   map[string]int64 // of a stateful revision
 
+	last  map[string]filling // where windows are of so many rows, by device
+	begun uint64             // such windows
+
 	taken []visit // where windows are sessions
 	drawn map[group]visited
 	until int64 // the offset that drawn is of
 }
 
 func newAccount(rev *revision, log *remembered, era int, start int64, from clock) *account {
-	return &account{rev: rev, start: start, from: from, log: log, era: era, now: from, groups: map[group][]step{}, sums: map[string]int64{}}
+	return &account{rev: rev, start: start, from: from, log: log, era: era, now: from, groups: map[group][]step{}, sums: map[string]int64{}, last: map[string]filling{}}
 }
 
 func (a *account) String() string {
@@ -108,6 +112,9 @@ func (a *account) take(offset int64, m *meaning) fate {
 	if a.rev.sessions {
 		return a.takeInSession(offset, m, v)
 	}
+	if a.rev.counts != nil {
+		return a.takeInCount(offset, m, v)
+	}
 	start := m.ts / windowMS * windowMS
 	if a.now.set && start+windowMS+lateness <= a.now.max-disorder {
 		return late
@@ -118,7 +125,7 @@ func (a *account) take(offset int64, m *meaning) fate {
 	if !a.now.set || m.ts > a.now.max {
 		a.now.set, a.now.max = true, m.ts
 	}
-	g := group{start, m.device}
+	g := group{start: start, device: m.device}
 	steps := a.groups[g]
 	var t total
 	if len(steps) > 0 {

@@ -76,7 +76,7 @@ func (w *world) counts(cov *sink.Coverage, id rowID) bool {
 // widthOf checks a window that is wider than they are by nature, and gives the width that its row is stored with.
 func (c *centre) widthOf(cov *sink.Coverage, g group, end int64) int64 {
 	width := end - g.start
-	if width == windowMS || c.w.plan.sessions {
+	if width == windowMS || c.w.plan.sessions || c.w.plan.counts != nil {
 		return 0
 	}
 	s, in := spanOf(cov, g.start)
@@ -109,7 +109,7 @@ func (w *world) checkSpans(s segment, cov *sink.Coverage) {
 // wideAt is the total of all windows that begin within a width, over the records below an offset.
 func (a *account) wideAt(g group, width, offset int64) (sum total, any bool) {
 	for start := g.start; start < g.start+max(width, 1); start += windowMS {
-		if t, ok := a.totalAt(group{start, g.device}, offset); ok {
+		if t, ok := a.totalAt(group{start, g.device, g.number}, offset); ok {
 			sum, any = total{sum.n + t.n, sum.sum + t.sum}, true
 		}
 	}

@@ -26,8 +26,9 @@ type plan struct {
 	devices   int
 	stateful  bool // every other revision carries sums from row to row
 	revisions []revision
-	emitFinal bool // windows are shipped when they are final
-	sessions  bool // windows are sessions
+	emitFinal bool      // windows are shipped when they are final
+	sessions  bool      // windows are sessions
+	counts    *counting // windows are of so many rows; or nil
 	length    time.Duration
 	events    []event
 
@@ -54,8 +55,8 @@ type event struct {
 
 func (p *plan) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d: %d partitions, %d of %d nodes, protocol %s, static %t, local store %t with policy %d and room for %d entries, session %s, flush %s, restart %s, batches of %d rows, %d devices, %d revisions, final windows only %t, sessions %t, stateful %t, %s\n",
-		p.seed, p.parts, p.begin, p.nodes, p.protocol, p.static, p.store, p.whenFull, p.budget, p.session, p.flush, p.restart, p.batchRows, p.devices, len(p.revisions), p.emitFinal, p.sessions, p.stateful, p.length)
+	fmt.Fprintf(&b, "seed %d: %d partitions, %d of %d nodes, protocol %s, static %t, local store %t with policy %d and room for %d entries, session %s, flush %s, restart %s, batches of %d rows, %d devices, %d revisions, final windows only %t, sessions %t, rows of a window %s, stateful %t, %s\n",
+		p.seed, p.parts, p.begin, p.nodes, p.protocol, p.static, p.store, p.whenFull, p.budget, p.session, p.flush, p.restart, p.batchRows, p.devices, len(p.revisions), p.emitFinal, p.sessions, p.counts, p.stateful, p.length)
 	for _, e := range p.events {
 		if e.what != "" {
 			fmt.Fprintf(&b, "  %8.3f  %s\n", e.at.Seconds(), e.what)
@@ -85,6 +86,10 @@ func newPlanOf(seed uint64, change func(p *plan)) *plan {
 		change(p)
 	}
 	p.sessions = !p.store && !p.quietly && p.mutant == sound && seed%5 < 3 // nodes keep none on their disks
+	if !p.store && !p.quietly && (p.mutant == sound && seed%5 == 3 || p.mutant == mutantUncounted) {
+		c := countingOf(seed)
+		p.counts, p.emitFinal = &c, false
+	}
 	if p.store && !p.quietly {
 		p.small()
 	}
@@ -92,7 +97,7 @@ func newPlanOf(seed uint64, change func(p *plan)) *plan {
 	p.drawRestarts()
 	for i := range p.revisions {
 		p.revisions[i].stateful = p.stateful && p.revisions[i].number%2 == 1
-		p.revisions[i].sessions = p.sessions
+		p.revisions[i].sessions, p.revisions[i].counts = p.sessions, p.counts
 	}
 	slices.SortStableFunc(p.events, func(a, b event) int { return int(a.at - b.at) })
 	return p

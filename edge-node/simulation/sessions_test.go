@@ -57,7 +57,7 @@ func (a *account) sessionsAt(offset int64) map[group]visited {
 	for i, r := range rows {
 		bound := r.ts/longest*longest + longest
 		if i == 0 || rows[i-1].device != r.device || r.ts-rows[i-1].ts >= gapMS || rows[i-1].ts < bound-longest {
-			in = group{r.ts, r.device}
+			in = group{start: r.ts, device: r.device}
 		}
 		have := all[in]
 		all[in] = visited{total{have.n + 1, have.sum + r.v}, min(r.ts+gapMS, bound)}

@@ -34,6 +34,7 @@ type revision struct {
 	modulo   int64 // rows whose v is a multiple of it are filtered
 	stateful bool
 	sessions bool
+	counts   *counting
 }
 
 // world is everything of a schedule.
@@ -292,6 +293,13 @@ func (w *world) generation(number uint64) engine.Generation {
 	var widening operators.Widening
 	if rev.sessions {
 		cfg.Size, cfg.Gap = longest*time.Millisecond, gapMS*time.Millisecond
+	} else if c := rev.counts; c != nil {
+		cfg.Size, cfg.Count = time.Duration(c.timeout)*time.Millisecond, &window.Count{Rows: uint64(c.rows)}
+		numbers, of, err := window.NewNumbering("3 count", cfg)
+		if err != nil {
+			panic(err)
+		}
+		steps, cfg = append(steps, forgetful{numbers, w}), of
 	} else if widening, err = window.NewWidening(cfg, coarsest*time.Millisecond); err != nil {
 		panic(err)
 	}
@@ -301,7 +309,7 @@ func (w *world) generation(number uint64) engine.Generation {
 		Decoder:   func() (ingest.Decoder, error) { return decode.New("json", cols, decode.Options{MaxRows: rows}) },
 		Window:    func() operators.Window { return cfg.Open() },
 		EmitFinal: w.plan.emitFinal,
-		Unsaved:   rev.sessions,
+		Unsaved:   rev.sessions || rev.counts != nil,
 		BatchRows: rows, SlotSize: decode.SlotSize(cols, rows, 1<<10),
 	}
 }

@@ -1,4 +1,4 @@
-// Package window aggregates rows in event-time windows, one partition at a time. What follows is about all windows but [Sessions], which
+// Package window aggregates rows in event-time windows, one partition at a time. What follows is about all windows but [Sessions] and [Counted], which
 // have rules of their own.
 //
 // The rules, for a row with event time t, window size S, a window beginning every E, and the watermark W of its partition before
@@ -17,7 +17,7 @@
 //
 // A row that is taken into n windows counts as aggregated n times, and as n-1 rows that were added (Batch.Expanded).
 //
-// The engine owns one Tumbling, or Sessions, per lane, adds batches, and takes a [Cut] whenever it ships.
+// The engine owns one Tumbling, Sessions or Counted per lane, adds batches, and takes a [Cut] whenever it ships.
 package window
 
 import (
@@ -53,7 +53,9 @@ type Config struct {
 	Calendar *calendar.Calendar // windows are its units, and Size, Every and Offset are 0; or nil
 	// Gap makes windows the sessions of each key: rows less than Gap apart are in one. A session is in one of the stretches of Size that
 	// begin at multiples of it, Offset later. 0 is no sessions.
-	Gap       time.Duration
+	Gap time.Duration
+	// Count makes windows of so many rows of a key, which end Size behind their first row at the latest; or nil. See [NewNumbering].
+	Count     *Count
 	Keys      []int // columns to group by, in the order of the output
 	Aggregate []Aggregate
 	// MaxKeys is how many keys a window of a partition keeps apart: the first in the log. Rows of others count in one group, whose
@@ -104,6 +106,8 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("windows that begin %v after each %v: the offset must be a whole number of milliseconds, and less", c.Offset, c.every())
 	case c.Gap < 0 || c.Gap%time.Millisecond != 0 || c.Gap > c.Size && c.Gap > 0:
 		return fmt.Errorf("sessions with a gap of %v in stretches of %v: the gap must be a whole number of milliseconds, and at most as long", c.Gap, c.Size)
+	case c.Count != nil && c.checkCount() != nil:
+		return c.checkCount()
 	case c.Gap > 0 && c.every() != c.Size:
 		return errors.New("sessions have no every: their stretches follow one another")
 	case c.Gap > 0 && c.MaxKeys > 0:
@@ -283,8 +287,11 @@ type overlapping struct {
 
 // Open makes the state of a partition that has had no row.
 func (c *Config) Open() operators.Window {
-	if c.Gap > 0 {
+	switch {
+	case c.Gap > 0:
 		return newSessions(c)
+	case c.Count != nil:
+		return newCounted(c)
 	}
 	return New(c)
 }
@@ -292,12 +299,17 @@ func (c *Config) Open() operators.Window {
 // OpenInOrder is Open for whoever wants all windows that begin before a time closed by one cut: those that are final by then whatever they
 // were, which end Size behind their start at the latest. Nothing is taken back, and cuts have Open.
 func (c *Config) OpenInOrder() operators.Window {
-	if c.Gap == 0 {
-		return New(c)
+	switch {
+	case c.Gap > 0:
+		s := newSessions(c)
+		s.inOrder = true
+		return s
+	case c.Count != nil:
+		w := newCounted(c)
+		w.inOrder = true
+		return w
 	}
-	s := newSessions(c)
-	s.inOrder = true
-	return s
+	return New(c)
 }
 
 // New makes the state of a partition that has had no row, of windows that are not sessions.

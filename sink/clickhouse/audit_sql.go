@@ -49,6 +49,8 @@ func (l *layout) auditQueries(pipeline string) []AuditQuery {
 		"{content_known}", contentKnownSQL(l.schema, "content_columns"),
 		"{ended}", endedSQL(db, pipeline),
 		"{counted}", l.counting,
+		"{is_final}", l.isFinal,
+		"{final_changed}", l.changed,
 	)
 	return []AuditQuery{
 		{
@@ -113,7 +115,7 @@ const accountingSQL = `SELECT
     multiIf(
         content_columns = '', 'no hash',
         NOT {content_known}, 'other columns',
-        final_hash != content_final, 'CHANGED',
+        {final_changed}, 'CHANGED',
         rows_version > version, 'ahead',
         all_hash != content_all, 'CHANGED',
         'ok') AS content
@@ -128,7 +130,7 @@ LEFT JOIN
         SELECT
             r.*,
             {row_hash} AS row_hash,
-            toUnixTimestamp64Milli(window_end) * 1000 <= final_us AS is_final
+            {is_final} AS is_final
         FROM (SELECT * FROM {partials} FINAL WHERE _pipeline = {pipeline} AND {counted}) AS r
         LEFT JOIN (SELECT {source}, final_us, content_columns FROM {coverage} FINAL WHERE pipeline = {pipeline}) AS k
             ON cityHash64(r._site, r._topic, r._topic_id, r._partition, r._rev, r._segment)

@@ -39,6 +39,8 @@ type layout struct {
 	database string
 	schema   *batch.Schema // of the rows of a cut
 	counting string        // the condition that chooses the rows that count, for readers that know of all tables
+	isFinal  string        // the condition that a row is of a window that is final by its account
+	changed  string        // the condition that the rows that are final have another hash than the account says
 	tables   []tableDef    // partials, coverage, dead letters, revisions, marks of dead letters, usage where it is shipped, states where there are any
 	views    []viewDef     // finished, completeness, roll-ups, usage by hour
 }
@@ -47,6 +49,8 @@ func newLayout(cfg Config, t *sink.Table) *layout {
 	l := &layout{
 		database: cfg.Database,
 		schema:   t.Schema(),
+		isFinal:  isFinal(t),
+		changed:  finalChanged(t),
 		counting: counted(cfg.Database) + "\n            AND " + finished(cfg.Database),
 		tables:   []tableDef{partialsDef(cfg, t), coverageDef(t), deadLettersDef(cfg), revisionDef(), letterMarksDef()},
 		views:    []viewDef{finishedDef(cfg, t), completenessDef(cfg)},
@@ -370,7 +374,7 @@ func checkTable(t *sink.Table) error {
 	}
 	seen := map[string]string{"window_start": "weir's own column", "window_end": "weir's own column"}
 	add := func(what, column string) error {
-		if !name.MatchString(column) && column != sink.Overflow {
+		if !name.MatchString(column) && column != sink.Overflow && column != sink.WindowNumber {
 			return fmt.Errorf("%s %q cannot be a column in ClickHouse: use a letter, then letters, digits and _", what, column)
 		}
 		if other, dup := seen[column]; dup {

@@ -28,6 +28,9 @@ func (v *viewDef) replace(database string) string {
 // finishedDef is the view people read: the newest version of every partial, merged over its sources, and finished.
 func finishedDef(cfg Config, t *sink.Table) viewDef {
 	window := []string{"window_start", "window_end"}
+	if t.Full > 0 {
+		return countedDef(cfg, t)
+	}
 	v := viewDef{name: cfg.Table}
 	// Versions of a row are all in one day's partition, so FINAL may take each by itself.
 	v.columns, v.query = merging(cfg, t, t.Keys, viewWindow{outer: window, inner: window, group: window, where: counting(cfg.Database, t)})
@@ -45,6 +48,8 @@ const plainAggregates = ",\n    compile_aggregate_expressions = 0"
 // these the inner one groups by, and which rows it takes.
 type viewWindow struct {
 	outer, inner, group []string
+	lastOuter           []string // and the last of the outer and of the inner one
+	lastInner           []string
 	where               string
 }
 
@@ -78,6 +83,7 @@ func merging(cfg Config, t *sink.Table, keys []batch.Field, w viewWindow) ([]col
 	if t.Sessions {
 		return append(columns, columnDef{name: stretchColumn, typ: columns[0].typ}), sessionsGrouped(outer, inner, table, w.where, t)
 	}
+	outer, inner = append(outer, w.lastOuter...), append(inner, w.lastInner...)
 	return columns, newestGrouped(outer, inner, table, strings.Join(group, ", "), w.where)
 }
 

@@ -180,7 +180,7 @@ func (b *bench) start(ctx context.Context) (err error) {
 		Version: report.Version, At: time.Now().UTC().Truncate(time.Second), Machine: machine(),
 		Options: report.Options{
 			Events: b.opts.Events, Rounds: b.opts.Rounds, Partitions: b.opts.Partitions, Seed: b.opts.Seed,
-			Workloads: append(slices.Clone(b.opts.Workloads), b.opts.Scenarios...),
+			Workloads: append(slices.Clone(b.opts.Workloads), b.opts.Scenarios...), Brief: b.opts.Brief,
 		},
 	}
 	b.doc.Machine.Weir = b.opts.Version

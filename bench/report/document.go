@@ -72,6 +72,8 @@ type Options struct {
 	Partitions int32    `json:"partitions"`
 	Seed       uint64   `json:"seed"`
 	Workloads  []string `json:"workloads"`
+	// Brief tells that workloads other than W1 and W2 were measured on one core alone, in three rounds at most.
+	Brief bool `json:"brief,omitempty"`
 }
 
 // Kind is what a figure can be compared with.

@@ -72,7 +72,7 @@ type Options struct {
 }
 
 // Cases are the workloads there are.
-func Cases() []workload.Case { return workload.Cases() }
+func Cases() []workload.Case { return append(workload.Cases(), arrowInCase()) }
 
 // bench is one run.
 type bench struct {
@@ -154,7 +154,7 @@ type Described struct {
 func Describe() []Described {
 	var out []Described
 	for _, c := range Cases() {
-		out = append(out, Described{c.Name, c.About, c.Note, c.Events})
+		out = append(out, Described{c.Name, c.About, c.Note, c.Events * rowsOf(c)})
 	}
 	for _, s := range scenarios {
 		out = append(out, Described{Name: s.name, About: s.about})

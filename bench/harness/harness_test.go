@@ -54,14 +54,14 @@ func TestRun(t *testing.T) {
 		return contender.Command{}, contender.Cannot("it is not installed")
 	}}
 	doc, err := harness.Run(ctx, harness.Options{
-		Weir: self, Workloads: []string{"sensors"}, Events: 20_000, Rounds: 1, Partitions: 4, Live: 4 * time.Second,
+		Weir: self, Workloads: []string{"sensors", "arrow-in"}, Events: 20_000, Rounds: 1, Partitions: 4, Live: 4 * time.Second,
 		Brokers: brokers, ClickHouse: dsn, Contenders: []contender.Contender{liar, absent}, Stderr: t.Output(),
 		Progress: func(line string) { t.Log(line) },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(doc.Throughput) != 1 {
+	if len(doc.Throughput) != 2 {
 		t.Fatalf("%d workloads were measured", len(doc.Throughput))
 	}
 	w := &doc.Throughput[0]
@@ -70,6 +70,9 @@ func TestRun(t *testing.T) {
 		if r == nil || len(r.Rounds) != 1 || r.Wrong != "" || r.Rounds[0].CPU <= 0 || r.Rounds[0].PeakRSS < 10<<20 || r.Rounds[0].PeakRSS > 4<<30 {
 			t.Errorf("%s: %+v", name, r)
 		}
+	}
+	if a := &doc.Throughput[1]; a.Events != 20_000 || a.Find("weir", 1) == nil || len(a.Find("weir", 1).Rounds) != 1 || a.Rows < 10_000 {
+		t.Errorf("Arrow in: %+v", a)
 	}
 	if r := w.Find("liar", 1); r == nil || r.Wrong == "" || len(r.Rounds) != 0 || doc.Met() {
 		t.Errorf("a wrong answer was taken: %+v", r)
@@ -170,7 +173,7 @@ func left(t *testing.T, brokers []string, dsn string) []string {
 	}
 	var out []string
 	for _, name := range topics.Names() {
-		if strings.Contains(name, "-sensors-") {
+		if strings.Contains(name, "-sensors-") || strings.Contains(name, "-arrow-in-") {
 			out = append(out, "topic "+name)
 		}
 	}

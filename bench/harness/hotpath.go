@@ -25,7 +25,7 @@ type hot struct {
 // memory is used again. Cuts, which allocate what they ship, are between the counts; late records, which become dead
 // letters, are not in the stream.
 func hotPath(ctx context.Context, c workload.Case, events int64, lookup func(string) (string, bool)) (_ hot, err error) {
-	const chunk = 16 << 10
+	chunk := int((16<<10)/rowsOf(c) + 1)
 	spec, err := config.ParseEnv(c.Name+".yaml", []byte(c.Pipeline), config.Env{Lookup: lookup})
 	if err != nil {
 		return hot{}, err
@@ -71,7 +71,7 @@ func hotPath(ctx context.Context, c workload.Case, events int64, lookup func(str
 		probe.Cut(int64(done))
 	}
 	if counted > 0 {
-		h.allocsPerRow /= float64(counted)
+		h.allocsPerRow /= float64(int64(counted) * rowsOf(c))
 	}
 	h.bytesCopied = probe.Usage().BytesCopied
 	return h, nil

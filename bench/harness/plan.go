@@ -68,16 +68,16 @@ func (b *bench) expect(c workload.Case) time.Duration {
 		contenders++ // the one written by hand
 	}
 	runs := b.rounds(c) * len(b.cores(c)) * contenders
-	return b.cost(c.Name, cmp.Or(b.opts.Events, c.Events), runs)
+	return b.cost(c.Name, cmp.Or(b.opts.Events, c.Events*rowsOf(c)), runs)
 }
 
 // cost guesses how long it takes to fill a topic and to let runs read it.
 func (b *bench) cost(name string, events int64, runs int) time.Duration {
-	each := time.Microsecond
+	fill, read := 1600*time.Nanosecond, 500*time.Nanosecond
 	if name == "wide" || name == "keys" || name == "rows" {
-		each *= 4
+		fill, read = 4*fill, 4*read
 	}
-	return time.Duration(events)*each*time.Duration(3+runs) + time.Duration(runs+1)*700*time.Millisecond + 2*time.Second
+	return time.Duration(events)*(fill+time.Duration(runs)*read) + time.Duration(runs+1)*500*time.Millisecond + time.Second
 }
 
 // runAll takes the steps in turn. One that fails is noted and does not keep the others from being taken; the end of ctx does. What

@@ -35,7 +35,7 @@ func takes(d time.Duration) func(*bench) time.Duration {
 	return func(*bench) time.Duration { return d }
 }
 
-func (b *bench) expectLive() time.Duration { return b.opts.Live*3/2 + 5*time.Second }
+func (b *bench) expectLive() time.Duration { return b.opts.Live*2 + 5*time.Second }
 
 func (b *bench) latency(ctx context.Context) error {
 	l, err := b.live(ctx, load{name: "latency", about: "produce to visible, half load", workload: "sensors", seconds: b.opts.Live.Seconds()})

@@ -24,6 +24,10 @@ func (b *bench) contenders() []contender.Contender {
 	return append(out, contender.Weir(b.opts.Weir, b.operators()))
 }
 
+func (b *bench) isPeer(c contender.Contender) bool {
+	return slices.ContainsFunc(b.opts.Contenders, func(o contender.Contender) bool { return o.Name == c.Name })
+}
+
 // entry is a contender that takes part in a workload.
 type entry struct {
 	contender contender.Contender
@@ -36,8 +40,9 @@ func (b *bench) throughput(ctx context.Context, c workload.Case) error {
 	if err != nil {
 		return err
 	}
+	rows := s.size.Events * rowsOf(c)
 	t := report.Throughput{
-		Workload: c.Name, About: c.About, Note: c.Note, Events: s.size.Events, RecordSize: float64(s.bytes) / float64(s.size.Events),
+		Workload: c.Name, About: c.About, Note: c.Note, Events: rows, RecordSize: float64(s.bytes) / float64(rows),
 		Partitions: s.size.Partitions, Rows: len(s.rows),
 	}
 	entries, uplink, err := b.qualify(ctx, c, s, &t)
@@ -52,9 +57,9 @@ func (b *bench) throughput(ctx context.Context, c workload.Case) error {
 		}
 		return err
 	}
-	counted := min(c.Events, 600_000) // fewer are not enough for memory to be used again
+	counted := min(c.Events, 600_000/rowsOf(c)) // fewer are not enough for memory to be used again
 	if b.opts.Events > 0 && b.opts.Events < 100_000 {
-		counted = b.opts.Events // somebody is in a hurry
+		counted = s.size.Events // somebody is in a hurry
 	}
 	h, err := hotPath(ctx, c, counted, b.lookup("hot", s.topic))
 	if err != nil {
@@ -81,14 +86,20 @@ func (b *bench) turns(ctx context.Context, c workload.Case, s *stream, entries [
 	rounds := b.rounds(c)
 	for round := range rounds {
 		for _, e := range entries {
-			if e.result.Wrong != "" {
+			if e.result.Wrong != "" || e.result.LeftOut != "" {
 				continue
 			}
 			r, err := b.round(ctx, c, s, e, &copied)
+			if err != nil && ctx.Err() == nil && b.isPeer(e.contender) {
+				// A program of others that breaks must not keep the rest from being measured.
+				e.result.LeftOut, e.result.Rounds = fmt.Sprintf("it failed: %v", err), nil
+				b.say("%s: %s: %s", c.Name, e.contender.Name, e.result.LeftOut)
+				continue
+			}
 			if err != nil {
 				return copied, err
 			}
-			events := float64(s.size.Events)
+			events := float64(s.size.Events * rowsOf(c))
 			b.say("%s: round %d of %d: %-13s %d core%s  %6.2f CPU-s/M  %9.0f events/s  %4.0f MiB", c.Name, round+1, rounds,
 				e.contender.Name, e.result.Cores, plural(e.result.Cores), r.CPU/events*1e6, events/cmp.Or(r.Busy, r.Wall), float64(r.PeakRSS)/(1<<20))
 		}

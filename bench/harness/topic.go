@@ -24,9 +24,12 @@ type stream struct {
 	counts  workload.Counts
 }
 
+// rowsOf is how many rows a record of a workload has.
+func rowsOf(c workload.Case) int64 { return max(1, c.Rows) }
+
 // fill produces the records of a workload to a topic of their own and works out the truth.
 func (b *bench) fill(ctx context.Context, c workload.Case, size workload.Size) (*stream, error) {
-	size.Seed, size.Events, size.Partitions = b.opts.Seed, cmp.Or(size.Events, b.opts.Events, c.Events), cmp.Or(size.Partitions, b.opts.Partitions)
+	size.Seed, size.Events, size.Partitions = b.opts.Seed, cmp.Or(size.Events, max(min(b.opts.Events, 1), b.opts.Events/rowsOf(c)), c.Events), cmp.Or(size.Partitions, b.opts.Partitions)
 	gen, err := c.Stream(size)
 	if err != nil {
 		return nil, err

@@ -91,12 +91,20 @@ func (d *Document) writeAsked(to io.Writer) error {
 	}
 	fmt.Fprintln(to, "\nasked and measured")
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
+	others := 0
 	for i := range d.Asked {
 		t := &d.Asked[i]
+		if t.Measured == nil && !d.Options.Brief { // not all was to be measured
+			others++
+			continue
+		}
 		fmt.Fprintf(w, "  %s\t%s %s\t%s\t%s\t%s\n", t.What, t.Asks(), t.Unit, t.Found(), intervalText(t.Samples), t.Outcome)
 	}
 	if err := w.Flush(); err != nil {
 		return err
+	}
+	if others > 0 {
+		fmt.Fprintf(to, "  not measured, as it was not asked for: %d more\n", others)
 	}
 	for i := range d.Asked {
 		if t := &d.Asked[i]; t.Note != "" {

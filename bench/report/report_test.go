@@ -40,7 +40,7 @@ func sample() *Document {
 			CPU: "Example CPU <4>", Cores: 2, Memory: 8 << 30, OS: "linux", Arch: "amd64", Kernel: "6.1.0", Weir: "devel 0123456789ab", Go: "go1.26.8",
 			ClickHouse: "26.7.2.1", Broker: "embedded", CopyBytesPerS: 9.5e9, LoadBefore: 0.1,
 		},
-		Options: Options{Rounds: 5, Partitions: 8, Seed: 1, Workloads: []string{"sensors"}},
+		Options: Options{Rounds: 5, Partitions: 8, Seed: 1, Workloads: []string{"sensors"}, Brief: true},
 		Figures: []Figure{
 			{Name: "cpu_ratio_to_bare_consumer", Unit: "x", Kind: Ratio, Samples: []float64{2.2, 2.3, 2.25, 2.4, 2.21}, Limit: &limit},
 			{Name: "speed_on_2_cores", Unit: "x of one core", Kind: Ratio, More: true, Samples: []float64{1.7, 1.8, 1.75, 1.72, 1.74}},

@@ -20,6 +20,8 @@ type Case struct {
 	Note string
 	// Events is how many records there are where nothing else is asked for.
 	Events int64
+	// Rows is how many rows a record has, of which each is an event in the figures; 0 is one.
+	Rows int64
 	// Pipeline is the file's text. It is run as it stands, with these variables in its environment:
 	//
 	//	KAFKA_BROKERS     host:port,...

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -37,7 +36,13 @@ func newTDigest(s Spec, function string, answer batch.Type) *Aggregate {
 		levels[i] = strconv.FormatFloat(p, 'g', -1, 64)
 	}
 	a := floatAggregate[tDigest](s, fmt.Sprintf("%s(%s)", function, strings.Join(levels, ", ")), answer)
-	if a != nil && answer.Kind == batch.List {
+	if a == nil {
+		return nil
+	}
+	a.make = func() Accumulator {
+		return &digests{ofFloat: ofFloat[tDigest, *tDigest]{values: numbers(s.Args)[0]}}
+	}
+	if answer.Kind == batch.List {
 		a.Nullable = false // there is no list that may be null: it is of NaNs
 	}
 	return a
@@ -64,23 +69,20 @@ func (d *tDigest) add(v float64) int64 {
 }
 
 func (d *tDigest) put(c centroid) {
-	if len(d.centroids) == digestEntries {
+	switch n := len(d.centroids); {
+	case n == digestEntries:
 		d.compress()
+	case n == cap(d.centroids):
+		d.move(make([]centroid, 0, digestRoom(n)))
 	}
 	d.centroids = append(d.centroids, c)
 }
 
-// inOrder sorts centroids. Of a mean, the smaller ones come first.
-func inOrder(c []centroid) {
-	slices.SortFunc(c, func(a, b centroid) int {
-		switch {
-		case a.mean < b.mean, a.mean == b.mean && a.count < b.count:
-			return -1
-		case a == b:
-			return 0
-		}
-		return 1
-	})
+// move takes other memory for the centroids, and gives what they had.
+func (d *tDigest) move(to []centroid) (was []centroid) {
+	was = d.centroids
+	d.centroids = append(to, was...)
+	return was
 }
 
 // compress puts neighbours together while the part of all values that they are is small for where they are.

@@ -1,6 +1,7 @@
 package aggregate
 
 import (
+	"cmp"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -62,7 +63,7 @@ func TestTDigest(t *testing.T) {
 			if len(state) > 8*digestEntries+2 || acc.(Sized).MemorySize() > 4*8*digestEntries {
 				t.Errorf("%s: a state of %d bytes in %d bytes of memory", name, len(state), acc.(Sized).MemorySize())
 			}
-			d := &acc.(*ofFloat[tDigest, *tDigest]).of[0]
+			d := &acc.(*digests).of[0]
 			for level, most := range map[float64]float64{0.001: 0.002, 0.01: 0.002, 0.1: 0.005, 0.5: 0.01, 0.9: 0.005, 0.99: 0.002, 0.999: 0.002} {
 				got := d.quantile(level)
 				lo, _ := slices.BinarySearch(sorted, got)
@@ -96,5 +97,77 @@ func TestTDigestHostile(t *testing.T) {
 	var again tDigest
 	if err := again.load(state, cells{}); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestTDigestOrder sorts centroids as comparing them would, and however few or many have one mean.
+func TestTDigestOrder(t *testing.T) {
+	rng := rand.New(rand.NewPCG(23, 24))
+	for trial := range 500 {
+		c := make([]centroid, 1+rng.IntN(digestEntries))
+		spread := []int{1, 2, 50, 1 << 24}[trial%4]
+		for i := range c {
+			c[i] = centroid{float32(rng.IntN(spread)-spread/2) * []float32{1, 1e-30, 1e30}[trial%3], float32(1 + rng.IntN(trial%7+1))}
+		}
+		want := slices.Clone(c)
+		slices.SortFunc(want, func(a, b centroid) int { return cmp.Or(cmp.Compare(a.mean, b.mean), cmp.Compare(a.count, b.count)) })
+		if inOrder(c); !slices.Equal(c, want) {
+			t.Fatalf("trial %d, %d centroids: not in order", trial, len(c))
+		}
+	}
+}
+
+// TestTDigestMemory adds rows to digests that are full, and to groups that come and go as windows do: neither allocates. What is kept
+// for those to come is bounded, and counted.
+func TestTDigestMemory(t *testing.T) {
+	a, err := plan("quantile_tdigest", []float64{0.5}, "f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(25, 26))
+	const n, of = 8192, 64
+	values, groups := make([]float64, n), make([]uint32, n)
+	for i := range values {
+		values[i], groups[i] = rng.NormFloat64(), uint32(i%of)
+	}
+	args := []*batch.Column{{Values: batch.Bytes(values)}}
+	acc := a.Accumulator().(*digests)
+	acc.Grow(of)
+	for range digestEntries / (n / of) {
+		acc.Add(groups, args)
+	}
+	if got := testing.AllocsPerRun(50, func() { acc.Add(groups, args) }); got > 0 {
+		t.Errorf("%v allocations for %d rows of digests that are full", got, n)
+	}
+	turn := func() {
+		for range 3 {
+			acc.Add(groups, args)
+		}
+		for g := range uint32(of) {
+			acc.Reset(g)
+		}
+	}
+	turn()
+	if got := testing.AllocsPerRun(20, turn); got > 0 {
+		t.Errorf("%v allocations for %d rows of groups that come and go", got, 3*n)
+	}
+	empty := acc.MemorySize() - acc.spared - int64(cap(acc.of))*24
+	if acc.spared == 0 || empty != 0 {
+		t.Errorf("%d bytes are spared, and %d are of no group", acc.spared, empty)
+	}
+
+	const many = 2 * maxSpared / (8 * digestEntries)
+	acc.Grow(many)
+	for i := range groups {
+		groups[i] = uint32(i % many)
+	}
+	for range digestEntries / (n / many) {
+		acc.Add(groups, args)
+	}
+	for g := range uint32(many) {
+		acc.Reset(g)
+	}
+	if acc.spared > maxSpared || acc.spared < maxSpared/2 || acc.extra != 0 {
+		t.Errorf("%d bytes are spared, of at most %d, and groups that are empty have %d", acc.spared, maxSpared, acc.extra)
 	}
 }

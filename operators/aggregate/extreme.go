@@ -71,10 +71,15 @@ func (a *extreme[T]) Grow(n int) {
 	before := len(a.seen)
 	a.placed.Grow(n)
 	a.seen = grow(a.seen, n)
-	for g := before; g < len(a.seen); g++ {
-		*a.best(uint32(g)) = a.none
+	if a.own {
+		for g := before; g < len(a.seen); g++ {
+			*a.best(uint32(g)) = a.none
+		}
 	}
 }
+
+// Zero implements Placed.
+func (a *extreme[T]) Zero() bool { return a.none == 0 }
 
 func (a *extreme[T]) best(g uint32) *T { return numberAt[T](a.slab.Words, a.of(g)) }
 

@@ -25,8 +25,10 @@ type Placed interface {
 	// Words is how many words of a group it takes.
 	Words() int
 	// Place has it take those from at on of each row of a slab. It comes before all else. From then on the slab is to be grown before
-	// the accumulator is, and as far.
+	// the accumulator is, and as far, and what is new is zeroes.
 	Place(s *Slab, at int)
+	// Zero tells whether zeroes are an empty group. Otherwise a group that is new is to be Reset: memory is not touched before it is used.
+	Zero() bool
 }
 
 // placed is where the states of a Placed are: in a slab of its own until it is placed.
@@ -44,6 +46,9 @@ func (p *placed) Words() int { return p.words }
 
 // Place implements Placed.
 func (p *placed) Place(s *Slab, at int) { p.slab, p.at, p.own = s, at, false }
+
+// Zero implements Placed.
+func (p *placed) Zero() bool { return true }
 
 // Grow implements Accumulator.
 func (p *placed) Grow(n int) {

@@ -21,7 +21,7 @@ const (
 	digestFirst = 4
 	digestSizes = 9 // 4, 8, … 1,024
 	// maxSpared is how many bytes are kept for digests to come.
-	maxSpared = 4 << 20
+	maxSpared = 1 << 20
 )
 
 // digestRoom is for how many centroids there is to be room where there are n, and no room for more.

@@ -27,7 +27,7 @@ func numbersOf(b *testing.B, s *batch.Schema, key int, functions ...string) *Con
 		switch fn {
 		case "count":
 			spec.Args, args = nil, nil
-		case "quantile":
+		case "quantile", "quantile_tdigest":
 			spec.Params = []float64{0.99}
 		}
 		a, err := aggregate.New(spec)
@@ -83,6 +83,7 @@ func BenchmarkAgainstClickHouse(b *testing.B) {
 		{"string/1000000", 2, 1_000_000, false, five, fiveSQL},
 		{"string/1000000/zipf", 2, 1_000_000, true, five, fiveSQL},
 		{"int64/1000/quantile", 1, 1000, false, []string{"quantile"}, "quantileDD(0.01, 0.99)(v)"},
+		{"int64/1000/quantile_tdigest", 1, 1000, false, []string{"quantile_tdigest"}, "quantileTDigest(0.99)(v)"},
 		{"int64/1000/uniq", 1, 1000, false, []string{"uniq"}, "uniqHLL12(reinterpretAsUInt64(v))"},
 	} {
 		b.Run(bb.name, func(b *testing.B) {
@@ -110,6 +111,7 @@ func BenchmarkAgainstClickHouse(b *testing.B) {
 			sql := fmt.Sprintf("SELECT sum(ignore(*)) FROM (SELECT %s, %s FROM (SELECT * FROM numbers_of UNION ALL SELECT * FROM numbers_of UNION ALL SELECT * FROM numbers_of UNION ALL SELECT * FROM numbers_of) GROUP BY %[1]s) SETTINGS max_threads = 1", key, bb.sql)
 			cfg := numbersOf(b, s, bb.key, bb.functions...)
 			var here, there, rows int64
+			var perGroup float64
 			for b.Loop() {
 				began := cpuTime(b)
 				w := New(cfg)
@@ -119,6 +121,7 @@ func BenchmarkAgainstClickHouse(b *testing.B) {
 						rows += int64(in.Rows)
 					}
 				}
+				perGroup = float64(w.MemorySize()) / float64(w.Groups())
 				cut := w.Cut(0)
 				here += cpuTime(b) - began
 				if cut.Rows == nil {
@@ -134,6 +137,7 @@ func BenchmarkAgainstClickHouse(b *testing.B) {
 			b.ReportMetric(float64(here)/float64(rows), "cpu-ns/row")
 			b.ReportMetric(float64(there)/float64(rows), "clickhouse-cpu-ns/row")
 			b.ReportMetric(float64(there)/float64(here), "of-clickhouse")
+			b.ReportMetric(perGroup, "bytes/group")
 		})
 	}
 }

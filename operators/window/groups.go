@@ -32,6 +32,7 @@ type groups struct {
 	sized []aggregate.Sized // those of acc that have memory of their own
 	// Which of acc have their states in the slab, and which have not.
 	placed, apart []int
+	begin         []aggregate.Placed // those of acc that have to be told of a group that is new
 	freed         []uint32
 	total         int // groups ever numbered
 
@@ -70,6 +71,9 @@ func (gs *groups) init(cfg *Config) {
 			p.Place(gs.slab, gs.slab.Stride)
 			gs.slab.Stride += p.Words()
 			gs.placed = append(gs.placed, i)
+			if !p.Zero() {
+				gs.begin = append(gs.begin, p)
+			}
 		} else {
 			gs.apart = append(gs.apart, i)
 		}
@@ -234,6 +238,9 @@ func (gs *groups) number() uint32 {
 		gs.total++
 		if room := gs.slab.Room(); gs.total > room {
 			gs.extend(max(1024, 2*room))
+		}
+		for _, a := range gs.begin {
+			a.Reset(g)
 		}
 	}
 	*gs.rows(g), gs.shown[g] = isDirty, 0

@@ -109,6 +109,9 @@ func (w *world) restartBroker(away time.Duration, share int) {
 	w.brokerGone(true)
 	w.brokerLock <- struct{}{}
 	w.broker().Close()
+	if err := w.forgetFetchSessions(); err != nil {
+		w.wrong("the schedule could not have the broker forget its fetch sessions: %v", err)
+	}
 	if share > 0 {
 		for _, p := range w.places() {
 			if err := w.cutLog(p, share); err != nil {
@@ -132,6 +135,52 @@ func (w *world) restartBroker(away time.Duration, share int) {
 		w.produce(1, time.Second)
 	}
 	w.brokerGone(false)
+}
+
+// forgetFetchSessions has the broker start without the fetch sessions of its clients, as brokers of Kafka's do, which keep them in memory
+// alone. kfake saves them, without the IDs of their topics, and restores them without the map of partitions whose topic it does not know: it
+// panics when a client then asks for one of a topic that is deleted. In their place is one that nobody has, so that
+// none of their numbers is used again.
+func (w *world) forgetFetchSessions() error {
+	file := filepath.Join(w.dir, "session_state.json")
+	text, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // it had nothing to save
+	}
+	if err != nil {
+		return err
+	}
+	type session struct {
+		ID    int32 `json:"id"`
+		Epoch int32 `json:"e"`
+	}
+	var state map[string]json.RawMessage
+	if err := json.Unmarshal(text, &state); err != nil {
+		return err
+	}
+	if state["fetchSessions"] == nil {
+		return nil
+	}
+	var sessions map[string][]session
+	if err := json.Unmarshal(state["fetchSessions"], &sessions); err != nil {
+		return err
+	}
+	nobodys := session{Epoch: 1 << 30}
+	for _, of := range sessions {
+		for _, s := range of {
+			nobodys.ID = max(nobodys.ID, s.ID+1)
+		}
+	}
+	for node := range sessions {
+		sessions[node] = []session{nobodys}
+	}
+	if state["fetchSessions"], err = json.Marshal(sessions); err != nil {
+		return err
+	}
+	if text, err = json.Marshal(state); err != nil {
+		return err
+	}
+	return os.WriteFile(file, text, 0o644)
 }
 
 // cutLog cuts the last of a log's segments in the broker's directory, between two batches, and begins another era. What kfake finds there

@@ -45,7 +45,8 @@ type SegmentAudit struct {
 	Version    int64  `json:"version"`
 	Gap        int64  `json:"gap"`
 	GapReason  string `json:"gap_reason,omitempty"`
-	Lost       int64  `json:"lost"` // rows in windows that were not final when the segment before ended
+	Lost       int64  `json:"lost"`           // rows in windows that were not final when the segment before ended
+	Gone       int64  `json:"gone,omitempty"` // the same when the topic was deleted and made again
 	RecordsIn  int64  `json:"records_in"`
 	Expanded   int64  `json:"expanded"`
 	Aggregated int64  `json:"aggregated"`
@@ -160,7 +161,7 @@ func (a *audit) tiling(rows driver.Rows) error {
 	var g SegmentAudit
 	var open int64 // rows of the segment before
 	if err := rows.Scan(&k.site, &k.topic, &k.topicID, &k.partition, &g.Revision, &g.Segment, &g.Start, &g.Version,
-		&g.Gap, &g.GapReason, &g.Lost, &g.Tiling, &g.Withheld, &open); err != nil {
+		&g.Gap, &g.GapReason, &g.Lost, &g.Tiling, &g.Withheld, &open, &g.Gone); err != nil {
 		return err
 	}
 	p := a.partition(k)
@@ -186,6 +187,9 @@ func (a *audit) tiling(rows driver.Rows) error {
 		p.fault(&g, "%d rows were in windows that were not final when the segment before ended, and it tells of %d", open, g.Lost)
 	case "lost":
 		p.note(&g, "%d rows of the segment before, in windows that were not final when it ended, are lost: %s", g.Lost, g.GapReason)
+	}
+	if g.Gone > 0 {
+		p.note(&g, "%d rows in windows that were not final are lost: the topic was deleted and made again, and has another ID", g.Gone)
 	}
 	p.End = g.Version
 	p.Gap += g.Gap
@@ -250,7 +254,7 @@ func (a *audit) accounting(rows driver.Rows) error {
 	for i := range p.Segments {
 		t := &p.Segments[i]
 		if t.Revision == g.Revision && t.Segment == g.Segment {
-			g.Start, g.Version, g.Gap, g.GapReason, g.Lost, g.Tiling, g.Withheld = t.Start, t.Version, t.Gap, t.GapReason, t.Lost, t.Tiling, t.Withheld
+			g.Start, g.Version, g.Gap, g.GapReason, g.Lost, g.Gone, g.Tiling, g.Withheld = t.Start, t.Version, t.Gap, t.GapReason, t.Lost, t.Gone, t.Tiling, t.Withheld
 			*t = g
 			return nil
 		}

@@ -85,15 +85,18 @@ const tilingSQL = `SELECT
         start_offset < previous_version AND gap_reason != '', 'overlap',
         start_offset > previous_version, 'GAP',
         'OVERLAP') AS verdict,
-    multiIf(lost_rows != previous_open, 'UNTOLD', lost_rows > 0, 'lost', 'ok') AS withheld, previous_open
+    multiIf(lost_rows != previous_open, 'UNTOLD', lost_rows > 0, 'lost', 'ok') AS withheld, previous_open,
+    if(position_in_partition = segments AND topic_id != topic_now, open_rows, 0) AS gone_rows
 FROM
 (
     SELECT
         *,
         row_number() OVER w AS position_in_partition,
         lagInFrame(toInt64(version)) OVER w AS previous_version,
-        lagInFrame(open_rows) OVER w AS previous_open
-    FROM (SELECT * FROM {coverage} FINAL WHERE pipeline = {pipeline})
+        lagInFrame(open_rows) OVER w AS previous_open,
+        count() OVER (PARTITION BY site, topic, topic_id, partition) AS segments,
+        argMax(topic_id, received_at) OVER (PARTITION BY site, topic) AS topic_now
+    FROM (SELECT *, received_at FROM {coverage} FINAL WHERE pipeline = {pipeline})
     WINDOW w AS (PARTITION BY site, topic, topic_id, partition ORDER BY segment, start_offset ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
 )
 ORDER BY site, topic, topic_uuid, partition, segment, start_offset`

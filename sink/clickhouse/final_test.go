@@ -1,8 +1,10 @@
 package clickhouse_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weir-stream/weir/edge-node/embedded/embeddedtest"
 	"github.com/weir-stream/weir/sink"
@@ -86,6 +88,49 @@ func TestFinal(t *testing.T) {
 	}
 	b.exec("ALTER TABLE weir_coverage UPDATE filtered = 1, aggregated = 10 WHERE segment = 0 AND partition = 0 SETTINGS mutations_sync = 2")
 	audited("the account was changed by hand")
+}
+
+// TestOpenRowsOfATopicThatIsGone has a topic be deleted and made again while windows of it are open, and shipped when they are final: the
+// audit says which rows are lost, and only when there is another topic of the name.
+func TestOpenRowsOfATopicThatIsGone(t *testing.T) {
+	b := &bed{t: t, cfg: clickhouse.Config{URL: embeddedtest.ClickHouse(t), Table: "temps"}, tab: temperature()}
+	b.tab.Final = true
+	b.conn = open(t, b.cfg.URL)
+	b.sink = b.open(b.cfg)
+	b.apply()
+	const t0 = 1_700_000_000
+	write := func(src source, version, open int64) {
+		c := b.cut(src, version, row{t0, "a", 2, f(2), 2, f(1)})
+		c.Coverage.Final = (t0 + 10) * 1_000_000
+		c.Coverage.Content = contentOf(c)
+		c.Coverage.Counters = sink.Counters{RecordsIn: version, Aggregated: 2, Open: open, Filtered: version - 2 - open}
+		b.write(c)
+		time.Sleep(5 * time.Millisecond) // accounts are told apart by when they came, in milliseconds
+	}
+	told := func(want ...string) {
+		t.Helper()
+		r := b.audit()
+		var have []string
+		for _, p := range r.Partitions {
+			for _, n := range p.Notes {
+				have = append(have, fmt.Sprintf("%d: %s", p.Partition, n))
+			}
+		}
+		if !r.OK || len(have) != len(want) {
+			t.Fatalf("ok is %t, noted %q, want %q", r.OK, have, want)
+		}
+		for i := range want {
+			if !strings.Contains(have[i], want[i]) {
+				t.Errorf("noted %q, want %q", have[i], want[i])
+			}
+		}
+	}
+	before, other := source{rev: 1, topicID: 1}, source{rev: 1, topicID: 1, partition: 1}
+	write(before, 10, 5)
+	write(other, 10, 0)
+	told()
+	write(source{rev: 1, topicID: 2}, 3, 1)
+	told("5 rows in windows that were not final are lost: the topic was deleted and made again")
 }
 
 // TestAccountsOfOneVersion has a lane end in order at the version of its account before, and that one arrive late, once more: the one

@@ -86,7 +86,7 @@ type plot struct {
 
 const (
 	plotLeft   = 62
-	plotRight  = 18
+	plotRight  = 24
 	plotTop    = 14
 	plotBottom = 40
 )
@@ -184,9 +184,14 @@ func (p *plot) bounds() (x0, x1, y0, y1 float64) {
 	return x0, x1, y0, y1 + (y1-y0)*0.06
 }
 
-// tickText writes a number on an axis.
+// tickText writes a number on an axis, so short that it has room there.
 func tickText(v float64) string {
-	if math.Abs(v) >= 1000 {
+	switch a := math.Abs(v); {
+	case a >= 1e6:
+		return strconv.FormatFloat(v/1e6, 'g', 4, 64) + " M"
+	case a >= 1e4:
+		return strconv.FormatFloat(v/1e3, 'g', 4, 64) + " k"
+	case a >= 1000:
 		return Thousands(int64(math.Round(v)))
 	}
 	return strconv.FormatFloat(v, 'g', 4, 64)

@@ -67,6 +67,7 @@ type layout struct {
 	reach      int  // how many places a row may be from where it belongs
 	killed     bool
 	window     *windowKind // nil is tumbling
+	full       int         // rows of a window, where they are of so many; then the window's rows names a table of where they lie
 }
 
 // windowKind is a kind of window, and the same in SQL.
@@ -169,6 +170,7 @@ func TestTruth(t *testing.T) {
 		{flights, []layout{{name: "in order", partitions: 1}, {name: "out of order", partitions: 5, spread: true, reach: 5000, killed: true}}},
 		{weather, []layout{{name: "by key", partitions: 3, killed: true}}},
 		{flights.some("windows of every kind", 0, len(flights.rows), 8), windowLayouts},
+		{flights.some("rows counted", 3, len(flights.rows), 16), countedLayouts},
 		{flights.some("days around a change of clocks", 60_000, 78_000, 1), dayLayouts},
 	} {
 		t.Run(c.of.name, func(t *testing.T) {
@@ -244,6 +246,9 @@ func (tr *truth) run(t *testing.T, l layout, dsn string) {
 		t.Fatal(err)
 	}
 	rest := l.records(tr.rows, s.Prefix+"in")
+	if l.full > 0 {
+		l.storePlaces(ctx, t, dsn, rest)
+	}
 	if l.killed {
 		half := len(rest) / 2
 		send(ctx, t, producer, rest[:half])
@@ -264,6 +269,10 @@ func (tr *truth) run(t *testing.T, l layout, dsn string) {
 	s.StopAtEnd = true
 	if _, err := s.run(ctx); err != nil {
 		t.Fatal(err)
+	}
+	if l.full > 0 {
+		tr.compareCounted(ctx, t, s, l)
+		return
 	}
 	tr.compare(ctx, t, s, l)
 }

@@ -4,10 +4,16 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/weir-stream/weir/edge-node/pipeline"
+	"github.com/weir-stream/weir/sink"
+	"github.com/weir-stream/weir/sink/clickhouse"
 )
 
 // countedLayouts are of windows of so many rows of a key in a partition. The timeout is longer than the data, so that the answer can be had from
@@ -86,7 +92,43 @@ func (tr *truth) compareCounted(ctx context.Context, t *testing.T, s nodeSpec, l
 		}
 	}
 	wantAudit(ctx, t, plan)
+	wantCountedLineage(ctx, t, plan, tr.key, conn)
 	if !t.Failed() {
 		t.Logf("%d windows, %d answers each", groups, len(answers))
+	}
+}
+
+// wantCountedLineage asks what a window that is full, and one that is not, were made from: the rows of one partition.
+func wantCountedLineage(ctx context.Context, t *testing.T, plan *pipeline.Plan, key string, conn driver.Conn) {
+	t.Helper()
+	s, err := clickhouse.New(plan.ClickHouse(), plan.Table, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	sql := fmt.Sprintf("SELECT window_start, %[1]s, toString(_window), _partition, toInt64(_rows), _full FROM %[2]s ORDER BY _full, window_start, _window, _partition LIMIT 1 BY _full", key, quoteIdent(plan.Table.Pipeline))
+	asked := 0
+	queryRows(ctx, t, conn, sql, func(rows driver.Rows) error {
+		var of, number string
+		var partition uint32
+		var n int64
+		var full bool
+		at := clickhouse.RowAddress{Keys: map[string]*string{key: &of, sink.WindowNumber: &number}}
+		if err := rows.Scan(&at.At, &of, &number, &partition, &n, &full); err != nil {
+			return err
+		}
+		asked++
+		l, err := s.Lineage(ctx, at)
+		if err != nil {
+			return fmt.Errorf("lineage of %s %s %s: %w", at.At, of, number, err)
+		}
+		state := map[bool]string{true: "final", false: "open"}[full]
+		if l.Rows != n || len(l.Sources) != 1 || l.Sources[0].Partition != partition || l.Sources[0].State != state || l.Final != full || (len(l.Waiting) == 0) != full {
+			t.Errorf("lineage of %s %s %s, %d rows, full %t: %+v", at.At, of, number, n, full, l)
+		}
+		return nil
+	})
+	if asked != 2 {
+		t.Errorf("%d windows were asked about", asked)
 	}
 }

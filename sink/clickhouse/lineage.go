@@ -314,13 +314,17 @@ func (s *Sink) sources(ctx context.Context, l *Lineage, at RowAddress) error {
 	if s.table.Sessions { // those that the finished one is made of are in it, and no others of its key
 		from, to, at = ">=", "<=", l.address()
 	}
+	only := ""
+	if s.table.Full > 0 {
+		at, only = l.address(), l.segmentSQL()
+	}
 	sql := fmt.Sprintf(`SELECT _site, _pipeline, leftPad(lower(hex(_rev)), 16, '0'), _topic, toString(_topic_id), _partition, _segment, toInt64(_version), toInt64(_rows), _node,
     _received_at, toString(_shipped), _width != 0, [%s]
 FROM %s FINAL
 WHERE window_start %s fromUnixTimestamp64Milli(%d, 'UTC') AND window_end %s fromUnixTimestamp64Milli(%d, 'UTC')%s
     AND %s
 ORDER BY _site, _pipeline, _topic, _topic_id, _partition, _segment, _rev
-SETTINGS %s`, strings.Join(columns, ", "), qualified(s.cfg.Database, s.layout.partials().name), from, l.Start.UnixMilli(), to, l.End.UnixMilli(), s.keysSQL(at),
+SETTINGS %s`, strings.Join(columns, ", "), qualified(s.cfg.Database, s.layout.partials().name), from, l.Start.UnixMilli(), to, l.End.UnixMilli(), s.keysSQL(at)+only,
 		counting(s.cfg.Database, &s.table), jsonSettings)
 	return s.query(ctx, "read the rows it is made of", sql, func(rows driver.Rows) error {
 		src, texts := Source{DeadLetters: map[string]int64{}, State: "unaccounted"}, []string(nil)
@@ -401,7 +405,7 @@ ORDER BY site, pipeline, topic, topic_id, partition, segment, start_offset`,
 				continue
 			}
 			src.Account, src.From, src.State = &a, a.Start, "open"
-			if final != sink.MinWatermark && l.End.UnixMicro() <= final {
+			if final != sink.MinWatermark && l.End.UnixMicro() <= final || s.isFull(src) && src.To <= a.Version {
 				src.State = "final"
 			}
 		}
@@ -428,6 +432,9 @@ ORDER BY site, pipeline, topic, topic_id, partition, segment, start_offset`,
 		}
 	}
 	for _, h := range order {
+		if s.table.Full > 0 && !slices.ContainsFunc(l.Sources, func(src Source) bool { return !s.isFull(&src) && src.isOf(&h.Behind) }) {
+			continue // the window is of another partition, or full
+		}
 		if h.Final == nil || h.Final.Before(l.End) {
 			l.Waiting = append(l.Waiting, h.Behind)
 		}

@@ -99,50 +99,6 @@ func meanY(points []report.Point) float64 {
 	return sum / float64(len(points))
 }
 
-// coldStart measures from the start of a process until it has read a record.
-func (b *bench) coldStart(ctx context.Context) error {
-	c := workload.Cases()[0]
-	s, err := b.fill(ctx, c, workload.Size{Events: 1000})
-	if err != nil {
-		return err
-	}
-	var took []float64
-	for range max(3, b.opts.Rounds) {
-		ms, err := b.firstRecord(ctx, c, s)
-		if err != nil {
-			return err
-		}
-		took = append(took, ms)
-	}
-	b.say("start: first record after %.0f ms", report.Median(took))
-	b.figure("", "start_to_first_record", "ms", report.Time, false, took)
-	return nil
-}
-
-func (b *bench) firstRecord(ctx context.Context, c workload.Case, s *stream) (float64, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	n, err := b.startNode(ctx, c, s, "start", "", 1)
-	if err != nil {
-		return 0, err
-	}
-	err = n.serving(ctx)
-	if err == nil {
-		err = until(ctx, time.Millisecond, "the node has read a record", func() bool {
-			read, err := n.metric(ctx, "weir_source_records_total")
-			return err == nil && read > 0
-		})
-	}
-	took := time.Since(n.began)
-	if r, stopped := n.interrupt(); stopped != nil && err == nil {
-		return 0, stopped
-	} else if err != nil {
-		return 0, fmt.Errorf("%w\n%s", err, tail(r.stderr))
-	}
-	b.dropTables(ctx, n.task.Name)
-	return float64(took) / float64(time.Millisecond), nil
-}
-
 // atRest is how long a node is left alone before its memory is read: it has been assigned partitions, and has flushed.
 const atRest = 8 * time.Second
 

@@ -124,30 +124,31 @@ func (s *Sink) find(ctx context.Context, op string) (map[string]*found, error) {
 	}
 	in := strings.Join(names, ", ")
 	server := map[string]*found{}
-	sql := fmt.Sprintf("SELECT name, engine, engine_full, partition_key, sorting_key FROM system.tables WHERE database = %s AND name IN (%s)",
-		quote(s.cfg.Database), in)
+	columns := map[string]map[string]string{} // types by table and name
+	// One statement for both: a start waits for every way to the server and back.
+	sql := fmt.Sprintf(`SELECT name AS tbl, engine, engine_full, partition_key, sorting_key, '' AS col, '' AS typ
+FROM system.tables WHERE database = %[1]s AND name IN (%[2]s)
+UNION ALL
+SELECT table AS tbl, '' AS engine, '' AS engine_full, '' AS partition_key, '' AS sorting_key, name AS col, type AS typ
+FROM system.columns WHERE database = %[1]s AND table IN (%[2]s)`, quote(s.cfg.Database), in)
 	err := s.query(ctx, op, sql, func(rows driver.Rows) error {
-		f, n := &found{columns: map[string]string{}}, ""
-		if err := rows.Scan(&n, &f.engine, &f.engineFull, &f.partitionKey, &f.sortingKey); err != nil {
+		f, table, column, typ := &found{}, "", "", ""
+		if err := rows.Scan(&table, &f.engine, &f.engineFull, &f.partitionKey, &f.sortingKey, &column, &typ); err != nil {
 			return err
 		}
-		server[n] = f
+		if columns[table] == nil {
+			columns[table] = map[string]string{}
+		}
+		if column == "" {
+			server[table] = f
+		} else {
+			columns[table][column] = typ
+		}
 		return nil
 	})
-	if err != nil {
-		return nil, err
+	for table, f := range server {
+		f.columns = columns[table]
 	}
-	sql = fmt.Sprintf("SELECT table, name, type FROM system.columns WHERE database = %s AND table IN (%s)", quote(s.cfg.Database), in)
-	err = s.query(ctx, op, sql, func(rows driver.Rows) error {
-		var table, column, typ string
-		if err := rows.Scan(&table, &column, &typ); err != nil {
-			return err
-		}
-		if f := server[table]; f != nil {
-			f.columns[column] = typ
-		}
-		return nil
-	})
 	return server, err
 }
 

@@ -146,6 +146,7 @@ var gates = map[string][]string{
 	"github.com/andybalholm/brotli":       {"edge-node/embedded/clickhouse"},
 	"github.com/klauspost/compress":       {"edge-node/embedded/clickhouse", "ingest/decode"},
 	"github.com/pierrec/lz4":              {"ingest/decode"},
+	"github.com/shopspring/decimal":       {"sink/clickhouse"},
 	"github.com/google/uuid":              {"edge-node/embedded/clickhouse", "sink/clickhouse"},
 	"github.com/ebitengine/purego":        {"edge-node/embedded/libchdb"},
 	"go.yaml.in/yaml":                     {"edge-node/config"},

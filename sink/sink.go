@@ -230,7 +230,7 @@ func (a *Aggregate) Answer() (f batch.Field, ok bool) {
 	f = batch.Field{Name: a.Name, Type: a.Type, Nullable: a.Nullable}
 	switch a.Finish {
 	case FinishFirst, FinishRatio:
-		f.Nullable = a.States[0].Nullable
+		f.Nullable = a.Nullable || a.States[0].Nullable
 	case FinishNone:
 		return f, false
 	}

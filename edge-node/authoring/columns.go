@@ -21,7 +21,7 @@ func ParseColumns(text string) (schema.Columns, error) {
 		if strings.HasPrefix(strings.TrimSpace(line), "#") {
 			continue
 		}
-		for _, part := range strings.Split(line, ",") {
+		for _, part := range splitColumns(line) {
 			part = strings.TrimSpace(part)
 			if part == "" {
 				continue
@@ -47,6 +47,20 @@ func ParseColumns(text string) (schema.Columns, error) {
 		return nil, errors.New("no columns: write name: type, for example temp: float64?")
 	}
 	return cols, cols.Validate()
+}
+
+// splitColumns splits at commas that are not in parentheses, as that of decimal(18, 2) is.
+func splitColumns(line string) []string {
+	depth := 0
+	return strings.FieldsFunc(line, func(r rune) bool {
+		switch r {
+		case '(':
+			depth++
+		case ')':
+			depth--
+		}
+		return r == ',' && depth == 0
+	})
 }
 
 // columnLines is a schema as a golden file has it.

@@ -398,7 +398,7 @@ func typeKind() kind[column] {
 	for _, n := range batch.TypeNames() {
 		names = append(names, "list<"+n+">", "list<"+n+">?")
 	}
-	return kind[column]{jsonSchema{"enum": names}, func(r *reader, v value, c *column) bool {
+	return kind[column]{orDecimal(names), func(r *reader, v value, c *column) bool {
 		t, ok := r.text(v, "a type")
 		if !ok {
 			return false
@@ -413,15 +413,29 @@ func typeKind() kind[column] {
 	}}
 }
 
+// orDecimal is the schema of type names, with that of decimals of any digits.
+func orDecimal(names []string) jsonSchema {
+	return jsonSchema{"anyOf": []any{
+		jsonSchema{"enum": names},
+		jsonSchema{"type": "string", "pattern": `^decimal\( *[0-9]{1,2} *, *[0-9]{1,2} *\)\??$`},
+	}}
+}
+
 // typeHint names the type that was meant, also by the words of other systems.
 func typeHint(s string) string {
 	if hint := listHint(s); hint != "" {
 		return hint
 	}
 	bare, null := strings.CutSuffix(strings.ToLower(s), "?")
+	if word, _, _ := strings.Cut(bare, "("); slices.Contains([]string{"decimal", "numeric", "decimal128", "dec"}, strings.TrimSpace(word)) {
+		if strings.Contains(bare, "(") && !strings.HasSuffix(bare, ")") {
+			return `quote the type between { }: {type: "decimal(18, 2)"}`
+		}
+		return fmt.Sprintf("write decimal(P, S): P digits in all, from 1 to %d, of which S are behind the point; for example decimal(18, 2)", batch.MaxPrecision)
+	}
 	for _, known := range []struct{ words, name string }{
 		{"text varchar str utf8 char uuid", "string"},
-		{"double float number decimal real", "float64"},
+		{"double float number real", "float64"},
 		{"integer long bigint int", "int64"},
 		{"uint unsigned", "uint64"},
 		{"boolean", "bool"},
@@ -442,7 +456,7 @@ func typeHint(s string) string {
 		}
 		return fmt.Sprintf("did you mean %q?", near)
 	}
-	return "use one of " + strings.Join(batch.TypeNames(), " ") + ", or list<one of them>, each with ? if it may be null"
+	return "use one of " + strings.Join(batch.TypeNames(), " ") + " decimal(P, S), or list<one of the others>, each with ? if it may be null"
 }
 
 // listHint is typeHint for what looks like a list.
@@ -460,6 +474,8 @@ func listHint(s string) string {
 		}
 		name, nullable := strings.CutSuffix(item, "?")
 		switch {
+		case strings.HasPrefix(name, "decimal"):
+			return "lists of decimals are not supported: use list<int64> of the smallest unit, or list<string>"
 		case strings.ContainsAny(name, "<>()") || strings.Contains(name, "[]") || name == "list" || name == "array":
 			return "lists of lists are not supported: flatten them in the producer"
 		case nullable:

@@ -296,6 +296,9 @@ func (p *Plan) planSink(ctx context.Context) {
 		if a.Finish == aggregate.Function {
 			out.Nullable, out.Function, out.Args, out.Map, out.Sample = a.Nullable, a.Function, a.Of, a.Map, a.Sample()
 		}
+		if a.States[0].Type.Kind == batch.Decimal && a.States[0].Merge == aggregate.Sum {
+			out.Nullable = a.Nullable // a total can overflow, and is then null
+		}
 		if program := p.Programs[a.Name]; program != nil {
 			p.planFinish(ctx, &out, program)
 		}

@@ -27,7 +27,9 @@ type Fixed interface {
 
 // As views a buffer as values of one width. The buffer must be aligned to that width, as every buffer of a slot is.
 // The result shares the buffer's memory and ends with it.
-func As[T Fixed](b []byte) []T {
+func As[T Fixed](b []byte) []T { return as[T](b) }
+
+func as[T any](b []byte) []T {
 	var zero T
 	n := len(b) / int(unsafe.Sizeof(zero))
 	if n == 0 {
@@ -37,7 +39,9 @@ func As[T Fixed](b []byte) []T {
 }
 
 // Bytes views values as the bytes they are made of. The result shares memory with v.
-func Bytes[T Fixed](v []T) []byte {
+func Bytes[T Fixed](v []T) []byte { return bytesOf(v) }
+
+func bytesOf[T any](v []T) []byte {
 	if len(v) == 0 {
 		return nil
 	}

@@ -10,6 +10,7 @@
 //	bool                    bitmap, least significant bit first
 //	ints, floats, date,     fixed width values
 //	timestamp
+//	decimal                 16 bytes a value: Decimal128, in units of its last digit
 //	string, binary          int32 offsets (rows+1) and a data buffer
 //	any nullable column     + validity bitmap, least significant bit first; 1 is valid
 //

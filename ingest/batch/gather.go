@@ -46,6 +46,8 @@ func gatherColumn(c *Column, t Type, rows []int32, a *Arena) Column {
 			out.Values = gatherFixed[uint16](c.Values, rows, a)
 		case 4:
 			out.Values = gatherFixed[uint32](c.Values, rows, a)
+		case 16:
+			out.Values = gatherFixed[Int128](c.Values, rows, a)
 		default:
 			out.Values = gatherFixed[uint64](c.Values, rows, a)
 		}
@@ -53,11 +55,11 @@ func gatherColumn(c *Column, t Type, rows []int32, a *Arena) Column {
 	return out
 }
 
-func gatherFixed[T uint8 | uint16 | uint32 | uint64](values []byte, rows []int32, a *Arena) []byte {
-	from := As[T](values)
+func gatherFixed[T uint8 | uint16 | uint32 | uint64 | Int128](values []byte, rows []int32, a *Arena) []byte {
+	from := as[T](values)
 	var zero T
 	out := a.AllocOrHeap(int(unsafe.Sizeof(zero)) * len(rows))
-	to := As[T](out)
+	to := as[T](out)
 	for i, r := range rows {
 		to[i] = from[r]
 	}

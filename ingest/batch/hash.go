@@ -49,6 +49,8 @@ func HashRows(dst []uint64, b *Batch, buf []byte) []byte {
 					buf = binary.LittleEndian.AppendUint32(buf, As[uint32](c.Values)[i])
 				case 8:
 					buf = binary.LittleEndian.AppendUint64(buf, As[uint64](c.Values)[i])
+				case 16:
+					buf = appendInt128(buf, c.Decimals()[i])
 				default:
 					panic("batch: hash of a column of type " + t.String())
 				}

@@ -6,10 +6,14 @@ import (
 )
 
 // ListOf is the type of lists of an item type, which must not be a list.
-func ListOf(item Type) Type { return Type{Kind: List, Unit: item.Unit, Item: item.Kind} }
+func ListOf(item Type) Type {
+	return Type{Kind: List, Unit: item.Unit, Item: item.Kind, Precision: item.Precision, Scale: item.Scale}
+}
 
 // Items is the type of a list's items.
-func (t Type) Items() Type { return Type{Kind: t.Item, Unit: t.Unit} }
+func (t Type) Items() Type {
+	return Type{Kind: t.Item, Unit: t.Unit, Precision: t.Precision, Scale: t.Scale}
+}
 
 // parseList reads what is between list< and >.
 func parseList(item string) (Type, error) {
@@ -22,6 +26,8 @@ func parseList(item string) (Type, error) {
 		return Type{}, fmt.Errorf("items of a list: %w", err)
 	case nullable:
 		return Type{}, fmt.Errorf("type %q: items of a list are never null; write list<%s>? where the list as a whole may be", "list<"+item+">", t)
+	case t.Kind == Decimal:
+		return Type{}, fmt.Errorf("type %q: lists of decimals are not supported; use list<int64> of the smallest unit, or list<string>", "list<"+item+">")
 	}
 	return ListOf(t), nil
 }

@@ -18,7 +18,7 @@ const (
 // known. The result is valid JSON of at most [MaxRowJSON] bytes and belongs to the caller.
 //
 // Timestamps and dates are RFC 3339 strings, binary values base64, NaN and infinities the strings "NaN", "Infinity" and
-// "-Infinity". A value over 16 KiB is cut and ends in "…", a list in the item "…"; columns past the bound are left out and the member
+// "-Infinity". Decimals are numbers with all their digits. A value over 16 KiB is cut and ends in "…", a list in the item "…"; columns past the bound are left out and the member
 // "_truncated" says so.
 func (b *Batch) RowJSON(i int) []byte { return b.AppendRowJSON(nil, i) }
 
@@ -103,6 +103,8 @@ func AppendCellJSON(dst []byte, t Type, c *Column, i int) []byte {
 		return appendTime(dst, sec, frac*(1_000_000_000/per), timeLayouts[t.Unit&3])
 	case List:
 		return appendListJSON(dst, t, c, i)
+	case Decimal:
+		return AppendDecimal(dst, c.Decimals()[i], int(t.Scale))
 	default:
 		return append(dst, "null"...)
 	}

@@ -29,6 +29,7 @@ const (
 	Date32
 	Timestamp
 	List
+	Decimal
 )
 
 // Unit is the resolution of a timestamp.
@@ -64,6 +65,9 @@ type Type struct {
 	Kind Kind
 	Unit Unit // of a Timestamp, or of the items of a list of them; zero otherwise
 	Item Kind // of a List: the kind of its items, which are never null and no lists; Invalid otherwise
+	// Of a Decimal, or of the items of a list of them: how many digits it has at most, from 1 to MaxPrecision, and how many of these
+	// are behind the point. Zero otherwise.
+	Precision, Scale uint8
 }
 
 // TimestampOf is the timestamp type of a unit.
@@ -74,16 +78,18 @@ var kindNames = [...]string{
 	Int8: "int8", Int16: "int16", Int32: "int32", Int64: "int64",
 	Uint8: "uint8", Uint16: "uint16", Uint32: "uint32", Uint64: "uint64",
 	Float32: "float32", Float64: "float64", String: "string", Binary: "binary", Date32: "date32", Timestamp: "timestamp",
-	List: "list",
+	List: "list", Decimal: "decimal",
 }
 
-// String is the name used in pipelines, for example "float64", "timestamp[ms]" or "list<string>".
+// String is the name used in pipelines, for example "float64", "timestamp[ms]", "decimal(18, 2)" or "list<string>".
 func (t Type) String() string {
 	switch t.Kind {
 	case Timestamp:
 		return "timestamp[" + t.Unit.String() + "]"
 	case List:
 		return "list<" + t.Items().String() + ">"
+	case Decimal:
+		return fmt.Sprintf("decimal(%d, %d)", t.Precision, t.Scale)
 	default:
 		return t.Kind.String()
 	}
@@ -97,7 +103,8 @@ func (k Kind) String() string {
 	return kindNames[k]
 }
 
-// TypeNames lists every type a pipeline can name, in the order the documentation gives them, but for the lists of them.
+// TypeNames lists every type a pipeline can name, in the order the documentation gives them, but for decimals, which have digits, and
+// the lists of all these.
 func TypeNames() []string {
 	names := make([]string, 0, len(kindNames)+3)
 	for k := Bool; k < Timestamp; k++ {
@@ -117,6 +124,9 @@ func ParseType(s string) (t Type, nullable bool, err error) {
 		t, err := parseList(strings.TrimSuffix(item, ">"))
 		return t, nullable, err
 	}
+	if t, is, err := parseDecimalType(name); is {
+		return t, nullable, err
+	}
 	for k := Bool; k < Timestamp; k++ {
 		if name == kindNames[k] {
 			return Type{Kind: k}, nullable, nil
@@ -127,7 +137,7 @@ func ParseType(s string) (t Type, nullable bool, err error) {
 			return t, nullable, nil
 		}
 	}
-	return Type{}, false, fmt.Errorf("unknown type %q: use one of %s, or list<one of them>, each with ? if it may be null",
+	return Type{}, false, fmt.Errorf("unknown type %q: use one of %s decimal(P, S), or list<one of the others>, each with ? if it may be null",
 		s, strings.Join(TypeNames(), " "))
 }
 
@@ -142,6 +152,8 @@ func (t Type) Width() int {
 		return 4
 	case Int64, Uint64, Float64, Timestamp:
 		return 8
+	case Decimal:
+		return 16
 	default:
 		return 0
 	}
@@ -159,8 +171,11 @@ func (t Type) Unsigned() bool { return t.Kind >= Uint8 && t.Kind <= Uint64 }
 // Float tells whether the type is a floating point number.
 func (t Type) Float() bool { return t.Kind == Float32 || t.Kind == Float64 }
 
-// Numeric tells whether the type is an integer or a float.
+// Numeric tells whether the type is an integer or a float: a number that has an arithmetic of its own, which decimals do not share.
 func (t Type) Numeric() bool { return t.Integer() || t.Float() }
+
+// Flat tells whether the type is one, and not that of lists.
+func (t Type) Flat() bool { return t.Kind != Invalid && t.Kind != List && t.Kind <= Decimal }
 
 // Arrow is the Arrow type of the same layout.
 func (t Type) Arrow() arrow.DataType {
@@ -195,6 +210,8 @@ func (t Type) Arrow() arrow.DataType {
 		return arrow.FixedWidthTypes.Date32
 	case Timestamp:
 		return &arrow.TimestampType{Unit: [...]arrow.TimeUnit{arrow.Second, arrow.Millisecond, arrow.Microsecond, arrow.Nanosecond}[t.Unit&3], TimeZone: "UTC"}
+	case Decimal:
+		return &arrow.Decimal128Type{Precision: int32(t.Precision), Scale: int32(t.Scale)}
 	case List:
 		return arrow.ListOfNonNullable(t.Items().Arrow())
 	default:

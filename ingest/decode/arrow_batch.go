@@ -28,6 +28,7 @@ type arrowColumn struct {
 	index    int  // width of the indices in values, where dict is set
 	dict     *arrowDict
 	unit     batch.Unit // of timestamps
+	scale    uint8      // of decimals
 }
 
 // arrowColumnBytes is what an arrowColumn takes: a record of very many batches with few bytes each must not take much memory.
@@ -223,6 +224,12 @@ func (d *arrowDecoder) loadColumn(y *arrowBody, c *arrowColumn, f *arrowField, l
 			return out
 		}
 		return d.checkTimes(c, l, rows)
+	case typ.Kind == batch.Decimal:
+		c.scale = f.scale
+		if out := c.loadFixed(y, l, 16*int64(rows)); out != written {
+			return out
+		}
+		return d.checkDecimals(c, l, rows)
 	default:
 		return c.loadFixed(y, l, int64(typ.Width())*int64(rows))
 	}
@@ -371,6 +378,24 @@ func (d *arrowDecoder) checkTimes(c *arrowColumn, l *arrowLeaf, rows int) outcom
 		v := int64(binary.LittleEndian.Uint64(c.values[8*i:]))
 		if (v > most || v < -most) && c.valid(i) {
 			return d.w.refuse(batch.ReasonOutOfRange, l.col, "row %d of field %s is %d %s, which does not fit", i, snippet([]byte(l.name)), v, c.unit)
+		}
+	}
+	return written
+}
+
+// decimal is the value of row i, and whether it is one of the column's type.
+func (c *arrowColumn) decimal(to batch.Type, i int) (batch.Int128, bool) {
+	v := batch.Int128{Lo: binary.LittleEndian.Uint64(c.values[16*i:]), Hi: int64(binary.LittleEndian.Uint64(c.values[16*i+8:]))}
+	v, ok := v.MulPow10(int(to.Scale - c.scale))
+	return v, ok && v.Fits(int(to.Precision))
+}
+
+// checkDecimals finds decimals that the column's type cannot hold. What a sender says of their digits is not believed.
+func (d *arrowDecoder) checkDecimals(c *arrowColumn, l *arrowLeaf, rows int) outcome {
+	for i := range rows {
+		if _, ok := c.decimal(l.col.Type, i); !ok && c.valid(i) {
+			v := batch.Int128{Lo: binary.LittleEndian.Uint64(c.values[16*i:]), Hi: int64(binary.LittleEndian.Uint64(c.values[16*i+8:]))}
+			return d.w.refuse(batch.ReasonOutOfRange, l.col, "row %d of field %s is %s, which does not fit", i, snippet([]byte(l.name)), batch.AppendDecimal(nil, v, int(c.scale)))
 		}
 	}
 	return written

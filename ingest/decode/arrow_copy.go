@@ -142,6 +142,10 @@ func (c *arrowColumn) copyTo(w *writer, to *column, from, n int) {
 			v, _ := scaleTime(int64(binary.LittleEndian.Uint64(c.values[8*(from+i):])), c.unit, to.Type.Unit)
 			to.v64[w.row+i] = uint64(v)
 		}
+	case to.Type.Kind == batch.Decimal && c.scale != to.Type.Scale:
+		for i := range n {
+			to.v128[w.row+i], _ = c.decimal(to.Type, from+i)
+		}
 	default:
 		copy(to.values[width*w.row:width*(w.row+n)], c.values[width*from:])
 	}

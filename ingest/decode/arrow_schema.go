@@ -66,6 +66,7 @@ type arrowField struct {
 	leaf    int  // the leaf it fills, or -1
 	large   bool // offsets are 64 bits wide
 	unit    batch.Unit
+	scale   uint8 // of decimals
 
 	encoded bool // by a dictionary
 	id      int64
@@ -209,6 +210,13 @@ func (d *arrowDecoder) match(l *arrowLeaf, f *arrowField, t flatTable) outcome {
 		f.unit = have.Unit
 		return written
 	}
+	if have.Kind == batch.Decimal && want.Kind == batch.Decimal {
+		if have.Scale > want.Scale {
+			return d.w.refuse(batch.ReasonWrongType, l.col, "field %s is %s, with more digits behind the point than the column has", snippet([]byte(l.name)), named)
+		}
+		f.scale = have.Scale
+		return written
+	}
 	if have != want {
 		return d.w.refuse(batch.ReasonWrongType, l.col, "field %s is %s", snippet([]byte(l.name)), named)
 	}
@@ -249,6 +257,16 @@ func arrowTypeOf(kind int, t flatTable) (batch.Type, string) {
 		case 2:
 			return is(batch.Float64)
 		}
+	case arrowDecimal:
+		precision, scale, bits := t.i32(0), t.i32(1), int32(128)
+		if t.has(2) {
+			bits = t.i32(2)
+		}
+		name := fmt.Sprintf("decimal%d(%d, %d)", bits, precision, scale)
+		if bits == 128 && precision >= 1 && precision <= batch.MaxPrecision && scale >= 0 && scale <= precision {
+			return batch.DecimalOf(int(precision), int(scale)), name
+		}
+		return batch.Type{}, name
 	case arrowDate:
 		if t.i16(0, 1) == 0 {
 			return is(batch.Date32)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
+	"github.com/apache/arrow/go/v17/arrow/decimal128"
 	"github.com/apache/arrow/go/v17/arrow/ipc"
 	"github.com/apache/arrow/go/v17/arrow/memory"
 	"github.com/weir-stream/weir/ingest/batch"
@@ -124,6 +125,8 @@ var arrowKinds = []struct {
 	{arrow.BinaryTypes.LargeString, "string"},
 	{arrow.BinaryTypes.Binary, "binary"},
 	{arrow.BinaryTypes.LargeBinary, "binary"},
+	{&arrow.Decimal128Type{Precision: 20, Scale: 3}, "decimal(20, 3)"},
+	{&arrow.Decimal128Type{Precision: 20, Scale: 3}, "decimal(38, 10)"},
 	{arrow.FixedWidthTypes.Date32, "date32"},
 	{arrow.FixedWidthTypes.Timestamp_ms, "timestamp[ms]"},
 	{arrow.FixedWidthTypes.Timestamp_us, "timestamp[ms]"},
@@ -174,6 +177,14 @@ func appendRandom(rng *rand.Rand, b array.Builder, to batch.Type) any {
 	case *array.Uint64Builder:
 		b.Append(n)
 		return n
+	case *array.Decimal128Builder:
+		v := int64(n) / 3
+		b.Append(decimal128.FromI64(v))
+		if to.Kind != batch.Decimal { // no column for it
+			return nil
+		}
+		wide, _ := batch.Int128Of(v).MulPow10(int(to.Scale) - 3)
+		return string(batch.AppendDecimal(nil, wide, int(to.Scale)))
 	case *array.Float32Builder:
 		b.Append(float32(int32(n)))
 		return float32(int32(n))

@@ -44,6 +44,8 @@
 //	floats        any number, rounded once to the nearest. 1e400 is out_of_range, 1e-400 is 0.
 //	string        a string. Half a surrogate pair (\ud83d alone) becomes U+FFFD.
 //	binary        a string of base64: RFC 4648 section 4, with padding, without line breaks
+//	decimal(P, S) a number, or a string that is one, taken exactly. More digits behind the point than S, unless they are zeros, or more
+//	              than P - S before it are out_of_range.
 //	date32        "YYYY-MM-DD", or a whole number of days since 1970
 //	timestamp[u]  a string by RFC 3339, or a number in the column's epoch unit, fractions and exponents allowed
 //

@@ -64,6 +64,7 @@ const (
 	opDate
 	opTimestamp
 	opList
+	opDecimal
 )
 
 func newJSON(cols schema.Columns, w *writer, maxItems int) (*jsonFormat, error) {

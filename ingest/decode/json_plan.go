@@ -83,6 +83,8 @@ func opOf(t batch.Type) op {
 		return opTimestamp
 	case t.Kind == batch.List:
 		return opList
+	case t.Kind == batch.Decimal:
+		return opDecimal
 	case t.Unsigned():
 		return opUint
 	default:

@@ -140,6 +140,8 @@ func (o op) takes() string {
 		return "a string by RFC 3339 or a number"
 	case opList:
 		return "an array"
+	case opDecimal:
+		return "a number, or a string that is one"
 	default:
 		return "a number"
 	}

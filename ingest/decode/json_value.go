@@ -59,6 +59,8 @@ func (j *jsonFormat) value(l *leaf, data []byte, p int) int {
 		}
 	case opList:
 		p = j.list(l, data, p)
+	case opDecimal:
+		p = j.decimalValue(l, data, p)
 	}
 	if p >= 0 {
 		j.set[l.index>>6] |= 1 << (l.index & 63)

@@ -164,6 +164,8 @@ func rowOf(b *batch.Batch, i int) []any {
 			row[k] = c.Bit(i)
 		case batch.String, batch.Binary:
 			row[k] = string(c.Bytes(i))
+		case batch.Decimal:
+			row[k] = string(batch.AppendDecimal(nil, c.Decimals()[i], int(t.Scale)))
 		case batch.Float32:
 			row[k] = batch.As[float32](c.Values)[i]
 		case batch.Float64:

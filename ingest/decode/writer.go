@@ -41,6 +41,7 @@ type column struct {
 	v16      []uint16
 	v32      []uint32
 	v64      []uint64
+	v128     []batch.Int128
 	bits     []byte
 	offsets  []int32
 	text     []byte // the region of strings
@@ -160,6 +161,8 @@ func (w *writer) fixed(a *batch.Arena, n int) {
 				c.v16 = batch.As[uint16](c.values)
 			case 4:
 				c.v32 = batch.As[uint32](c.values)
+			case 16:
+				c.v128 = (&batch.Column{Values: c.values}).Decimals()
 			default:
 				c.v64 = batch.As[uint64](c.values)
 			}
@@ -222,6 +225,8 @@ func (w *writer) setNull(c *column) {
 // putBits writes a fixed width value, given as its bits.
 func (c *column) putBits(row int, v uint64) {
 	switch {
+	case c.v128 != nil:
+		c.v128[row] = batch.Int128{Lo: v}
 	case c.v64 != nil:
 		c.v64[row] = v
 	case c.v32 != nil:

@@ -114,7 +114,7 @@ func (a *Aggregate) Sample() []byte {
 	acc.Grow(1)
 	var args []*batch.Column
 	for _, f := range a.input {
-		c := &batch.Column{Values: make([]byte, 8)}
+		c := &batch.Column{Values: make([]byte, 16)}
 		if f.Type.Variable() {
 			c.Offsets = batch.Bytes(make([]int32, 2))
 		}

@@ -10,6 +10,9 @@ type avg[T, S number] struct {
 
 func newAvg(spec Spec) *Aggregate {
 	arg := spec.Args[0]
+	if arg.Type.Kind == batch.Decimal {
+		return newDecimalAvg(arg)
+	}
 	t, _ := sumOf(arg)
 	make := avgOf(arg)
 	if make == nil {

@@ -89,8 +89,11 @@ func (a *bests) load(b *best, src []byte) error {
 		return err
 	}
 	// A column of one value, in memory that is aligned for it.
-	word := []uint64{0}
+	word := make([]uint64, 2)
 	copy(batch.Bytes(word), b.by.fixed[:b.by.width])
+	if a.byType.Kind == batch.Decimal {
+		copy(batch.Bytes(word), batch.DecimalBytes([]batch.Int128{decimalCell(b.by.fixed[:b.by.width])}))
+	}
 	b.order = a.order.read(&batch.Column{Values: batch.Bytes(word)}, 1)[0]
 	return nil
 }

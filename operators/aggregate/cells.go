@@ -9,24 +9,27 @@ import (
 
 // cells reads a column of any type as bytes: those of a text, or of a number in little endian.
 type cells struct {
-	width int // 0 is text, -1 a bool
-	kind  batch.Kind
+	width  int // 0 is text, -1 a bool
+	stride int // bytes from a value to the next, where width is of numbers
+	kind   batch.Kind
 }
 
 func cellsOf(t batch.Type) cells {
 	switch {
 	case t.Variable():
-		return cells{0, t.Kind}
+		return cells{kind: t.Kind}
 	case t.Kind == batch.Bool:
-		return cells{-1, t.Kind}
+		return cells{width: -1, kind: t.Kind}
+	case t.Kind == batch.Decimal:
+		return cells{storedWidth(t), t.Width(), t.Kind}
 	}
-	return cells{t.Width(), t.Kind}
+	return cells{t.Width(), t.Width(), t.Kind}
 }
 
 // sized tells whether ClickHouse writes the length of a value before it where values stand in a row: texts, and what it has no
 // machine type for.
 func (k cells) sized() bool {
-	return k.width == 0 || k.kind == batch.Timestamp || k.kind == batch.Date32
+	return k.width == 0 || k.kind == batch.Timestamp || k.kind == batch.Date32 || k.kind == batch.Decimal
 }
 
 // bools are the cells of a bool column.
@@ -36,7 +39,7 @@ var bools = [2][1]byte{{0}, {1}}
 func (k cells) at(c *batch.Column, i int) []byte {
 	switch {
 	case k.width > 0:
-		return c.Values[i*k.width : (i+1)*k.width]
+		return c.Values[i*k.stride : i*k.stride+k.width]
 	case k.width < 0 && c.Bit(i):
 		return bools[1][:]
 	case k.width < 0:
@@ -47,7 +50,7 @@ func (k cells) at(c *batch.Column, i int) []byte {
 
 // cell keeps one value: ClickHouse's SingleValueData.
 type cell struct {
-	fixed [8]byte
+	fixed [16]byte
 	text  []byte
 	kind  cellKind
 	width uint8
@@ -105,9 +108,9 @@ type orders struct {
 	buf  []uint64
 }
 
-// ordered tells whether the values of a type have an order in 64 bits.
+// ordered tells whether the values of a type have an order in 64 bits. Decimals of more digits than fit have none.
 func ordered(t batch.Type) bool {
-	return t.Numeric() || t.Kind == batch.Timestamp || t.Kind == batch.Date32 || t.Kind == batch.Bool
+	return t.Numeric() || t.Kind == batch.Timestamp || t.Kind == batch.Date32 || t.Kind == batch.Bool || t.Kind == batch.Decimal && !wideDecimal(t)
 }
 
 // noOrder is the order of a NaN, which has no place among the others.
@@ -147,6 +150,10 @@ func (o *orders) read(c *batch.Column, n int) []uint64 {
 		orderFloat[float32](out, c)
 	case batch.Float64:
 		orderFloat[float64](out, c)
+	case batch.Decimal:
+		for i, v := range c.Decimals()[:n] {
+			out[i] = v.Lo ^ 1<<63
+		}
 	}
 	return out
 }

@@ -14,7 +14,7 @@ import (
 // 64 bits or of a text.
 func newUniqCombined(s Spec) *Aggregate {
 	const function = "uniqCombined64(14)"
-	if s.Args[0].Type.Variable() {
+	if hashed(s.Args[0].Type) {
 		return wordAggregate[combinedTexts](s, function, batch.Type{Kind: batch.String})
 	}
 	return wordAggregate[combinedNumbers](s, function, batch.Type{Kind: batch.Uint64})

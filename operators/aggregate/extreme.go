@@ -48,6 +48,8 @@ func newExtreme(arg batch.Field, merge Merge) *Aggregate {
 		make = makeExtreme[float64](least, math.NaN(), math.NaN())
 	case batch.String, batch.Binary:
 		make = func() Accumulator { return &extremeString{least: least} }
+	case batch.Decimal:
+		make = func() Accumulator { return &extremeDecimal{least: least} }
 	default:
 		return nil
 	}

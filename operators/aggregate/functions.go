@@ -34,7 +34,7 @@ type Info struct {
 func Functions() []Info {
 	return []Info{
 		{Name: "count", Args: 1, Optional: true, Usage: "count() or count(x)", Does: "rows, or rows where x is not null", plan: newCount},
-		{Name: "sum", Args: 1, Usage: "sum(x)", Does: "total; integers wrap around at 64 bits", plan: newSum},
+		{Name: "sum", Args: 1, Usage: "sum(x)", Does: "total; integers wrap around at 64 bits, decimals are exact", plan: newSum},
 		{Name: "min", Args: 1, Usage: "min(x)", Does: "least value", plan: newMin},
 		{Name: "max", Args: 1, Usage: "max(x)", Does: "greatest value", plan: newMax},
 		{Name: "avg", Args: 1, Usage: "avg(x)", Does: "mean", plan: newAvg},
@@ -116,6 +116,12 @@ func New(s Spec) (*Aggregate, error) {
 	}
 	a := f.plan(s)
 	if a == nil {
+		for _, arg := range s.Args {
+			if arg.Type.Kind == batch.Decimal {
+				return nil, fmt.Errorf("%s of %s: there is none of columns of type %s: compute it of the nearest float, such as %s(float(%s)), or of integers of the smallest unit",
+					f.Name, arg.Name, arg.Type, f.Name, arg.Name)
+			}
+		}
 		types := make([]string, 0, len(s.Args))
 		names := make([]string, 0, len(s.Args))
 		for _, arg := range s.Args {

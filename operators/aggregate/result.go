@@ -39,6 +39,9 @@ func (a *Aggregate) Answers(in []batch.Column, n int) (batch.Column, error) {
 	}
 	switch a.Finish {
 	case First:
+		if a.Func == "sum" && a.Type.Kind == batch.Decimal {
+			return decimalTotals(in[0], n), nil
+		}
 		return in[0], nil
 	case Ratio:
 		return a.ratios(in, n), nil
@@ -64,13 +67,23 @@ func (a *Aggregate) Answers(in []batch.Column, n int) (batch.Column, error) {
 func (a *Aggregate) ratios(in []batch.Column, n int) batch.Column {
 	part := floats{kind: a.States[0].Type.Kind}
 	whole := floats{kind: a.States[1].Type.Kind}
-	parts, wholes := part.read(&in[0], n), whole.read(&in[1], n)
+	totals := in[0]
+	var parts []float64
+	if t := a.States[0].Type; t.Kind == batch.Decimal {
+		totals = decimalTotals(totals, n)
+		for _, v := range totals.Decimals()[:n] {
+			parts = append(parts, v.Float64(int(t.Scale)))
+		}
+	} else {
+		parts = part.read(&totals, n)
+	}
+	wholes := whole.read(&in[1], n)
 	out, seen := make([]float64, n), make([]bool, n)
 	groups := make([]uint32, n)
 	for i := range n {
 		groups[i] = uint32(i)
 		out[i] = parts[i] / wholes[i]
-		seen[i] = !a.Nullable || in[0].Valid(i) && wholes[i] != 0
+		seen[i] = !a.Nullable || totals.Valid(i) && wholes[i] != 0
 	}
 	c := batch.Column{Values: batch.Bytes(out)}
 	emitNulls(seen, groups, &c)
@@ -155,9 +168,12 @@ func (a *Aggregate) value(src []byte, w *answerWriter) error {
 			return err
 		}
 	}
-	if a.Type.Variable() {
+	switch {
+	case a.Type.Variable():
 		w.text(c.text)
-	} else {
+	case a.Type.Kind == batch.Decimal:
+		w.decimal(c)
+	default:
 		w.word(binary.LittleEndian.Uint64(c.fixed[:]))
 	}
 	return nil
@@ -277,12 +293,21 @@ type answerWriter struct {
 	width   int // of a value that is no text; 0 is a bool
 	nulls   []bool
 	words   []uint64
-	offsets []int32 // of texts
+	highs   []uint64 // of decimals
+	offsets []int32  // of texts
 	data    []byte
 }
 
 func (w *answerWriter) float(v float64) { w.word(math.Float64bits(v)) }
 func (w *answerWriter) word(v uint64)   { w.words = append(w.words, v) }
+
+func (w *answerWriter) decimal(c cell) {
+	v := batch.Int128{}
+	if c.width > 0 {
+		v = decimalCell(c.fixed[:c.width])
+	}
+	w.words, w.highs = append(w.words, v.Lo), append(w.highs, uint64(v.Hi))
+}
 
 func (w *answerWriter) text(v []byte) {
 	w.data = append(w.data, v...)
@@ -291,9 +316,12 @@ func (w *answerWriter) text(v []byte) {
 
 func (w *answerWriter) null(i int) {
 	w.nulls[i] = true
-	if w.offsets != nil {
+	switch {
+	case w.offsets != nil:
 		w.text(nil)
-	} else {
+	case w.width == 16:
+		w.decimal(cell{})
+	default:
 		w.word(0)
 	}
 }
@@ -310,6 +338,12 @@ func (w *answerWriter) column(t batch.Type, n int) batch.Column {
 				batch.SetBit(c.Values, i)
 			}
 		}
+	case t.Kind == batch.Decimal:
+		values := make([]batch.Int128, n)
+		for i, v := range w.words {
+			values[i] = batch.Int128{Lo: v, Hi: int64(w.highs[i])}
+		}
+		c.Values = batch.DecimalBytes(values)
 	default:
 		values := make([]uint64, n) // aligned for every width
 		c.Values = batch.Bytes(values)[:n*w.width]

@@ -15,6 +15,9 @@ type number interface {
 
 func newSum(spec Spec) *Aggregate {
 	arg := spec.Args[0]
+	if arg.Type.Kind == batch.Decimal {
+		return newDecimalSum(arg)
+	}
 	t, make := sumOf(arg)
 	if make == nil {
 		return nil

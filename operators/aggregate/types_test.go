@@ -18,6 +18,7 @@ var typeGroups = []struct {
 	{"bool", []string{"bool"}},
 	{"integers", []string{"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"}},
 	{"floats", []string{"float32", "float64"}},
+	{"decimals", []string{"decimal(9, 2)", "decimal(18, 4)", "decimal(19, 0)", "decimal(38, 10)"}},
 	{"string, binary", []string{"string", "binary"}},
 	{"date32", []string{"date32"}},
 	{"timestamps", []string{"timestamp[s]", "timestamp[ms]", "timestamp[us]", "timestamp[ns]"}},
@@ -89,12 +90,12 @@ func TestTypesTable(t *testing.T) {
 
 // typedColumn draws values of a type, and writes them as SQL of that type.
 func typedColumn(rng *rand.Rand, t batch.Type, n int) (*batch.Column, string, []string) {
-	c := &batch.Column{Validity: make([]byte, batch.BitmapLen(n)), Values: make([]byte, 8*n)}
+	c := &batch.Column{Validity: make([]byte, batch.BitmapLen(n)), Values: make([]byte, max(8, t.Width())*n)}
 	if t.Kind == batch.Bool {
 		c.Values = make([]byte, batch.BitmapLen(n))
 	}
 	offsets, text, sql := []int32{0}, []byte{}, make([]string, n)
-	sqlType := strings.NewReplacer("uint", "UInt", "int", "Int", "float", "Float", "bool", "Bool", "date32", "Date32", "string", "String", "binary", "String").Replace(t.String())
+	sqlType := strings.NewReplacer("uint", "UInt", "int", "Int", "float", "Float", "bool", "Bool", "date32", "Date32", "string", "String", "binary", "String", "decimal", "Decimal").Replace(t.String())
 	if t.Kind == batch.Timestamp {
 		sqlType = fmt.Sprintf("DateTime64(%d, 'UTC')", 3*int(t.Unit))
 	}
@@ -121,6 +122,13 @@ func typedColumn(rng *rand.Rand, t batch.Type, n int) (*batch.Column, string, []
 		case batch.Float64:
 			batch.As[float64](c.Values)[i] = float64(v) / 4
 			sql[i] += "/4"
+		case batch.Decimal:
+			v := batch.Int128Of(v*7 - 150)
+			if t.Precision > 20 {
+				v, _ = v.MulPow10(20)
+			}
+			c.Decimals()[i] = v
+			sql[i] = fmt.Sprintf("'%s'", batch.AppendDecimal(nil, v, int(t.Scale)))
 		case batch.Timestamp:
 			batch.As[int64](c.Values)[i] = v * t.Unit.PerSecond()
 			sql[i] = fmt.Sprintf("toDateTime64(%d, %d, 'UTC')", v, 3*int(t.Unit))
@@ -151,8 +159,12 @@ func typedColumn(rng *rand.Rand, t batch.Type, n int) (*batch.Column, string, []
 // sqlArgument is x, a column without nulls, as the argument of a state.
 func sqlArgument(info Info, t, of batch.Type) string {
 	switch {
-	case of == t || of.Kind == batch.String:
+	case of == t || of.Kind == batch.String && t.Kind != batch.Decimal:
 		return "x"
+	case of.Kind == batch.String:
+		return "CAST(reinterpretAsFixedString(x), 'String')"
+	case t.Kind == batch.Decimal:
+		return fmt.Sprintf("reinterpretAsUInt64(toDecimal64(x, %d))", t.Scale)
 	case of.Kind == batch.Float64:
 		return "toFloat64(x)"
 	case of.Kind == batch.Uint8:

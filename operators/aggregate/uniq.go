@@ -13,7 +13,7 @@ import (
 // newUniqExact counts different values by keeping them all: numbers and times as 64 bits, texts as their hash in 128 bits. The
 // states are those of ClickHouse's uniqExact.
 func newUniqExact(s Spec) *Aggregate {
-	if s.Args[0].Type.Variable() {
+	if hashed(s.Args[0].Type) {
 		a := valueAggregate[exactTexts](s, "uniqExact", batch.Type{Kind: batch.String}, batch.Type{Kind: batch.Uint64}, 0)
 		a.Nullable = false
 		return a
@@ -26,11 +26,14 @@ func newUniqExact(s Spec) *Aggregate {
 // of the value's 64 bits or of a text.
 func newUniq(s Spec) *Aggregate {
 	of := batch.Type{Kind: batch.Uint64}
-	if s.Args[0].Type.Variable() {
+	if hashed(s.Args[0].Type) {
 		of = batch.Type{Kind: batch.String}
 	}
 	return wordAggregate[hll](s, "uniqHLL12", of)
 }
+
+// hashed tells whether the different values of a type are told by a hash of their bytes.
+func hashed(t batch.Type) bool { return t.Variable() || wideDecimal(t) }
 
 type exactWords struct{ set map[uint64]struct{} }
 

@@ -13,13 +13,14 @@ import (
 type words struct {
 	kind   batch.Kind
 	text   bool
+	wide   bool // decimals that do not fit: the CityHash64 of their 16 bytes
 	signed bool // narrow integers keep their sign
 	size   int  // bytes of a number
 	buf    []uint64
 }
 
 func wordsOf(t batch.Type) words {
-	return words{kind: t.Kind, text: t.Variable(), size: t.Width()}
+	return words{kind: t.Kind, text: t.Variable(), wide: wideDecimal(t), size: t.Width()}
 }
 
 // read gives n values, valid until the next call. What lies under a null is anything.
@@ -38,6 +39,14 @@ func (w *words) read(c *batch.Column, n int) []uint64 {
 	case w.kind == batch.Bool:
 		for i := range out {
 			out[i] = uint64(c.Values[i>>3] >> (i & 7) & 1)
+		}
+		return out
+	}
+	if w.kind == batch.Decimal {
+		for i, v := range c.Decimals()[:n] {
+			if out[i] = v.Lo; w.wide {
+				out[i] = city.CH64(c.Values[16*i : 16*i+16])
+			}
 		}
 		return out
 	}

@@ -32,6 +32,10 @@ func castable(from, to batch.Type) bool {
 		return to.Kind != duration
 	case from.Kind == batch.Bool:
 		return to.Numeric()
+	case from.Kind == batch.Decimal:
+		return to.Numeric() || to.Kind == batch.Decimal
+	case to.Kind == batch.Decimal:
+		return from.Numeric()
 	case from.Integer():
 		return to.Numeric() || to.Kind == batch.Bool || to.Kind == batch.Timestamp || to.Kind == batch.Date32
 	case from.Float():
@@ -59,6 +63,8 @@ func (x *castNode) eval(e *Evaluator, d int) vec {
 	}
 	out := vec{valid: valid}
 	switch {
+	case x.t.Kind == batch.Decimal, from.Kind == batch.Decimal && x.t.Kind != batch.String:
+		out = x.decimals(e, d, from, v, valid)
 	case x.t.Kind == batch.String:
 		out = x.toText(e, d, from, v, valid)
 	case from.Kind == batch.String:
@@ -106,6 +112,8 @@ func (x *castNode) bad(e *Evaluator, i int, valid *mask, reason batch.Reason, fr
 	var value []byte
 	if from.Variable() {
 		value = strconv.AppendQuote(nil, clip(string(v.bytes(i)[:min(len(v.bytes(i)), 80)]), 64))
+	} else if v.dec != nil {
+		value = batch.AppendDecimal(nil, v.dec[i], int(from.Scale))
 	} else {
 		value = appendNum(nil, from, v.num[i])
 	}
@@ -265,6 +273,8 @@ func (x *castNode) toText(e *Evaluator, d int, from batch.Type, v vec, valid *ma
 				} else {
 					data = append(data, v.bytes(i)...)
 				}
+			case from.Kind == batch.Decimal:
+				data = batch.AppendDecimal(data, v.dec[i], int(from.Scale))
 			default:
 				data = appendNum(data, from, v.num[i])
 			}

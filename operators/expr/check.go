@@ -215,6 +215,8 @@ func (c *checker) fold(at ast.Node, x node, operands ...node) node {
 		return c.fail(at, "", "this makes a constant of %d bytes, the limit is %d", len(v.data), MaxLength)
 	case t.Variable():
 		return newText(t.Kind, append([]byte(nil), v.bytes(0)...))
+	case t.Kind == batch.Decimal:
+		return newDecimal(v.dec[0], t)
 	default:
 		return &constNode{shape: shape{t: t}, v: vec{num: []uint64{v.num[0]}, scalar: true}}
 	}
@@ -242,6 +244,8 @@ func common(l, r node) (batch.Type, bool) {
 		return b, b.Kind != batch.Invalid
 	case b.Kind == batch.Invalid, a == b:
 		return a, true
+	case a.Kind == batch.Decimal || b.Kind == batch.Decimal:
+		return commonDecimal(l, r)
 	case a.Numeric() && b.Numeric():
 		switch {
 		case a.Float() || b.Float():
@@ -282,6 +286,8 @@ func (c *checker) convert(at ast.Node, x node, to batch.Type) node {
 	}
 	s := shape{t: to, null: x.info().null}
 	switch {
+	case to.Kind == batch.Decimal:
+		return c.toDecimal(at, x, to)
 	case to.Float() && from.Integer():
 		return c.fold(at, &toFloat{shape: s, x: x, unsigned: from.Kind == batch.Uint64}, x)
 	case to.Kind == batch.Int64 && from.Kind == batch.Uint64:
@@ -307,6 +313,9 @@ func (c *checker) unary(n *ast.UnaryNode) node {
 		}
 		return c.fold(n, &notNode{shape: x.info(), x: x}, x)
 	case "+", "-":
+		if t.Kind == batch.Decimal {
+			return c.fail(n, "write 0 - x", "a decimal has no sign of its own here")
+		}
 		if !t.Numeric() {
 			return c.fail(n, "", "%s needs a number, not %s", n.Operator, c.typeName(x))
 		}

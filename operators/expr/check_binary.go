@@ -81,6 +81,9 @@ func (c *checker) comparison(n *ast.BinaryNode, op cmpOp, l, r node) node {
 		}
 		return c.fold(n, &isNullNode{shape: shape{t: boolType}, x: x, not: op == opNE}, x)
 	}
+	if isDecimal(l) || isDecimal(r) {
+		return c.cmpDecimal(n, op, l, r)
+	}
 	s := shape{t: boolType, null: l.info().null || r.info().null}
 	t, ok := common(l, r)
 	if !ok {
@@ -124,6 +127,8 @@ func (c *checker) mixHint(n *ast.BinaryNode, l, r node) string {
 		a, b, l, r = b, a, r, l
 	}
 	switch {
+	case a.Kind == batch.Decimal || b.Kind == batch.Decimal:
+		return decimalMix(l, r)
 	case a.Kind == batch.Timestamp && b.Kind == batch.String:
 		return `make it a timestamp: timestamp("2024-01-31T00:00:00Z")`
 	case a.Kind == batch.Timestamp && b.Kind == batch.Date32:
@@ -161,6 +166,8 @@ func (c *checker) arithmetic(n *ast.BinaryNode, l, r node) node {
 		return c.fail(n, "use toUnixMilli(a) - toUnixMilli(b)", "cannot subtract timestamps")
 	case (a.Kind == batch.Timestamp || b.Kind == batch.Timestamp) && (op == "+" || op == "-"):
 		return c.fail(n, `use a duration: ts + duration("5s")`, "cannot compute %s %s %s", c.typeName(l), op, c.typeName(r))
+	case isDecimal(l) && (isDecimal(r) || b.Numeric()), isDecimal(r) && a.Numeric():
+		return c.decimalArith(n, l, r)
 	case !a.Numeric() || !b.Numeric():
 		hint := ""
 		if a.Kind == batch.String || b.Kind == batch.String {
@@ -278,8 +285,8 @@ func (c *checker) membership(n *ast.BinaryNode) node {
 		return c.fail(n.Right, "use contains for a piece of a string", "in needs a list of literals, x in [1, 2], or a list column")
 	}
 	t := wide(x.info().t)
-	if t.Kind == batch.Invalid || t.Kind == batch.Bool || t.Kind == duration {
-		return c.fail(n.Left, "", "in does not take %s", c.typeName(x))
+	if t.Kind == batch.Invalid || t.Kind == batch.Bool || t.Kind == duration || t.Kind == batch.Decimal {
+		return c.fail(n.Left, "use == and ||", "in does not take %s", c.typeName(x))
 	}
 	values := make([]*constNode, 0, len(list.Nodes))
 	for _, item := range list.Nodes {

@@ -83,6 +83,8 @@ func (e *Evaluator) Eval(b *batch.Batch, a *batch.Arena) (batch.Column, error) {
 			if err := e.storeText(&out, v); err != nil {
 				return batch.Column{}, err
 			}
+		case t.Kind == batch.Decimal:
+			copy(out.Decimals()[start:], v.dec)
 		default:
 			narrowNum(out.Values, t, v.num, start)
 		}

@@ -222,6 +222,15 @@ func (e *Evaluator) choose(rep repr, d int, take *mask, a, b vec) vec {
 			off[i+1] = int32(len(data))
 		}
 		return e.keep(d, off, data, out.valid)
+	case reprDecimal:
+		out.dec = e.decs(d)
+		for i := range out.dec {
+			if take.get(i) {
+				out.dec[i] = a.dec[i]
+			} else {
+				out.dec[i] = b.dec[i]
+			}
+		}
 	default:
 		num := e.nums(d)
 		av, bv := a.num[:len(num)], b.num[:len(num)]

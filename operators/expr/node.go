@@ -45,6 +45,8 @@ func (x *colNode) eval(e *Evaluator, d int) vec {
 	case x.t.Variable():
 		v.off = batch.As[int32](c.Offsets)[e.start : e.start+e.n+1]
 		v.data = c.Values
+	case x.t.Kind == batch.Decimal:
+		v.dec = c.Decimals()[e.start : e.start+e.n]
 	case x.t.Width() == 8:
 		v.num = batch.As[uint64](c.Values)[e.start : e.start+e.n]
 	default:
@@ -88,6 +90,9 @@ func (e *Evaluator) allNull(r repr, d int) vec {
 	case reprText:
 		v.off, v.data = e.text(d)
 		clear(v.off)
+	case reprDecimal:
+		v.dec = e.decs(d)
+		clear(v.dec)
 	default:
 		v.num = e.nums(d)
 		clear(v.num)

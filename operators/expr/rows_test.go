@@ -77,7 +77,7 @@ func cell(t batch.Type, c *batch.Column, i int) string {
 	switch {
 	case !c.Valid(i):
 		return "null"
-	case t.Kind == batch.List:
+	case t.Kind == batch.List, t.Kind == batch.Decimal:
 		return string(batch.AppendCellJSON(nil, t, c, i))
 	case t.Kind == batch.Bool:
 		return strconv.FormatBool(c.Bit(i))

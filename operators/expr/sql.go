@@ -154,6 +154,16 @@ func (w *sqlWriter) write(n node) (text string, null bool) {
 		return w.infix(x.l, sqlOps[x.op], x.r)
 	case *cmpBool:
 		return w.infix(x.l, sqlOps[x.op], x.r)
+	case *cmpDecimal: // in 256 bits, as digits are added to one of the two
+		l, nl := w.write(x.l)
+		r, nr := w.write(x.r)
+		scale := int(x.l.info().t.Scale) + x.lUp
+		return fmt.Sprintf("(toDecimal256(%s, %[3]d) %[4]s toDecimal256(%[2]s, %[3]d))", l, r, scale, sqlOps[x.op]), nl || nr
+	case *decimalScale:
+		text, null = w.write(x.x)
+		return fmt.Sprintf("toDecimal128(%s, %d)", text, x.t.Scale), null
+	case *decimalArith:
+		return w.decimalArith(x)
 	case *cmpText:
 		return w.infix(x.l, sqlOps[x.op], x.r)
 	case *isNullNode:
@@ -210,6 +220,18 @@ func (w *sqlWriter) intArith(x *intArith) (string, bool) {
 	return fits("toInt128(" + l + ") " + string(x.op) + " toInt128(" + r + ")"), true
 }
 
+// decimalArith computes in 256 bits, so that what has more than 38 digits is seen: a cast to fewer does not look at digits.
+func (w *sqlWriter) decimalArith(x *decimalArith) (string, bool) {
+	l, nl := w.write(x.l)
+	r, nr := w.write(x.r)
+	sum := fmt.Sprintf("toDecimal256(%s, %[3]d) %[4]s toDecimal256(%[2]s, %[3]d)", l, r, x.t.Scale, map[bool]string{false: "+", true: "-"}[x.minus])
+	if x.t.Precision < batch.MaxPrecision {
+		return fmt.Sprintf("toDecimal128(%s, %d)", sum, x.t.Scale), nl || nr
+	}
+	limit := fmt.Sprintf("toDecimal256('1%s', %d)", strings.Repeat("0", int(x.t.Precision-x.t.Scale)), x.t.Scale)
+	return fmt.Sprintf("accurateCastOrNull(arrayMap(v -> if(abs(v) < %s, v, NULL), [%s])[1], '%s')", limit, sum, sqlType(x.t)), true
+}
+
 func (w *sqlWriter) mapFloat(x *mapFloat) (string, bool) {
 	text, null := w.write(x.x)
 	switch x.name {
@@ -248,7 +270,7 @@ func (w *sqlWriter) cast(x *castNode) (string, bool) {
 	text, null := w.write(x.x)
 	from := x.x.info().t
 	switch {
-	case x.t.Kind == batch.Float64 && (from.Numeric() || from.Kind == batch.Bool):
+	case x.t.Kind == batch.Float64 && (from.Numeric() || from.Kind == batch.Bool || from.Kind == batch.Decimal):
 		return "toFloat64(" + text + ")", null
 	case x.t.Kind == batch.Int64 && from.Kind == batch.Bool:
 		return "toInt64(" + text + ")", null
@@ -347,6 +369,8 @@ func sqlType(t batch.Type) string {
 		return "String"
 	case batch.Date32:
 		return "Date32"
+	case batch.Decimal:
+		return fmt.Sprintf("Decimal(%d, %d)", t.Precision, t.Scale)
 	case batch.Timestamp:
 		return fmt.Sprintf("DateTime64(%d, 'UTC')", [...]int{0, 3, 6, 9}[t.Unit])
 	}
@@ -371,6 +395,8 @@ func (w *sqlWriter) constant(x *constNode) (string, bool) {
 		return sqlFloat(x.float()), false
 	case batch.String, batch.Binary:
 		return sqlText(x.text()), false
+	case batch.Decimal:
+		return fmt.Sprintf("toDecimal128('%s', %d)", batch.AppendDecimal(nil, x.v.dec[0], int(x.t.Scale)), x.t.Scale), false
 	case batch.Timestamp:
 		if x.t.Unit != batch.Second {
 			return fmt.Sprintf("fromUnixTimestamp64%s(toInt64(%d), 'UTC')", [...]string{"", "Milli", "Micro", "Nano"}[x.t.Unit], x.int()), false

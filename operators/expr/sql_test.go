@@ -24,6 +24,8 @@ var sqlExpressions = []string{
 	"min(f, g)", "max(f, g)", "min(i, j, 3)", "max(u, v)", "max(i, f)", "min(1, i8, i32)", "isNaN(f / f)", "isFinite(f)", "isNaN(g)",
 	"f > 1", "f == f", "f != g", "f < i", "0 < f < 10", "s == 'ok'", `s < "b"`, "t == s", `t ?? "it's \\ none"`, `s == "é"`, `p ? "a\nb" : s`, "p == q", "p != true",
 	"p && q", "p || q", "!q", "not p and q", "q ? 1 : 2", "q ? i : u16", "p ? f : i", "p ? u : v", "p ? u : 7", "p ? nil : i", "i > 0 ? f / i : nil",
+	"d", "e", "d + e", "d - e", "d + 0.125", "0 - d", "d + i8", "e + e", "d == e", "d > e", "d < i", "d == 0.5", "d != u", "float(d)", "float(e) / 3", "e ?? 0", "d > 0 ? d : e",
+	"e == nil", "wide + wide", "wide - wide", "wide > d", "0.1 + d > 0.2", "nil ?? d",
 	"j == nil", "j != nil", "isNull(g)", "j ?? i", "j ?? 0", "coalesce(j, g, 3)", "g ?? nil ?? 1.5", "(i + j) ?? 0",
 	"toUnixMilli(ms)", "toUnix(ms)", "toUnixMicro(ms)", "toUnixNano(ms)", "toUnix(sec)", "toUnixMilli(sec)", "toUnixMilli(ms) - 1000 * toUnix(sec)",
 	`ms < timestamp("2001-01-01T00:00:00Z")`, "ms", "p ? ms : nil", "ms == ms",
@@ -59,6 +61,34 @@ func sqlBatch(r *rand.Rand) *batch.Batch {
 	add("sec", "timestamp[s]?", sec)
 	add("xs", "list<float64>", xs)
 	add("ns", "list<uint64>", ns)
+	decimals := func(name, typ string, draw func() batch.Int128) {
+		t, null := mustType(typ)
+		values := make([]batch.Int128, b.Rows)
+		for i := range values {
+			values[i] = draw()
+		}
+		c := batch.Column{Values: batch.DecimalBytes(values)}
+		if null {
+			c.Validity = make([]byte, batch.BitmapLen(b.Rows))
+			for i := range b.Rows {
+				if r.IntN(3) > 0 {
+					batch.SetBit(c.Validity, i)
+				} else {
+					c.Nulls++
+				}
+			}
+		}
+		b.Schema.Fields = append(b.Schema.Fields, batch.Field{Name: name, Type: t, Nullable: null})
+		b.Cols = append(b.Cols, c)
+	}
+	decimals("d", "decimal(9, 2)", func() batch.Int128 { return batch.Int128Of(r.Int64N(200) - 100) })
+	decimals("e", "decimal(18, 4)?", func() batch.Int128 {
+		return batch.Int128Of([]int64{0, 5000, -999999999999999999, r.Int64N(1e6)}[r.IntN(4)])
+	})
+	decimals("wide", "decimal(38, 2)", func() batch.Int128 {
+		v, _ := batch.Int128Of(r.Int64N(18) - 9).MulPow10([]int{0, 20, 37}[r.IntN(3)])
+		return v
+	})
 	return b
 }
 
@@ -106,6 +136,8 @@ func sqlLiteral(t batch.Type, c *batch.Column, i int) string {
 			items = append(items, cell(t.Items(), &batch.Column{Values: c.Values}, int(k)))
 		}
 		return "[" + strings.Join(items, ",") + "]"
+	case t.Kind == batch.Decimal:
+		return "'" + cell(t, c, i) + "'"
 	case t.Variable():
 		return sqlText(c.Bytes(i))
 	case t.Kind == batch.Timestamp:
@@ -220,6 +252,9 @@ func sameSQL(t batch.Type, want, got string) bool {
 		return want == got
 	}
 	switch {
+	case t.Kind == batch.Decimal: // without zeros at its end
+		a, problem := batch.ParseDecimal([]byte(got), t)
+		return problem == batch.DecimalOK && string(batch.AppendDecimal(nil, a, int(t.Scale))) == want
 	case t.Float():
 		a, errA := strconv.ParseFloat(want, 64)
 		b, errB := strconv.ParseFloat(got, 64)

@@ -80,12 +80,13 @@ func (m *mask) store(dst []byte, start, n int) {
 // vec is a column of one chunk while it is computed. Which of num, bits and off+data holds the values follows from the
 // node's type. The slices point into a register, into the batch or into a constant, and are only read.
 type vec struct {
-	num    []uint64 // integers, timestamps and dates as int64 or uint64, floats as float64, by bit pattern
-	bits   *mask    // bool; never scalar
-	off    []int32  // string and binary: offsets into data
+	num    []uint64       // integers, timestamps and dates as int64 or uint64, floats as float64, by bit pattern
+	dec    []batch.Int128 // decimals
+	bits   *mask          // bool; never scalar
+	off    []int32        // string and binary: offsets into data
 	data   []byte
 	valid  *mask // nil when nothing is null
-	scalar bool  // num has one value, or off two: it stands for every row
+	scalar bool  // num or dec has one value, or off two: it stands for every row
 }
 
 // number is what a num can be viewed as.
@@ -108,6 +109,7 @@ func (v *vec) bytes(i int) []byte {
 // reg is scratch memory for one intermediate column. Its parts are made when first used.
 type reg struct {
 	num         []uint64
+	dec         []batch.Int128
 	bits, valid mask
 	off         []int32
 	data        []byte
@@ -151,6 +153,13 @@ func (e *Evaluator) keep(d int, off []int32, data []byte, valid *mask) vec {
 // dense gives a scalar number one value per row, in register d. Scalar strings stay as they are and are read through
 // vec.bytes: a long literal must not be copied a thousand times.
 func (e *Evaluator) dense(v vec, d int) vec {
+	if v.scalar && v.dec != nil {
+		out := e.decs(d)
+		for i := range out {
+			out[i] = v.dec[0]
+		}
+		return vec{dec: out}
+	}
 	if !v.scalar || v.num == nil {
 		return v
 	}
@@ -194,13 +203,14 @@ func (e *Evaluator) hold(d int, m *mask) *mask {
 type repr uint8
 
 const (
-	reprNone  repr = iota
-	reprBits       // bool
-	reprInt        // int64 in num: signed and narrow unsigned integers, dates, timestamps, durations
-	reprUint       // uint64 in num
-	reprFloat      // float64 in num
-	reprText       // string and binary
-	reprList       // a list column, of which only the nulls are read
+	reprNone    repr = iota
+	reprBits         // bool
+	reprInt          // int64 in num: signed and narrow unsigned integers, dates, timestamps, durations
+	reprUint         // uint64 in num
+	reprFloat        // float64 in num
+	reprText         // string and binary
+	reprDecimal      // decimal
+	reprList         // a list column, of which only the nulls are read
 )
 
 // duration is the type of a duration constant, in nanoseconds. It is no column type.
@@ -218,6 +228,8 @@ func reprOf(t batch.Type) repr {
 		return reprFloat
 	case t.Variable():
 		return reprText
+	case t.Kind == batch.Decimal:
+		return reprDecimal
 	case t.Kind == batch.List:
 		return reprList
 	default:

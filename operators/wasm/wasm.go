@@ -319,6 +319,9 @@ func checkInput(in *batch.Schema) error {
 		if f.Name == abi.RowColumn || f.Name == abi.GroupColumn {
 			return fmt.Errorf("gets a column named %s, which is reserved: rename it before this step", f.Name)
 		}
+		if f.Type.Kind == batch.Decimal {
+			return fmt.Errorf("gets column %s, which is %s, and modules take no decimals: cast it to float64, int64 or string in a step before, or drop it", f.Name, f.Type)
+		}
 		if len(f.Name) > abi.MaxNameLen || strings.ContainsRune(f.Name, 0) {
 			return fmt.Errorf("gets a column named %q: a name has at most %d bytes and no zero byte", shorten(f.Name, 64), abi.MaxNameLen)
 		}

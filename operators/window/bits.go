@@ -32,6 +32,12 @@ func readBits(to []uint64, c *batch.Column, t batch.Type) {
 		}
 		return
 	}
+	if t.Kind == batch.Decimal { // CheckKey lets none pass that needs more
+		for i, v := range c.Decimals()[:len(to)] {
+			to[i] = v.Lo
+		}
+		return
+	}
 	switch t.Width() {
 	case 1:
 		widen(to, c.Values)

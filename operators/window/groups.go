@@ -350,6 +350,8 @@ func (gs *groups) keyColumn(k int, ids []uint32) batch.Column {
 				batch.As[uint16](c.Values)[i] = uint16(v)
 			case 4:
 				batch.As[uint32](c.Values)[i] = uint32(v)
+			case 16:
+				c.Decimals()[i] = batch.Int128Of(int64(v))
 			default:
 				batch.As[uint64](c.Values)[i] = v
 			}

@@ -250,7 +250,7 @@ func (b *builder) batch() *batch.Batch {
 func column(f batch.Field, cells []any) batch.Column {
 	n := len(cells)
 	c := batch.Column{Validity: make([]byte, batch.BitmapLen(n))}
-	values := make([]uint64, n+1) // aligned, and large enough for every width
+	values := make([]uint64, 2*n+1) // aligned, and large enough for every width
 	raw := batch.Bytes(values)
 	offsets := make([]int32, n+1)
 	var data []byte
@@ -312,6 +312,8 @@ func put(raw []byte, i int, t batch.Type, v any) {
 		batch.As[float32](raw)[i] = as[float32](v)
 	case batch.Float64:
 		batch.As[float64](raw)[i] = as[float64](v)
+	case batch.Decimal:
+		(&batch.Column{Values: raw}).Decimals()[i] = as[batch.Int128](v)
 	default:
 		panic("no such type in tests: " + t.String())
 	}

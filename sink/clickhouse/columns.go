@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/shopspring/decimal"
 
 	"github.com/weir-stream/weir/ingest/batch"
 )
@@ -15,6 +16,7 @@ type scratch struct {
 	strs  []string
 	times []time.Time
 	ptrs  []unsafe.Pointer
+	decs  []decimal.Decimal
 }
 
 // clear lets go of the memory of batches, which the buffers point into.
@@ -81,6 +83,12 @@ func (s *scratch) appendColumn(dst driver.BatchColumn, f batch.Field, c *batch.C
 		v := resize(&s.times, n)
 		for i, t := range batch.As[int64](c.Values)[:n] {
 			v[i] = inTime(t, f.Type.Unit)
+		}
+		return appendValues(s, dst, v, c)
+	case batch.Decimal:
+		v := resize(&s.decs, n)
+		for i, d := range c.Decimals()[:n] {
+			v[i] = inDecimal(d, int(f.Type.Scale))
 		}
 		return appendValues(s, dst, v, c)
 	default:

@@ -23,7 +23,10 @@ func contentColumns(s *batch.Schema) string {
 	return strings.Join(names, ",")
 }
 
-func contentColumn(f batch.Field) string { return f.Name + " " + f.Type.String() }
+// contentColumn is a column as an account names it, without a comma: those are between columns.
+func contentColumn(f batch.Field) string {
+	return f.Name + " " + strings.ReplaceAll(f.Type.String(), ", ", ".")
+}
 
 // rowHashSQL is the hash of a row of the partials. wanted is an expression with the columns an account names. Where those are
 // not just the columns of the schema, in order, the values are looked up by name; the condition in the end is false where one of
@@ -75,6 +78,8 @@ func valueBytesSQL(f batch.Field) string {
 			batch.Second: "Second", batch.Millisecond: "Milli", batch.Microsecond: "Micro", batch.Nanosecond: "Nano",
 		}[t.Unit]
 		value = fmt.Sprintf("reinterpretAsFixedString(toUnixTimestamp64%s(%s))", unit, value)
+	case batch.Decimal: // in 16 bytes, whatever the server has for it
+		value = fmt.Sprintf("reinterpretAsFixedString(toDecimal128(%s, %d))", value, t.Scale)
 	default:
 		value = fmt.Sprintf("reinterpretAsFixedString(%s)", value)
 	}

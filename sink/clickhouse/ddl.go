@@ -387,7 +387,7 @@ func checkTable(t *sink.Table) error {
 		if err := add("key", k.Name); err != nil {
 			return err
 		}
-		if k.Type.Kind == batch.Invalid || k.Type.Kind > batch.Timestamp {
+		if !k.Type.Flat() {
 			return fmt.Errorf("key %q has no type", k.Name)
 		}
 	}
@@ -416,13 +416,13 @@ func checkTable(t *sink.Table) error {
 			}
 		}
 		for _, s := range a.States {
-			if s.Type.Kind == batch.Invalid || s.Type.Kind > batch.Timestamp {
+			if !s.Type.Flat() {
 				return fmt.Errorf("state %q of aggregate %q has no type", s.Name, a.Name)
 			}
 			if s.Merge == sink.MergeOpaque && (s.Type.Kind != batch.Binary || s.Nullable) {
 				return fmt.Errorf("state %q of aggregate %q: states that are bytes are binary and not null", s.Name, a.Name)
 			}
-			if s.Merge == sink.MergeSum && !s.Type.Numeric() {
+			if s.Merge == sink.MergeSum && !s.Type.Numeric() && s.Type.Kind != batch.Decimal {
 				return fmt.Errorf("state %q of aggregate %q: %s cannot be summed", s.Name, a.Name, s.Type)
 			}
 		}
@@ -431,7 +431,7 @@ func checkTable(t *sink.Table) error {
 		if err := add("column", c.Name); err != nil {
 			return err
 		}
-		if c.Type.Kind == batch.Invalid || c.Type.Kind > batch.Timestamp || c.Expr == "" {
+		if !c.Type.Flat() || c.Expr == "" {
 			return fmt.Errorf("computed column %q has no type or no expression", c.Name)
 		}
 	}

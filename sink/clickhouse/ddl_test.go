@@ -20,12 +20,12 @@ func everyType() sink.Table {
 	t := temperature()
 	t.Pipeline = "every type's"
 	t.Keys, t.Aggregates = nil, t.Aggregates[:1]
-	for _, n := range batch.TypeNames() {
+	for _, n := range append(batch.TypeNames(), "decimal(9, 2)", "decimal(18, 4)", "decimal(38, 10)") {
 		typ, _, err := batch.ParseType(n)
 		if err != nil {
 			panic(err)
 		}
-		n = strings.NewReplacer("[", "_", "]", "").Replace(n)
+		n = strings.NewReplacer("[", "_", "]", "", "(", "_", ", ", "_", ")", "").Replace(n)
 		t.Keys = append(
 			t.Keys,
 			batch.Field{Name: "k_" + n, Type: typ},

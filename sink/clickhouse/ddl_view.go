@@ -184,6 +184,10 @@ func merge(a sink.Aggregate, s sink.State) string {
 	switch s.Merge {
 	case sink.MergeOpaque:
 		return mergeStates(a, s)
+	case sink.MergeSum:
+		if s.Type.Kind == batch.Decimal && a.Nullable {
+			return sumDecimals(s)
+		}
 	case sink.MergeMin:
 		fn = "min"
 	case sink.MergeMax:
@@ -201,6 +205,8 @@ func merged(s sink.State) batch.Field {
 			f.Type = batch.Type{Kind: batch.Uint64}
 		case s.Type.Integer():
 			f.Type = batch.Type{Kind: batch.Int64}
+		case s.Type.Kind == batch.Decimal:
+			f.Type = batch.DecimalOf(batch.MaxPrecision, int(s.Type.Scale))
 		default:
 			f.Type = batch.Type{Kind: batch.Float64}
 		}
@@ -221,6 +227,12 @@ func finish(a sink.Aggregate, states []string) (string, columnDef) {
 		return fmt.Sprintf("CAST(%s, %s)", states[0], quote(typ)), columnDef{name: a.Name, typ: typ}
 	}
 	expr, f := states[0], merged(a.States[0])
+	if f.Type.Kind == batch.Decimal {
+		f.Nullable = f.Nullable || a.Nullable && a.States[0].Merge == sink.MergeSum // a total can overflow
+		if a.Finish == sink.FinishRatio {
+			states = append([]string{"toFloat64(" + states[0] + ")"}, states[1:]...)
+		}
+	}
 	if a.Finish == sink.FinishRatio {
 		f.Type = batch.Type{Kind: batch.Float64}
 		if f.Nullable {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/google/uuid"
+	"github.com/shopspring/decimal"
 
 	"github.com/weir-stream/weir/ingest/batch"
 	"github.com/weir-stream/weir/sink"
@@ -300,6 +301,10 @@ func newColumnBuilder(f batch.Field) columnBuilder {
 	case batch.Timestamp:
 		return gathered(f, func(c *batch.Column, v time.Time) {
 			c.Values = append(c.Values, batch.Bytes([]int64{outTime(v, t.Unit)})...)
+		})
+	case batch.Decimal:
+		return gathered(f, func(c *batch.Column, v decimal.Decimal) {
+			c.Values = append(c.Values, batch.DecimalBytes([]batch.Int128{outDecimal(v, int(t.Scale))})...)
 		})
 	default:
 		panic("clickhouse: column of type " + t.String()) // checkTable refuses it

@@ -40,6 +40,8 @@ func baseType(t batch.Type) string {
 		return fmt.Sprintf("DateTime64(%d, 'UTC')", map[batch.Unit]int{
 			batch.Second: 0, batch.Millisecond: 3, batch.Microsecond: 6, batch.Nanosecond: 9,
 		}[t.Unit])
+	case batch.Decimal:
+		return fmt.Sprintf("Decimal(%d, %d)", t.Precision, t.Scale)
 	case batch.List: // of an answer
 		return "Array(" + baseType(t.Items()) + ")"
 	default:

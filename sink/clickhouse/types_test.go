@@ -41,6 +41,11 @@ func edges(t batch.Type) (lo, hi any, loText, hiText string) {
 		return float32(-1.5), float32(math.Inf(1)), "-1.5", "inf"
 	case batch.Float64:
 		return -1e300, math.Inf(1), "-1e300", "inf"
+	case batch.Decimal:
+		most, _ := batch.Int128Of(1).MulPow10(int(t.Precision) - 1)
+		most = most.Add(batch.Int128Of(7)) // and not more zeros than are shown
+		text := string(batch.AppendDecimal(nil, most, int(t.Scale)))
+		return most.Neg(), most, "-" + text, text
 	case batch.String:
 		return "", "Zoë\x00", "", "Zoë\x00"
 	case batch.Binary:
@@ -247,5 +252,66 @@ func TestAnswersOfAnotherTypeThanTheirStates(t *testing.T) {
 	want := "90000 Nullable(Int32) -2 Int16 -2.5 Float32"
 	if len(got) != 1 || got[0] != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// Totals of decimals are exact, over partitions too, and null where they have more than 38 digits: ClickHouse's own would wrap around.
+func TestTotalsOfDecimals(t *testing.T) {
+	total, most := batch.DecimalOf(38, 2), batch.Int128{}
+	most, _ = batch.Int128Of(9).MulPow10(37)
+	cases := []struct {
+		values []any
+		want   string
+	}{
+		{[]any{batch.Int128Of(10), batch.Int128Of(-35)}, "-0.25 -0.25 -0.0625"},
+		{[]any{most, batch.Int128Of(-1)}, "899999999999999999999999999999999999.99 899999999999999999999999999999999999.99 2.25e35"},
+		{[]any{most, most}, "null null null"},
+		{[]any{most.Neg(), most.Neg(), most}, "-900000000000000000000000000000000000 -900000000000000000000000000000000000 -1.5e35"},
+		{[]any{batch.Int128{Lo: ^uint64(0), Hi: 1<<63 - 1}, most.Neg(), most.Neg()}, "null null null"},
+		{[]any{nil, batch.Int128Of(5)}, "0.05 0.05 0.0125"},
+		{[]any{nil, nil}, "null 0 null"},
+	}
+	b := newBed(t)
+	b.tab, b.cfg.Table = temperature(), "d"
+	b.tab.Keys = []batch.Field{{Name: "k", Type: kind(batch.Int64)}}
+	b.tab.Aggregates = []sink.Aggregate{
+		{Name: "s", Type: total, Nullable: true, States: []sink.State{{Field: batch.Field{Name: "s", Type: total, Nullable: true}}}},
+		{Name: "mean", Type: kind(batch.Float64), Nullable: true, Finish: sink.FinishRatio, States: []sink.State{
+			{Field: batch.Field{Name: "mean__sum", Type: total, Nullable: true}},
+			{Field: batch.Field{Name: "mean__count", Type: kind(batch.Uint64)}},
+		}},
+		{Name: "plain", Type: total, States: []sink.State{{Field: batch.Field{Name: "plain", Type: total}}}},
+		{Name: "wide", Type: total, Nullable: true, States: []sink.State{{Field: batch.Field{Name: "wide", Type: total}}}},
+	}
+	b.sink = b.open(b.cfg)
+	b.apply()
+	for p := range 3 {
+		cut := b.cut(source{partition: int32(p)}, 3)
+		bb := newBuilder(b.tab.Schema())
+		for k, c := range cases {
+			if p >= len(c.values) {
+				continue
+			}
+			v, sure := c.values[p], c.values[p]
+			if v == nil {
+				sure = batch.Int128{}
+			}
+			bb.add(int64(1_700_000_000_000), int64(1_700_000_010_000), uint64(1), int64(k), v, v, uint64(2), batch.Int128Of(int64(p)), sure)
+		}
+		cut.Rows = bb.batch()
+		b.write(cut)
+	}
+	types := b.ask("SELECT concatWithSeparator(' ', toTypeName(s), toTypeName(mean), toTypeName(plain), toTypeName(wide)) FROM d LIMIT 1")
+	if want := "Nullable(Decimal(38, 2)) Nullable(Float64) Decimal(38, 2) Nullable(Decimal(38, 2))"; len(types) != 1 || types[0] != want {
+		t.Errorf("%q", types)
+	}
+	got := b.ask("SELECT concatWithSeparator(' ', ifNull(toString(s), 'null'), ifNull(toString(wide), 'null'), ifNull(toString(mean), 'null')) FROM d ORDER BY k")
+	if len(got) != len(cases) {
+		t.Fatalf("%q", got)
+	}
+	for k, c := range cases {
+		if got[k] != c.want {
+			t.Errorf("%v: got %q, want %q", c.values, got[k], c.want)
+		}
 	}
 }

@@ -40,6 +40,12 @@ CREATE TABLE IF NOT EXISTS `my-db`.`t_partials`
     `n_timestamp_us` Nullable(DateTime64(6, 'UTC')),
     `k_timestamp_ns` DateTime64(9, 'UTC'),
     `n_timestamp_ns` Nullable(DateTime64(9, 'UTC')),
+    `k_decimal_9_2` Decimal(9, 2),
+    `n_decimal_9_2` Nullable(Decimal(9, 2)),
+    `k_decimal_18_4` Decimal(18, 4),
+    `n_decimal_18_4` Nullable(Decimal(18, 4)),
+    `k_decimal_38_10` Decimal(38, 10),
+    `n_decimal_38_10` Nullable(Decimal(38, 10)),
     `readings` UInt64,
     `max_int8` Nullable(Int8),
     `max_int16` Nullable(Int16),
@@ -57,6 +63,9 @@ CREATE TABLE IF NOT EXISTS `my-db`.`t_partials`
     `max_timestamp_ms` Nullable(DateTime64(3, 'UTC')),
     `max_timestamp_us` Nullable(DateTime64(6, 'UTC')),
     `max_timestamp_ns` Nullable(DateTime64(9, 'UTC')),
+    `max_decimal_9_2` Nullable(Decimal(9, 2)),
+    `max_decimal_18_4` Nullable(Decimal(18, 4)),
+    `max_decimal_38_10` Nullable(Decimal(38, 10)),
     `_rows` UInt64,
     `_site` String,
     `_pipeline` String,
@@ -73,8 +82,8 @@ CREATE TABLE IF NOT EXISTS `my-db`.`t_partials`
 )
 ENGINE = ReplacingMergeTree(`_version`)
 PARTITION BY toYYYYMMDD(window_start)
-PRIMARY KEY (`window_start`, `k_bool`, `n_bool`, `k_int8`, `n_int8`, `k_int16`, `n_int16`, `k_int32`, `n_int32`, `k_int64`, `n_int64`, `k_uint8`, `n_uint8`, `k_uint16`, `n_uint16`, `k_uint32`, `n_uint32`, `k_uint64`, `n_uint64`, `k_float32`, `n_float32`, `k_float64`, `n_float64`, `k_string`, `n_string`, `k_binary`, `n_binary`, `k_date32`, `n_date32`, `k_timestamp_s`, `n_timestamp_s`, `k_timestamp_ms`, `n_timestamp_ms`, `k_timestamp_us`, `n_timestamp_us`, `k_timestamp_ns`, `n_timestamp_ns`)
-ORDER BY (`window_start`, `k_bool`, `n_bool`, `k_int8`, `n_int8`, `k_int16`, `n_int16`, `k_int32`, `n_int32`, `k_int64`, `n_int64`, `k_uint8`, `n_uint8`, `k_uint16`, `n_uint16`, `k_uint32`, `n_uint32`, `k_uint64`, `n_uint64`, `k_float32`, `n_float32`, `k_float64`, `n_float64`, `k_string`, `n_string`, `k_binary`, `n_binary`, `k_date32`, `n_date32`, `k_timestamp_s`, `n_timestamp_s`, `k_timestamp_ms`, `n_timestamp_ms`, `k_timestamp_us`, `n_timestamp_us`, `k_timestamp_ns`, `n_timestamp_ns`, `_site`, `_pipeline`, `_rev`, `_topic`, `_topic_id`, `_partition`, `_segment`, `_width`)
+PRIMARY KEY (`window_start`, `k_bool`, `n_bool`, `k_int8`, `n_int8`, `k_int16`, `n_int16`, `k_int32`, `n_int32`, `k_int64`, `n_int64`, `k_uint8`, `n_uint8`, `k_uint16`, `n_uint16`, `k_uint32`, `n_uint32`, `k_uint64`, `n_uint64`, `k_float32`, `n_float32`, `k_float64`, `n_float64`, `k_string`, `n_string`, `k_binary`, `n_binary`, `k_date32`, `n_date32`, `k_timestamp_s`, `n_timestamp_s`, `k_timestamp_ms`, `n_timestamp_ms`, `k_timestamp_us`, `n_timestamp_us`, `k_timestamp_ns`, `n_timestamp_ns`, `k_decimal_9_2`, `n_decimal_9_2`, `k_decimal_18_4`, `n_decimal_18_4`, `k_decimal_38_10`, `n_decimal_38_10`)
+ORDER BY (`window_start`, `k_bool`, `n_bool`, `k_int8`, `n_int8`, `k_int16`, `n_int16`, `k_int32`, `n_int32`, `k_int64`, `n_int64`, `k_uint8`, `n_uint8`, `k_uint16`, `n_uint16`, `k_uint32`, `n_uint32`, `k_uint64`, `n_uint64`, `k_float32`, `n_float32`, `k_float64`, `n_float64`, `k_string`, `n_string`, `k_binary`, `n_binary`, `k_date32`, `n_date32`, `k_timestamp_s`, `n_timestamp_s`, `k_timestamp_ms`, `n_timestamp_ms`, `k_timestamp_us`, `n_timestamp_us`, `k_timestamp_ns`, `n_timestamp_ns`, `k_decimal_9_2`, `n_decimal_9_2`, `k_decimal_18_4`, `n_decimal_18_4`, `k_decimal_38_10`, `n_decimal_38_10`, `_site`, `_pipeline`, `_rev`, `_topic`, `_topic_id`, `_partition`, `_segment`, `_width`)
 TTL toDateTime(greatest(least(window_end, toDateTime64('2100-01-01', 3, 'UTC')), toDateTime64('1970-01-01', 3, 'UTC'))) + toIntervalDay(90)
 SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1, allow_nullable_key = 1
 COMMENT 'weir: cumulative partial aggregates by source; read the view t instead';
@@ -266,6 +275,12 @@ SELECT
     `n_timestamp_us`,
     `k_timestamp_ns`,
     `n_timestamp_ns`,
+    `k_decimal_9_2`,
+    `n_decimal_9_2`,
+    `k_decimal_18_4`,
+    `n_decimal_18_4`,
+    `k_decimal_38_10`,
+    `n_decimal_38_10`,
     _m0 AS `readings`,
     _m1 AS `max_int8`,
     _m2 AS `max_int16`,
@@ -282,7 +297,10 @@ SELECT
     _m13 AS `max_timestamp_s`,
     _m14 AS `max_timestamp_ms`,
     _m15 AS `max_timestamp_us`,
-    _m16 AS `max_timestamp_ns`
+    _m16 AS `max_timestamp_ns`,
+    _m17 AS `max_decimal_9_2`,
+    _m18 AS `max_decimal_18_4`,
+    _m19 AS `max_decimal_38_10`
 FROM
 (
     SELECT
@@ -324,6 +342,12 @@ FROM
         `n_timestamp_us`,
         `k_timestamp_ns`,
         `n_timestamp_ns`,
+        `k_decimal_9_2`,
+        `n_decimal_9_2`,
+        `k_decimal_18_4`,
+        `n_decimal_18_4`,
+        `k_decimal_38_10`,
+        `n_decimal_38_10`,
         sum(`readings`) AS _m0,
         max(`max_int8`) AS _m1,
         max(`max_int16`) AS _m2,
@@ -340,7 +364,10 @@ FROM
         max(`max_timestamp_s`) AS _m13,
         max(`max_timestamp_ms`) AS _m14,
         max(`max_timestamp_us`) AS _m15,
-        max(`max_timestamp_ns`) AS _m16
+        max(`max_timestamp_ns`) AS _m16,
+        max(`max_decimal_9_2`) AS _m17,
+        max(`max_decimal_18_4`) AS _m18,
+        max(`max_decimal_38_10`) AS _m19
     FROM `my-db`.`t_partials` FINAL
     WHERE arrayExists(
             s -> s.1 = _site AND s.2 = _pipeline AND s.3 = _rev AND s.4 = _topic_id AND s.5 = _partition AND s.6 = _segment
@@ -352,7 +379,7 @@ FROM
                 ARRAY JOIN range(1, length(spans), 3) AS i
             )
         ) = (_width != 0)
-    GROUP BY window_start, window_end, `k_bool`, `n_bool`, `k_int8`, `n_int8`, `k_int16`, `n_int16`, `k_int32`, `n_int32`, `k_int64`, `n_int64`, `k_uint8`, `n_uint8`, `k_uint16`, `n_uint16`, `k_uint32`, `n_uint32`, `k_uint64`, `n_uint64`, `k_float32`, `n_float32`, `k_float64`, `n_float64`, `k_string`, `n_string`, `k_binary`, `n_binary`, `k_date32`, `n_date32`, `k_timestamp_s`, `n_timestamp_s`, `k_timestamp_ms`, `n_timestamp_ms`, `k_timestamp_us`, `n_timestamp_us`, `k_timestamp_ns`, `n_timestamp_ns`
+    GROUP BY window_start, window_end, `k_bool`, `n_bool`, `k_int8`, `n_int8`, `k_int16`, `n_int16`, `k_int32`, `n_int32`, `k_int64`, `n_int64`, `k_uint8`, `n_uint8`, `k_uint16`, `n_uint16`, `k_uint32`, `n_uint32`, `k_uint64`, `n_uint64`, `k_float32`, `n_float32`, `k_float64`, `n_float64`, `k_string`, `n_string`, `k_binary`, `n_binary`, `k_date32`, `n_date32`, `k_timestamp_s`, `n_timestamp_s`, `k_timestamp_ms`, `n_timestamp_ms`, `k_timestamp_us`, `n_timestamp_us`, `k_timestamp_ns`, `n_timestamp_ns`, `k_decimal_9_2`, `n_decimal_9_2`, `k_decimal_18_4`, `n_decimal_18_4`, `k_decimal_38_10`, `n_decimal_38_10`
 )
 SETTINGS do_not_merge_across_partitions_select_final = 1,
     compile_aggregate_expressions = 0;

@@ -202,7 +202,7 @@ func (w *recordedWriter) window(old *yaml.Node) *yaml.Node {
 		set(out, "session", session)
 	} else if s.Count != 0 {
 		count := mapping()
-		set(count, "rows", text(strconv.FormatInt(s.Count, 10)))
+		set(count, "rows", number(s.Count))
 		set(count, "timeout", size)
 		set(out, "count", count)
 	} else if s.Every != 0 {

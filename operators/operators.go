@@ -83,6 +83,12 @@ type Window interface {
 	Dirty() int
 }
 
+// Closing is a window that knows how much the next cut takes out of it.
+type Closing interface {
+	// Closing counts the groups of the windows that are final, which the next cut closes.
+	Closing() int
+}
+
 // Announcing is a window that gives rows of windows as soon as they are final, apart from cuts.
 type Announcing interface {
 	// Announce gives the rows of the windows that are final and were not announced before, each with its whole aggregate, as Cut.Rows

@@ -72,6 +72,7 @@ way, and after a crash, the next run goes on with exact totals.`,
 				return err
 			}
 			defer func() { err = errors.Join(err, stopProfiles()) }()
+			defer boundHeap()()
 			modules, err := pipeline.OpenModules(n, opts.Log)
 			if err != nil {
 				return err

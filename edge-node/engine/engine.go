@@ -141,6 +141,7 @@ type Engine struct {
 	stopped chan struct{}      // closed when Run has begun to end
 	queued  atomic.Int64       // bytes of records waiting in lanes
 	state   atomic.Int64       // bytes of window state
+	closing atomic.Int64       // bytes of it that the next cuts give back
 	commits commitQueue
 	preload preload
 

@@ -58,6 +58,7 @@ type lane struct {
 	askAt    time.Time
 	beyond   int64 // how far somebody before had stored the segment
 	stateB   int64
+	closing  int64 // bytes of stateB that the next cut gives back
 	skipTo   int64 // records below were accounted for by somebody before
 	endAt    int64 // log end at assignment, for StopAtEnd
 
@@ -276,7 +277,8 @@ func (l *lane) discard() {
 	l.mu.Unlock()
 	l.e.queued.Add(-bytes)
 	l.e.state.Add(-l.stateB)
-	l.stateB = 0
+	l.e.closing.Add(-l.closing)
+	l.stateB, l.closing = 0, 0
 	l.disown()
 	l.giveUp()
 }
@@ -319,6 +321,7 @@ func (l *lane) take(c chunk) error {
 		if !l.announce() {
 			return l.ctx.Err()
 		}
+		l.hurry()
 		switch {
 		case l.full() && (l.keeps() || !l.inFlight.Load()):
 			l.ship()

@@ -23,14 +23,23 @@ const (
 	maxLetterBytes = 4 << 20
 )
 
+// All lanes ship together before the flush clock says so when what the next cuts close takes this part of the budget of window state, and
+// those whose cut is on its way wait for it at twice as much.
+const closingPart = 16
+
 // full tells whether the lane should ship now.
 func (l *lane) full() bool {
-	return l.letterB > maxLetterBytes || l.window.Dirty() > maxDirty || l.e.state.Load() > l.e.cfg.MaxState
+	return l.letterB > maxLetterBytes || l.window.Dirty() > maxDirty || l.e.state.Load() > l.e.cfg.MaxState || l.closesMuch()
 }
 
 // overfull tells whether the lane must not take more until a cut is acknowledged.
 func (l *lane) overfull() bool {
-	return l.inFlight.Load() && (l.letterB > 2*maxLetterBytes || l.window.Dirty() > 2*maxDirty)
+	return l.inFlight.Load() && (l.letterB > 2*maxLetterBytes || l.window.Dirty() > 2*maxDirty || l.closesMuch())
+}
+
+// closesMuch tells whether the lane's next cut gives back some of what is too much to wait for a cut.
+func (l *lane) closesMuch() bool {
+	return l.closing > 0 && l.e.closing.Load() > 2*(l.e.cfg.MaxState/closingPart)
 }
 
 // waitForRoom waits while window state, over all lanes, is over its budget. Shipping closes windows, so there will be
@@ -84,6 +93,30 @@ func (l *lane) countState() {
 	state := l.window.MemorySize()
 	l.e.state.Add(state - l.stateB)
 	l.stateB = state
+	closing := int64(0)
+	if w, ok := l.window.(operators.Closing); ok {
+		if n := w.Closing(); n > 0 {
+			closing = int64(float64(state) * float64(n) / float64(l.window.Groups()))
+		}
+	}
+	l.e.closing.Add(closing - l.closing)
+	l.closing = closing
+}
+
+// hurry has all lanes ship before the flush clock says so when their cuts would give back much. Event time is fast where a node
+// catches up: between two flushes many windows become final, and would take several times the memory of those that are open.
+// Shipping them sooner costs little, since what is final is shipped once. All lanes ship together, as they do by the clock, so that
+// inserts are large; a lane that has little of it does not ask.
+func (l *lane) hurry() {
+	limit := l.e.cfg.MaxState / closingPart
+	if l.inFlight.Load() || l.e.closing.Load() <= limit {
+		return
+	}
+	lanes := int64(0)
+	l.e.eachLane(func(*lane) { lanes++ })
+	if 2*lanes*l.closing > limit {
+		l.e.eachLane(func(other *lane) { other.request(wantFlush) })
+	}
 }
 
 // mayGive notes whether the lane has something to ship.

@@ -186,6 +186,8 @@ func (s *Source) options() ([]kgo.Opt, error) {
 		kgo.OnPartitionsLost(s.lost),
 		kgo.WithHooks(&s.lease),
 		kgo.WithPools(&slabs{}),
+		// What brokers may ask a client for tells less than our own metrics, and to compress it 8 MiB are kept.
+		kgo.DisableClientMetrics(),
 	)
 	if s.usesRegex() {
 		exprs := make([]string, len(s.patterns))

@@ -47,6 +47,17 @@ func (w *Tumbling) Cut(next int64) operators.Cut {
 	return cut
 }
 
+// Closing implements operators.Closing.
+func (w *Tumbling) Closing() int {
+	watermark, n := w.Watermark(), 0
+	for _, p := range w.open {
+		if w.isFinal(p, watermark) {
+			n += len(p.members)
+		}
+	}
+	return n
+}
+
 // isFinal tells whether a window takes no more rows.
 func (w *Tumbling) isFinal(p *pane, watermark int64) bool {
 	return watermark != operators.Unset && p.end+w.allow <= watermark

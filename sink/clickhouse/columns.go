@@ -127,6 +127,15 @@ func (s *scratch) stringsOf(c *batch.Column, n int) []string {
 	return v
 }
 
+// repeatText appends a text n times.
+func (s *scratch) repeatText(dst driver.BatchColumn, v string, n int) error {
+	strs := resize(&s.strs, n)
+	for i := range strs {
+		strs[i] = v
+	}
+	return dst.Append(strs)
+}
+
 // repeat appends a value n times.
 func repeat[T any](dst driver.BatchColumn, v T, n int) error {
 	s := make([]T, n)

@@ -67,6 +67,7 @@ const (
 	defaultInsertDays    = 50
 	maxInsertDays        = 100
 	maxInsertBytes       = 64 << 20 // of column data in one insert; bounds the memory of a write
+	encodeBuffer         = 1 << 20  // columns of a block are compressed and sent when they are about as many bytes; the client's own default is 10 MiB
 )
 
 // name is what a table, database or column may be called. Quoting would allow more, but dots mean nested columns to
@@ -147,6 +148,9 @@ func (c Config) options() (Config, *clickhouse.Options, error) {
 	opt.ReadTimeout = max(c.InsertTimeout, c.QueryTimeout)
 	if opt.Compression == nil {
 		opt.Compression = &clickhouse.Compression{Method: clickhouse.CompressionLZ4}
+	}
+	if opt.MaxCompressionBuffer == 0 {
+		opt.MaxCompressionBuffer = encodeBuffer
 	}
 	// Delivery writes from one goroutine; a check or an audit may run beside it.
 	opt.MaxOpenConns, opt.MaxIdleConns = 4, 1

@@ -55,15 +55,21 @@ func plan(cuts []*sink.Cut, skip map[int]bool, maxRows, maxDays int) []chunk {
 	return divide(all, maxRows, maxDays)
 }
 
-// rowRef is a row of a part.
-type rowRef struct{ part, row int32 }
+// run is the rows of a part from one to another.
+type run struct{ part, from, to int }
 
-// divide sorts all rows by day and takes them in runs.
+func (r run) rows() int { return r.to - r.from }
+
+// divide sorts all rows by day and takes them in runs, which are long: the rows of a cut are window by window.
 func divide(all chunk, maxRows, maxDays int) []chunk {
-	byDay := map[int64][]rowRef{}
+	byDay := map[int64][]run{}
 	for p := range all {
-		for r, ms := range windowStarts(all[p].rows) {
-			byDay[day(ms)] = append(byDay[day(ms)], rowRef{int32(p), int32(r)})
+		starts := windowStarts(all[p].rows)
+		for from, to := 0, 0; from < len(starts); from = to {
+			d := day(starts[from])
+			for to = from + 1; to < len(starts) && day(starts[to]) == d; to++ {
+			}
+			byDay[d] = append(byDay[d], run{p, from, to})
 		}
 	}
 	days := make([]int64, 0, len(byDay))
@@ -73,24 +79,31 @@ func divide(all chunk, maxRows, maxDays int) []chunk {
 	slices.Sort(days)
 
 	var chunks []chunk
-	var refs []rowRef
-	inChunk := 0 // days
+	var runs []run
+	inChunk, rows := 0, 0 // days and rows of runs
 	flush := func() {
-		if len(refs) > 0 {
-			chunks = append(chunks, all.pick(refs))
+		if len(runs) > 0 {
+			chunks = append(chunks, all.pick(runs))
 		}
-		refs, inChunk = refs[:0], 0
+		runs, inChunk, rows = runs[:0], 0, 0
 	}
 	for _, d := range days {
-		rest := byDay[d]
-		if inChunk == maxDays || len(refs)+len(rest) > maxRows {
+		ofDay := 0
+		for _, r := range byDay[d] {
+			ofDay += r.rows()
+		}
+		if inChunk == maxDays || rows+ofDay > maxRows {
 			flush()
 		}
-		for len(rest) > 0 {
-			n := min(len(rest), maxRows)
-			refs, rest = append(refs, rest[:n]...), rest[n:]
-			if len(rest) > 0 {
-				flush()
+		for _, r := range byDay[d] {
+			for r.from < r.to {
+				if rows == maxRows {
+					flush()
+				}
+				n := min(r.rows(), maxRows-rows)
+				runs = append(runs, run{r.part, r.from, r.from + n})
+				rows += n
+				r.from += n
 			}
 		}
 		inChunk++
@@ -99,16 +112,26 @@ func divide(all chunk, maxRows, maxDays int) []chunk {
 	return chunks
 }
 
-// pick copies rows, given part by part or mixed, into a chunk of their own.
-func (c chunk) pick(refs []rowRef) chunk {
-	rows := make([][]int32, len(c))
-	for _, r := range refs {
-		rows[r.part] = append(rows[r.part], r.row)
+// pick makes a chunk of runs. One run of a part is borrowed from its cut, and several are copied.
+func (c chunk) pick(runs []run) chunk {
+	ofPart := make([][]run, len(c))
+	for _, r := range runs {
+		ofPart[r.part] = append(ofPart[r.part], r)
 	}
 	var out chunk
-	for p, r := range rows {
-		if len(r) > 0 {
-			out = append(out, part{index: c[p].index, cut: c[p].cut, rows: gather(c[p].rows, r)})
+	for p, runs := range ofPart {
+		switch len(runs) {
+		case 0:
+		case 1:
+			out = append(out, part{index: c[p].index, cut: c[p].cut, rows: c[p].rows.Slice(runs[0].from, runs[0].to)})
+		default:
+			var rows []int32
+			for _, r := range runs {
+				for i := r.from; i < r.to; i++ {
+					rows = append(rows, int32(i))
+				}
+			}
+			out = append(out, part{index: c[p].index, cut: c[p].cut, rows: gather(c[p].rows, rows)})
 		}
 	}
 	return out
@@ -126,12 +149,8 @@ func (c chunk) split() (a, b chunk) {
 		case p.rows.Rows:
 			a = append(a, p)
 		default:
-			rows := make([]int32, p.rows.Rows)
-			for i := range rows {
-				rows[i] = int32(i)
-			}
-			a = append(a, part{index: p.index, cut: p.cut, rows: gather(p.rows, rows[:n])})
-			b = append(b, part{index: p.index, cut: p.cut, rows: gather(p.rows, rows[n:])})
+			a = append(a, part{index: p.index, cut: p.cut, rows: p.rows.Slice(0, n)})
+			b = append(b, part{index: p.index, cut: p.cut, rows: p.rows.Slice(n, p.rows.Rows)})
 		}
 	}
 	return a, b

@@ -283,16 +283,16 @@ func (w *write) insertChunk(ctx context.Context, c chunk) error {
 			}
 			cov, n, at := &p.cut.Coverage, p.rows.Rows, len(w.schema.Fields)
 			if err := errors.Join(
-				repeat(b.Column(at), w.table.Site, n),
-				repeat(b.Column(at+1), w.table.Pipeline, n),
+				w.scratch.repeatText(b.Column(at), w.table.Site, n),
+				w.scratch.repeatText(b.Column(at+1), w.table.Pipeline, n),
 				repeat(b.Column(at+2), cov.Revision, n),
-				repeat(b.Column(at+3), cov.Partition.Topic, n),
+				w.scratch.repeatText(b.Column(at+3), cov.Partition.Topic, n),
 				repeat(b.Column(at+4), uuid.UUID(cov.Partition.TopicID), n),
 				repeat(b.Column(at+5), uint32(cov.Partition.ID), n),
 				repeat(b.Column(at+6), cov.Segment, n),
 				repeat(b.Column(at+7), uint64(cov.Version), n),
-				repeat(b.Column(at+8), w.table.Node, n),
-				repeat(b.Column(at+9), shipped(p), n),
+				w.scratch.repeatText(b.Column(at+8), w.table.Node, n),
+				w.scratch.repeatText(b.Column(at+9), shipped(p), n),
 				b.Column(at+10).Append(widths(p)),
 			); err != nil {
 				return err

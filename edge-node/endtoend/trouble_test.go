@@ -150,9 +150,12 @@ func TestTablesMissing(t *testing.T) {
 	s.produce(t.Context(), 4, 30_000, 0)
 	s.waitProduced()
 	_, stderr, code := weir(t, "run", "--listen", "127.0.0.1:0", "--stop-at-end", "--log-level", "error", s.file())
-	_, ddl, ok := strings.Cut(stderr[strings.LastIndex(stderr, "weir: pipeline"):], "or run:\n")
-	if code != 1 || !ok || !strings.Contains(stderr, "table line_temperature_partials is missing") {
+	if code != 1 || !strings.Contains(stderr, "table line_temperature_partials is missing") || !strings.Contains(stderr, "weir schema print") {
 		t.Fatalf("exit code %d:\n%s", code, stderr)
+	}
+	ddl, stderr, code := weir(t, "schema", "print", s.file())
+	if code != 0 {
+		t.Fatalf("schema print: exit code %d:\n%s", code, stderr)
 	}
 	conn := openClickHouse(t, s.clickhouse)
 	for stmt := range strings.SplitSeq(ddl, ";\n") {

@@ -184,6 +184,41 @@ func TestBackPressure(t *testing.T) {
 	check(t, c, tr)
 }
 
+// TestOutageUsesBudget holds the destination up while windows become final: what they take may wait for the cut that is on its way, but
+// not for longer than that takes, since the budget of window state is there for outages.
+func TestOutageUsesBudget(t *testing.T) {
+	brokers, cl := broker(t)
+	tr, c := &truth{devices: 5000}, newCentre()
+	const records, budget = 20_000, 32 << 20
+	produce(t, cl, rand.New(rand.NewPCG(7, 1)), tr, records)
+	gate := make(chan struct{})
+	e, _ := start(t, setup{brokers: brokers, group: "g", centre: c, atEnd: true, gate: gate, maxState: budget})
+	ended := make(chan error, 1)
+	go func() { ended <- e.Run(t.Context()) }()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		st := e.Status()
+		processed := int64(0)
+		for _, lane := range st.Lanes {
+			processed += lane.Records
+		}
+		if processed == records*partCount {
+			if st.StateBytes < budget/8 || st.StateBytes > budget {
+				t.Errorf("%d bytes of state show nothing", st.StateBytes)
+			}
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Errorf("%d of %d records were processed, with %d bytes of state", processed, records*partCount, st.StateBytes)
+			break
+		}
+	}
+	close(gate)
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	check(t, c, tr)
+}
+
 // TestSlowPause has lanes take what waits while the source is still being told to pause: what comes last must be the resumption.
 func TestSlowPause(t *testing.T) {
 	brokers, cl := broker(t)

@@ -52,6 +52,7 @@ type lane struct {
 	letterB  int64               // bytes of letters
 	told     map[LetterKind]bool // kinds of letters that Engine.told has
 	shipped  int64               // position of the last cut
+	sentAt   time.Time           // when delivery was given a cut last
 	opened   bool                // whether the segment's coverage was shipped once
 	begins   bool                // the group does not know of the segment yet
 	asked    bool                // beyond is known

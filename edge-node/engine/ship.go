@@ -23,8 +23,9 @@ const (
 	maxLetterBytes = 4 << 20
 )
 
-// All lanes ship together before the flush clock says so when what the next cuts close takes this part of the budget of window state, and
-// those whose cut is on its way wait for it at twice as much.
+// All lanes ship together before the flush clock says so when what the next cuts close takes this part of the budget of window state. At
+// twice as much, those whose cut is on its way wait for it, though for no longer than FlushEvery: then the destination does not take
+// cuts, and the whole budget is there for that.
 const closingPart = 16
 
 // full tells whether the lane should ship now.
@@ -34,7 +35,7 @@ func (l *lane) full() bool {
 
 // overfull tells whether the lane must not take more until a cut is acknowledged.
 func (l *lane) overfull() bool {
-	return l.inFlight.Load() && (l.letterB > 2*maxLetterBytes || l.window.Dirty() > 2*maxDirty || l.closesMuch())
+	return l.inFlight.Load() && (l.letterB > 2*maxLetterBytes || l.window.Dirty() > 2*maxDirty || l.closesMuch() && time.Since(l.sentAt) < l.e.cfg.FlushEvery)
 }
 
 // closesMuch tells whether the lane's next cut gives back some of what is too much to wait for a cut.
@@ -250,6 +251,7 @@ func (l *lane) submit(cut *sink.Cut, commit *ingest.Commit) {
 	failpoint.Hit(failpoint.Submit)
 	l.inFlight.Store(true)
 	began := time.Now()
+	l.sentAt = began
 	err := l.e.cfg.Delivery.Submit(l.ctx, cut, func(err error) {
 		switch {
 		case l.ctx.Err() != nil: // withdrawn with the partition, or stored when it was given away already: its next owner commits

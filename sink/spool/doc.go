@@ -23,7 +23,7 @@
 // "m" begins with the account of the lane: the sum of the hashes of its groups ([batch.HashRows]) and of 2c+1 for the CRC-32C c of
 // each letter and state, the number of all of them with the highest bit set, the numbers of the oldest letter and of the next; 8
 // bytes each. Format 1 had 2c+1 of groups, too, and the bit clear. Its lanes are read, and get the account of format 2 with
-// the first change; a store that a later weir has opened is refused by an earlier one.
+// the first change; its dead letters were JSON, and are read as they are; a store that a later weir has opened is refused by an earlier one.
 //
 // # What it promises
 //

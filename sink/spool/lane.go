@@ -3,7 +3,6 @@ package spool
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -195,13 +194,10 @@ func (c *Change) letterKey(n uint64) []byte {
 
 // PutLetters implements sink.LocalChange.
 func (c *Change) PutLetters(letters []sink.DeadLetter) {
+	var value []byte
 	for i := range letters {
-		text, err := json.Marshal(&letters[i])
-		if err != nil {
-			c.err = errors.Join(c.err, err)
-			return
-		}
-		c.set(c.letterKey(c.new), text)
+		value = appendLetter(value[:0], &letters[i])
+		c.set(c.letterKey(c.new), value)
 		c.new++
 	}
 }

@@ -2,9 +2,7 @@ package spool
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"errors"
-	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -101,6 +99,7 @@ func (v *view) Rows(n int) (*batch.Batch, error) {
 // Letters implements sink.LocalView.
 func (v *view) Letters(bytes int) ([]sink.DeadLetter, error) {
 	var letters []sink.DeadLetter
+	var before sink.DeadLetter
 	for bytes > 0 {
 		key, value, err := v.next(v.letters, &v.started[1])
 		if err != nil {
@@ -109,11 +108,11 @@ func (v *view) Letters(bytes int) ([]sink.DeadLetter, error) {
 		if key == nil {
 			break
 		}
-		var d sink.DeadLetter
-		if err := json.Unmarshal(value, &d); err != nil {
-			return nil, fmt.Errorf("%w: a dead letter: %w", ErrDamaged, err)
+		d, err := readLetter(value, &before)
+		if err != nil {
+			return nil, err
 		}
-		letters = append(letters, d)
+		letters, before = append(letters, d), d
 		bytes -= len(value)
 	}
 	return letters, nil

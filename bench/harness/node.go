@@ -31,14 +31,20 @@ func (b *bench) startNode(ctx context.Context, c workload.Case, s *stream, who, 
 		return nil, err
 	}
 	task.ClickHouse = b.clickhouse(addr)
-	file := filepath.Join(task.Dir, "pipeline.yaml")
-	if err := os.WriteFile(file, []byte(c.Pipeline), 0o600); err != nil {
+	if err := os.WriteFile(pipelineOf(task), []byte(c.Pipeline), 0o600); err != nil {
 		return nil, fmt.Errorf("write the pipeline: %w", err)
 	}
+	return b.startTask(ctx, task, args...)
+}
+
+func pipelineOf(task contender.Task) string { return filepath.Join(task.Dir, "pipeline.yaml") }
+
+// startTask starts weir on a task that startNode has made: once more.
+func (b *bench) startTask(ctx context.Context, task contender.Task, args ...string) (*node, error) {
 	p, err := start(ctx, contender.Command{
-		Path: b.opts.Weir, Args: append(append([]string{"run", "--listen", "127.0.0.1:0", "--log-format", "json"}, args...), file),
+		Path: b.opts.Weir, Args: append(append([]string{"run", "--listen", "127.0.0.1:0", "--log-format", "json"}, args...), pipelineOf(task)),
 		Env: contender.WeirEnv(task, b.operators()),
-	}, cores)
+	}, task.Cores)
 	if err != nil {
 		return nil, err
 	}

@@ -10,21 +10,25 @@ import (
 )
 
 // heapFree is how much memory of Go a node may have before garbage is collected earlier than Go does by itself, which is when the heap
-// has doubled. With the pages of the binary, about 40 MiB, a node with 10,000 keys stays below 256 MB.
-const heapFree = 176 << 20
+// has doubled. With the pages of the binary, about 40 MiB, a node with 10,000 keys stays below 256 MB. A local store has memory of its
+// own, and what is read from the disk to be shipped.
+const (
+	heapFree      = 176 << 20
+	heapFreeStore = heapFree + 64<<20
+)
 
 // heapLimit is the memory limit for a heap of which so much was alive when it was last collected, beside what Go has otherwise. What is
-// alive may be more than heapFree, where limits.state allows for it: there must be room for garbage beside it, or the node would
+// alive may be more than what is free, where limits.state allows for it: there must be room for garbage beside it, or the node would
 // do little but collect.
-func heapLimit(live, beside uint64) int64 { return int64(max(heapFree, live+live/2+beside)) }
+func heapLimit(free int64, live, beside uint64) int64 { return max(free, int64(live+live/2+beside)) }
 
 // boundHeap keeps the memory limit of Go at heapLimit, from one collection to the next, until stop is called. Where GOMEMLIMIT or GOGC
 // say what is wanted, it does nothing.
-func boundHeap() (stop func()) {
+func boundHeap(free int64) (stop func()) {
 	if os.Getenv("GOMEMLIMIT") != "" || os.Getenv("GOGC") != "" {
 		return func() {}
 	}
-	h := &heapBound{at: heapFree}
+	h := &heapBound{free: free, at: free}
 	debug.SetMemoryLimit(h.at)
 	h.watch()
 	return func() {
@@ -38,6 +42,7 @@ func boundHeap() (stop func()) {
 }
 
 type heapBound struct {
+	free  int64
 	mu    sync.Mutex // guards what follows
 	at    int64      // the limit
 	ended bool
@@ -63,8 +68,8 @@ func (h *heapBound) adjust() bool {
 	}
 	live, beside := heapNow()
 	// Setting it stops the world for a moment: it is not done for little.
-	if limit := heapLimit(live, beside); limit > h.at || limit < h.at-h.at/8 {
-		if limit > heapFree {
+	if limit := heapLimit(h.free, live, beside); limit > h.at || limit < h.at-h.at/8 {
+		if limit > h.free {
 			limit += limit / 16
 		}
 		h.at = limit

@@ -16,7 +16,7 @@ func TestHeapLimit(t *testing.T) {
 		{200 * mib, 10 * mib, 310 * mib}, // there is room for half of what is alive, always
 		{1000 * mib, 20 * mib, 1520 * mib},
 	} {
-		if got := heapLimit(tt.live, tt.beside); got != int64(tt.want) {
+		if got := heapLimit(heapFree, tt.live, tt.beside); got != int64(tt.want) {
 			t.Errorf("%d MiB alive, %d beside: the limit is %d MiB, want %d", tt.live/mib, tt.beside/mib, got/mib, tt.want/mib)
 		}
 	}
@@ -26,7 +26,7 @@ func TestHeapLimit(t *testing.T) {
 func TestBoundHeap(t *testing.T) {
 	t.Setenv("GOMEMLIMIT", "")
 	t.Setenv("GOGC", "")
-	stop := boundHeap()
+	stop := boundHeap(heapFree)
 	defer stop()
 	until := func(what string, ok func(int64) bool) {
 		t.Helper()
@@ -50,7 +50,7 @@ func TestBoundHeap(t *testing.T) {
 		t.Errorf("the limit is %d in the end", got)
 	}
 	t.Setenv("GOMEMLIMIT", "1GiB")
-	defer boundHeap()()
+	defer boundHeap(heapFree)()
 	if got := debug.SetMemoryLimit(-1); got != math.MaxInt64 {
 		t.Errorf("with GOMEMLIMIT the limit became %d", got)
 	}

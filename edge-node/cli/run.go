@@ -72,7 +72,11 @@ way, and after a crash, the next run goes on with exact totals.`,
 				return err
 			}
 			defer func() { err = errors.Join(err, stopProfiles()) }()
-			defer boundHeap()()
+			free := int64(heapFree)
+			if n.StateDir != "" {
+				free = heapFreeStore
+			}
+			defer boundHeap(free)()
 			modules, err := pipeline.OpenModules(n, opts.Log)
 			if err != nil {
 				return err

@@ -16,7 +16,7 @@ import (
 	"github.com/weir-stream/weir/ingest/decode"
 )
 
-// What one stage costs alone cannot be seen from outside of a process. decode and arrow take records through the stages in the
+// What one stage costs alone cannot be seen from outside of a process. decode, arrow and cores take records through the stages in the
 // process of the harness, and so measure the code that this program was built from, also where another binary is measured.
 
 // innerPass is the processor time that a sample is taken from, at least.

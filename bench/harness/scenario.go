@@ -21,6 +21,7 @@ type scenario struct {
 var scenarios = []scenario{
 	{"decode", "JSON decode alone, in the process of the harness", takes(4 * time.Second), (*bench).decode},
 	{"arrow", "Arrow input into windows, in the process of the harness", takes(6 * time.Second), (*bench).arrow},
+	{"cores", "decode, steps and windows on two cores, in the process of the harness", takes(15 * time.Second), (*bench).twoCores},
 	{"latency", "produce to visible in ClickHouse, W1 at half load", (*bench).expectLive, (*bench).latency},
 	{"outage", "ClickHouse away while records come in, then catching up", (*bench).expectLive, (*bench).outage},
 	{"start", "cold start: from the start of the process to the first record", takes(8 * time.Second), (*bench).coldStart},

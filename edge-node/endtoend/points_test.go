@@ -362,8 +362,12 @@ func blocks(t *testing.T, counts *pointCounts, store bool) {
 	s := newStream(t, brokers, prefix+"sensors", embeddedtest.ClickHouse(t), "    instance_id: box-1")
 	m := newMortal(s, counts, store)
 	s.edit("flush_every: 200ms", "flush_every: 1s")
+	events := int64(200_000)
+	if big() {
+		events *= 3 // a life that dies takes some of it with it
+	}
 	cfg := workload.SensorsConfig{
-		Seed: m.rng.Uint64(), Events: 200_000, Devices: 50_000, NumPartitions: 6, Span: 5 * time.Minute, HugeSize: 1<<20 + 1<<10,
+		Seed: m.rng.Uint64(), Events: events, Devices: 50_000, NumPartitions: 6, Span: 5 * time.Minute, HugeSize: 1<<20 + 1<<10,
 	}.DefaultMix()
 	cfg.LateRate, cfg.BrokenRate = 0.02, 0.005
 	s.send(t.Context(), cfg, 0)

@@ -201,7 +201,8 @@ func runCase(t *testing.T, c *testCase, w way) {
 	} else {
 		s.Prefix = embeddedtest.Prefix(t, s.Brokers)
 	}
-	producer, err := kgo.NewClient(kgo.SeedBrokers(s.Brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchMaxBytes(8<<20))
+	producer, err := kgo.NewClient(kgo.SeedBrokers(s.Brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchMaxBytes(8<<20),
+		kgo.UnknownTopicRetries(50)) // a busy broker of Apache Kafka has a topic that was just made a while after it said so
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -128,14 +128,18 @@ func (l *lane) furnish(ctx context.Context, at resumption) error {
 	return nil
 }
 
-// untilMark is how many of the records to replay may go into one batch, so that it ends at the next mark.
+// untilMark is how many of the records to replay may go into one batch, so that it ends at the next mark behind its first record: the clock
+// of a mark is known only where a batch ends there.
 func (m *memory) untilMark(records []batch.Record) int {
 	n := len(records)
-	if len(m.marks) == 0 || records[0].Offset >= m.marks[0] {
-		return n
-	}
-	for records[n-1].Offset >= m.marks[0] {
-		n--
+	for _, mark := range m.marks {
+		if mark <= records[0].Offset {
+			continue // passed with the first record, if not before
+		}
+		for records[n-1].Offset >= mark {
+			n--
+		}
+		break
 	}
 	return n
 }

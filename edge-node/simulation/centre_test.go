@@ -242,6 +242,9 @@ func (c *centre) check(s segment, start int64, g group, width int64, r row) {
 	for _, a := range accounts {
 		want, _ := a.wideAt(g, width, r.version)
 		c.w.wrong("    read as %s (computed to %d) it would be count %d and sum %d", a, a.end(), want.n, want.sum)
+		for _, near := range a.near(g, r.version) {
+			c.w.wrong("        %s", near)
+		}
 	}
 }
 

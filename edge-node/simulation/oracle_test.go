@@ -34,7 +34,9 @@ type group struct {
 	number uint64 // of the window in its segment, where windows are of so many rows
 }
 
-func (g group) String() string { return fmt.Sprintf("window %d, %s", g.start, g.device) }
+func (g group) String() string {
+	return fmt.Sprintf("window %d, %s, number %d", g.start, g.device, g.number)
+}
 
 // total is what a row should say.
 type total struct{ n, sum int64 }
@@ -149,6 +151,18 @@ func (a *account) totalAt(g group, offset int64) (total, bool) {
 		return total{}, false
 	}
 	return steps[i-1].total, true
+}
+
+// near tells of the windows of a group's device that hold its start.
+func (a *account) near(g group, offset int64) []string {
+	var out []string
+	for other := range a.groups {
+		if t, ok := a.totalAt(other, offset); ok && other.device == g.device {
+			out = append(out, fmt.Sprintf("%s has count %d and sum %d", other, t.n, t.sum))
+		}
+	}
+	sort.Strings(out)
+	return out
 }
 
 // clockAt is the clock before an offset.

@@ -344,8 +344,8 @@ func widths(p part) []uint32 {
 func (s *Sink) insert(ctx context.Context, def *tableDef, columns []string, tok *token, rows int, fill func(driver.Batch) error) error {
 	table := qualified(s.cfg.Database, def.name)
 	op := fmt.Sprintf("insert %d rows into %s", rows, table)
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.InsertTimeout)
-	defer cancel()
+	ctx, stop := bound(ctx, s.cfg.InsertTimeout)
+	defer stop()
 	settings, err := s.insertSettings(tok)
 	if err != nil {
 		return s.classify(op, err)

@@ -3,8 +3,8 @@ package window
 import "github.com/weir-stream/weir/ingest/batch"
 
 // readBits reads a column of fixed width as 64 bits a value; equal values have equal bits. The two zeros of a float are one key, and so
-// are all NaNs, as in SQL. What lies under a null is anything.
-func readBits(to []uint64, c *batch.Column, t batch.Type) {
+// are all NaNs, as in SQL. What lies under a null is anything. Of a decimal that is wide it is one half of them.
+func readBits(to []uint64, c *batch.Column, t batch.Type, high bool) {
 	switch t.Kind {
 	case batch.Bool:
 		for i := range to {
@@ -32,9 +32,16 @@ func readBits(to []uint64, c *batch.Column, t batch.Type) {
 		}
 		return
 	}
-	if t.Kind == batch.Decimal { // CheckKey lets none pass that needs more
-		for i, v := range c.Decimals()[:len(to)] {
-			to[i] = v.Lo
+	if t.Kind == batch.Decimal {
+		values := c.Decimals()[:len(to)]
+		if high {
+			for i := range values {
+				to[i] = uint64(values[i].Hi)
+			}
+			return
+		}
+		for i := range values {
+			to[i] = values[i].Lo
 		}
 		return
 	}
@@ -49,6 +56,9 @@ func readBits(to []uint64, c *batch.Column, t batch.Type) {
 		copy(to, batch.As[uint64](c.Values))
 	}
 }
+
+// wide tells whether values need more than 64 bits.
+func wide(t batch.Type) bool { return t.Kind == batch.Decimal && t.Precision > batch.WordPrecision }
 
 func widen[T uint8 | uint16 | uint32](to []uint64, from []T) {
 	for i, v := range from[:len(to)] {

@@ -181,10 +181,14 @@ func (o *numberer) timedOut(start, watermark int64) bool {
 // windowOf finds the open window of row i's key, or begins one. The key is in o.key.
 func (o *numberer) windowOf(b *batch.Batch, i int, start, watermark int64) *numbered {
 	o.key = o.key[:0]
-	for k, col := range o.cfg.Keys {
+	for k, col := range o.groups.cols {
 		c := &b.Cols[col]
 		valid := c.Valid(i)
 		switch {
+		case o.groups.high[k]:
+			if valid {
+				o.key = binary.LittleEndian.AppendUint64(o.key, o.groups.bitsN[k][i])
+			}
 		case !valid:
 			o.key = append(o.key, 0)
 		case o.groups.types[k].Variable():

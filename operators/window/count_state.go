@@ -19,7 +19,7 @@ import (
 //	    how many rows it has
 //	    the length of its key
 //	    the key: for each column a byte that is 0 for null and 1 otherwise, then, of a text, its length and its bytes, and of others
-//	    their bits in 8 bytes, the lowest first
+//	    their bits in 8 bytes, or of a decimal of more than 18 digits in 16, the lowest first
 const numbersVersion = 1
 
 // Snapshot implements operators.Stateful. A numbering that has had no row has no bytes.
@@ -93,14 +93,17 @@ func (o *numberer) Restore(_ context.Context, state []byte) error {
 // isKey tells whether bytes are a key of the columns there are.
 func (o *numberer) isKey(key []byte) bool {
 	r := numbersReader{rest: key}
-	for k, col := range o.cfg.Keys {
+	for _, col := range o.cfg.Keys {
 		switch r.byte() {
 		case 0:
 			r.bad = r.bad || !o.cfg.In.Fields[col].Nullable
 		case 1:
-			if o.groups.types[k].Variable() {
+			switch t := o.cfg.In.Fields[col].Type; {
+			case t.Variable():
 				r.bytes()
-			} else {
+			case wide(t):
+				r.take(16)
+			default:
 				r.take(8)
 			}
 		default:

@@ -16,7 +16,7 @@ import (
 // countConfig makes windows of so many rows, by a seed, and the step that numbers them.
 func countConfig(t testing.TB, seed uint64) (*Numbering, *Config) {
 	t.Helper()
-	c := testConfig(t)
+	c := wideLine(testConfig(t), seed)
 	c.Count = &Count{Rows: []uint64{1, 2, 7, 1000}[seed%4]}
 	c.Size = []time.Duration{500 * time.Millisecond, 6 * time.Second, time.Minute}[seed/4%3]
 	if seed/12%2 == 1 {

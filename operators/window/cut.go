@@ -200,7 +200,10 @@ func (gs *groups) emitAs(s *batch.Schema, cfg *Config, keys, ids []uint32, start
 	b.SetWidth(len(s.Fields))
 	b.Cols[0].Values, b.Cols[1].Values, b.Cols[2].Values = batch.Bytes(starts), batch.Bytes(ends), batch.Bytes(rows)
 	col := firstKey
-	for k := range gs.cols {
+	for k, high := range gs.high {
+		if high {
+			continue
+		}
 		b.Cols[col] = gs.keyColumn(k, keys)
 		col++
 	}

@@ -12,10 +12,14 @@ import (
 // Numbers of closed groups are used again, and so is the memory of their keys.
 //
 // A row of the slab has, side by side: how many rows the group has, and isDirty; its keys; its states, but for those that are no few words.
+//
+// A key that is a decimal of more than 64 bits is two keys here, one behind the other: its low half, and its high one. All that is per key
+// column below is per such key, so that none of the loops over rows has to know of it.
 type groups struct {
 	seed  maphash.Seed
 	types []batch.Type
 	cols  []int
+	high  []bool     // per key column: it is the high half of the key before
 	hashN []uint64   // hash of the keys of each row of the batch at hand
 	bitsN [][]uint64 // per fixed width key column: its values in the batch at hand
 	slotN []uint64   // see lookup
@@ -41,13 +45,19 @@ type groups struct {
 
 func (gs *groups) init(cfg *Config) {
 	gs.seed = maphash.MakeSeed()
-	gs.cols = cfg.Keys
-	gs.keyAt, gs.texts, gs.null = make([]int, len(cfg.Keys)), make([]texts, len(cfg.Keys)), make([][]bool, len(cfg.Keys))
-	gs.bitsN = make([][]uint64, len(cfg.Keys))
-	gs.slab = &aggregate.Slab{Stride: 1}
-	for k, c := range cfg.Keys {
+	for _, c := range cfg.Keys {
 		t := cfg.In.Fields[c].Type
-		gs.types, gs.keyAt[k] = append(gs.types, t), gs.slab.Stride
+		gs.types, gs.cols, gs.high = append(gs.types, t), append(gs.cols, c), append(gs.high, false)
+		if wide(t) {
+			gs.types, gs.cols, gs.high = append(gs.types, t), append(gs.cols, c), append(gs.high, true)
+		}
+	}
+	gs.keyAt, gs.texts, gs.null = make([]int, len(gs.cols)), make([]texts, len(gs.cols)), make([][]bool, len(gs.cols))
+	gs.bitsN = make([][]uint64, len(gs.cols))
+	gs.slab = &aggregate.Slab{Stride: 1}
+	for k, c := range gs.cols {
+		t := gs.types[k]
+		gs.keyAt[k] = gs.slab.Stride
 		if t.Variable() {
 			gs.texts[k] = texts{slab: gs.slab, at: gs.slab.Stride}
 			gs.slab.Stride += textWords
@@ -118,18 +128,31 @@ func (gs *groups) memorySize() int64 {
 	return n
 }
 
+// columnsFrom are the columns of the keys where these stand side by side from one column on, as they do in the rows of a cut.
+func (gs *groups) columnsFrom(col int) []int {
+	cols := make([]int, len(gs.cols))
+	for k := range cols {
+		if gs.high[k] {
+			col--
+		}
+		cols[k] = col
+		col++
+	}
+	return cols
+}
+
 // hash computes the hash of the keys of every row, column after column.
-func (gs *groups) hash(b *batch.Batch, keys []int) {
+func (gs *groups) hash(b *batch.Batch) {
 	gs.hashN = grow(gs.hashN, b.Rows)
 	h := gs.hashN
 	clear(h)
-	for k, col := range keys {
+	for k, col := range gs.cols {
 		c, t := &b.Cols[col], gs.types[k]
 		var words []uint64
 		if !t.Variable() {
 			gs.bitsN[k] = grow(gs.bitsN[k], b.Rows)
 			words = gs.bitsN[k]
-			readBits(words, c, t)
+			readBits(words, c, t, gs.high[k])
 		}
 		switch {
 		case c.Validity != nil:
@@ -161,7 +184,7 @@ func (gs *groups) readFixed(b *batch.Batch) {
 	for k, col := range gs.cols {
 		if t := gs.types[k]; !t.Variable() {
 			gs.bitsN[k] = grow(gs.bitsN[k], b.Rows)
-			readBits(gs.bitsN[k], &b.Cols[col], t)
+			readBits(gs.bitsN[k], &b.Cols[col], t, gs.high[k])
 		}
 	}
 }
@@ -317,10 +340,16 @@ func (gs *groups) overColumn(ids []uint32) batch.Column {
 	return c
 }
 
-// keyColumn writes key k of the groups as a column on the Go heap.
+// keyColumn writes key k of the groups, which is no high half, as a column on the Go heap.
 func (gs *groups) keyColumn(k int, ids []uint32) batch.Column {
 	var c batch.Column
-	if t := gs.types[k]; t.Variable() {
+	if t := gs.types[k]; wide(t) {
+		values := make([]batch.Int128, len(ids))
+		for i, g := range ids {
+			values[i] = batch.Int128{Lo: *gs.fixed(k, g), Hi: int64(*gs.fixed(k+1, g))}
+		}
+		c.Values = batch.DecimalBytes(values)
+	} else if t.Variable() {
 		offsets := make([]int32, len(ids)+1)
 		total := 0
 		for i, g := range ids {

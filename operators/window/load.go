@@ -24,11 +24,8 @@ func (w *Tumbling) Load(rows *batch.Batch, hashes []uint64, open []operators.Ope
 	// The keys stand elsewhere in the rows of a cut than in what is aggregated.
 	input := gs.cols
 	defer func() { gs.cols = input }()
-	gs.cols = make([]int, len(input))
-	for k := range gs.cols {
-		gs.cols[k] = firstKey + k
-	}
-	gs.hash(rows, gs.cols)
+	gs.cols = gs.columnsFrom(firstKey)
+	gs.hash(rows)
 	starts, counts := batch.As[int64](rows.Cols[0].Values), batch.As[uint64](rows.Cols[2].Values)
 	w.rowOf = grow(w.rowOf, rows.Rows)
 	var p *pane
@@ -41,7 +38,7 @@ func (w *Tumbling) Load(rows *batch.Batch, hashes []uint64, open []operators.Ope
 		}
 		before := p.index.n
 		var g uint32
-		if gs.over != nil && rows.Cols[firstKey+len(input)].Bit(i) {
+		if gs.over != nil && rows.Cols[firstKey+len(w.cfg.Keys)].Bit(i) {
 			g, _ = gs.overflow(&p.index)
 		} else {
 			g, _ = gs.find(&p.index, rows, i)

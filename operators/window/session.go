@@ -121,7 +121,7 @@ func (s *Sessions) Add(_ context.Context, b *batch.Batch, offset int64) (operato
 	}
 	s.times, s.rowOf = grow(s.times, b.Rows), grow(s.rowOf, b.Rows)
 	s.readTimes(b)
-	s.groups.hash(b, s.cfg.Keys)
+	s.groups.hash(b)
 	s.began.batch(offset, s.entered)
 	s.done = 0
 	for from := 0; from < b.Rows; from += lookAhead {

@@ -15,7 +15,7 @@ import (
 // sessionConfig makes the windows sessions, of one kind or another by a seed.
 func sessionConfig(t testing.TB, seed uint64) *Config {
 	t.Helper()
-	c := testConfig(t)
+	c := wideLine(testConfig(t), seed)
 	c.Gap = []time.Duration{300 * time.Millisecond, 2 * time.Second, 20 * time.Second}[seed%3]
 	c.Size = []time.Duration{20 * time.Second, time.Hour}[seed/3%2]
 	if seed/6%2 == 1 {

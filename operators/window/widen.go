@@ -82,10 +82,7 @@ func (w *Widening) Merge(rows []*batch.Batch, width int64) (*batch.Batch, error)
 	for ; ; to *= 2 {
 		m := merger{w: w, width: to}
 		m.groups.init(w.cfg)
-		m.groups.cols = make([]int, len(w.cfg.Keys)) // the keys stand elsewhere in the rows of a cut than in what is aggregated
-		for k := range m.groups.cols {
-			m.groups.cols[k] = firstKey + k
-		}
+		m.groups.cols = m.groups.columnsFrom(firstKey) // the keys stand elsewhere in the rows of a cut than in what is aggregated
 		for _, b := range rows {
 			if err := m.add(b, width); err != nil {
 				return nil, err
@@ -124,7 +121,7 @@ func (m *merger) add(b *batch.Batch, most int64) error {
 		return fmt.Errorf("rows to merge have the columns %s, and the window has %s", b.Schema, m.w.schema)
 	}
 	gs := &m.groups
-	gs.hash(b, gs.cols)
+	gs.hash(b)
 	starts, ends, counts := batch.As[int64](b.Cols[0].Values), batch.As[int64](b.Cols[1].Values), batch.As[uint64](b.Cols[2].Values)
 	m.rowOf = grow(m.rowOf, b.Rows)
 	for i := range b.Rows {
@@ -152,7 +149,7 @@ func (m *merger) add(b *batch.Batch, most int64) error {
 		*gs.rows(g) += counts[i] &^ isDirty
 		m.rowOf[i] = g
 	}
-	col := firstKey + len(gs.cols)
+	col := firstKey + len(m.w.cfg.Keys)
 	for i, a := range m.w.cfg.Aggregate {
 		if err := gs.acc[i].(aggregate.Mergeable).Merge(m.rowOf, b.Cols[col:col+len(a.States)]); err != nil {
 			return fmt.Errorf("merge windows: the state of %s: %w", a.Name, err)

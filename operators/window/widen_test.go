@@ -18,7 +18,7 @@ import (
 func TestWiden(t *testing.T) {
 	for seed := range uint64(40) {
 		rng := rand.New(rand.NewPCG(seed, 4))
-		cfg := testConfig(t)
+		cfg := wideLine(testConfig(t), seed)
 		if seed%2 == 1 {
 			cfg.Offset = 3333 * time.Millisecond
 		}
@@ -60,7 +60,7 @@ func TestWiden(t *testing.T) {
 func TestWidenBySteps(t *testing.T) {
 	for seed := range uint64(10) {
 		rng := rand.New(rand.NewPCG(seed, 5))
-		cfg := testConfig(t)
+		cfg := wideLine(testConfig(t), seed)
 		rows := stream(rng, 2000)
 		slices.SortFunc(rows, func(a, b row) int { return int(a.ts - b.ts) })
 		for i := range rows {

@@ -180,10 +180,6 @@ func CheckKey(f batch.Field) error {
 		return fmt.Errorf("%s is a list, %s, and a key has one value: take one in a map step, such as %s[0], or make a row of each with an operator",
 			f.Name, f.Type, f.Name)
 	}
-	if f.Type.Kind == batch.Decimal && f.Type.Precision > batch.WordPrecision {
-		return fmt.Errorf("%s is %s, and a key has at most %d digits: cast it to string, or to a smaller decimal, in a step before",
-			f.Name, f.Type, batch.WordPrecision)
-	}
 	return nil
 }
 
@@ -406,7 +402,7 @@ func (w *Tumbling) Add(ctx context.Context, b *batch.Batch, offset int64) (opera
 	w.times = grow(w.times, b.Rows)
 	w.rowOf = grow(w.rowOf, b.Rows)
 	lo, hi := w.readTimes(b)
-	w.groups.hash(b, w.cfg.Keys)
+	w.groups.hash(b)
 	for j := range w.older {
 		w.older[j].rowOf = grow(w.older[j].rowOf, b.Rows)
 	}

@@ -18,6 +18,7 @@ var (
 	stringType = batch.Type{Kind: batch.String}
 	floatType  = batch.Type{Kind: batch.Float64}
 	intType    = batch.Type{Kind: batch.Int64}
+	wideType   = batch.DecimalOf(38, 4)
 )
 
 // row is a row of the tests' stream.
@@ -81,8 +82,21 @@ func kindOf(c *Config, seed uint64) *Config {
 	if seed%7 > 3 {
 		c.MaxKeys = 4 // of 20
 	}
+	return wideLine(c, seed)
+}
+
+// wideLine makes lines decimals of more than 64 bits, by a seed.
+func wideLine(c *Config, seed uint64) *Config {
+	if seed%3 == 1 {
+		c.In.Fields[2].Type = wideType
+	}
 	return c
 }
+
+// inWide is a line as such a decimal: some have one low half, others one high one.
+func inWide(line int64) batch.Int128 { return batch.Int128{Lo: uint64(line & 1), Hi: line>>1 - 1} }
+
+func outWide(v batch.Int128) int64 { return (v.Hi+1)<<1 | int64(v.Lo) }
 
 // makeBatch builds a batch of rows whose records have the offsets from first on.
 func makeBatch(s *batch.Schema, rows []row, first int64) *batch.Batch {
@@ -115,6 +129,15 @@ func makeBatch(s *batch.Schema, rows []row, first int64) *batch.Batch {
 	b.Cols[0].Values = batch.Bytes(ts)
 	b.Cols[1].Offsets, b.Cols[1].Values = batch.Bytes(off), data
 	b.Cols[2].Values, b.Cols[2].Validity = batch.Bytes(line), lineOK
+	if s.Fields[2].Type == wideType {
+		wide := make([]batch.Int128, n)
+		for i := range wide {
+			if wide[i] = inWide(line[i]); rows[i].noLine {
+				wide[i] = batch.Int128{Lo: uint64(i), Hi: int64(i)} // whatever it is
+			}
+		}
+		b.Cols[2].Values = batch.DecimalBytes(wide)
+	}
 	b.Cols[3].Values, b.Cols[3].Validity = batch.Bytes(temp), tempOK
 	return b
 }
@@ -283,7 +306,11 @@ func store(into map[string]stored, b *batch.Batch, version int64) {
 func keyText(b *batch.Batch, i int) string {
 	line := "null"
 	if b.Cols[4].Valid(i) {
-		line = fmt.Sprint(batch.As[int64](b.Cols[4].Values)[i])
+		if len(b.Cols[4].Values) >= 16*b.Rows {
+			line = fmt.Sprint(outWide(b.Cols[4].Decimals()[i]))
+		} else {
+			line = fmt.Sprint(batch.As[int64](b.Cols[4].Values)[i])
+		}
 	}
 	return fmt.Sprintf("%d|%s|%s", batch.As[int64](b.Cols[0].Values)[i], b.Cols[3].Bytes(i), line)
 }
@@ -482,13 +509,13 @@ func TestMaxJump(t *testing.T) {
 
 // TestShrink floods one window with keys: when it has closed, its memory goes, and the rest is as before.
 func TestShrink(t *testing.T) {
-	for _, most := range []int{0, 39_990} {
-		t.Run(fmt.Sprint("at most ", most), func(t *testing.T) { testShrink(t, most) })
+	for seed, most := range []int{0, 39_990} {
+		t.Run(fmt.Sprint("at most ", most), func(t *testing.T) { testShrink(t, most, uint64(seed)) })
 	}
 }
 
-func testShrink(t *testing.T, maxKeys int) {
-	cfg := testConfig(t)
+func testShrink(t *testing.T, maxKeys int, seed uint64) {
+	cfg := wideLine(testConfig(t), seed)
 	cfg.MaxKeys = maxKeys
 	w, truth, central := New(cfg), &naive{cfg: cfg, groups: map[string]*naiveGroup{}}, map[string]stored{}
 	offset := int64(0)
@@ -566,17 +593,19 @@ func TestReset(t *testing.T) {
 
 // TestNoAllocations adds batches to warm windows.
 func TestNoAllocations(t *testing.T) {
-	cfg := testConfig(t)
-	rng := rand.New(rand.NewPCG(3, 3))
-	rows := make([]row, 8192)
-	for i := range rows {
-		rows[i] = row{ts: 1_700_000_000_000 + rng.Int64N(9000), device: fmt.Sprintf("d%04d", rng.IntN(1000)), temp: 1}
-	}
-	b := makeBatch(cfg.In, rows, 0)
-	w := New(cfg)
-	add(t, w, b, 0)
-	if n := testing.AllocsPerRun(20, func() { add(t, w, b, 0) }); n > 0 {
-		t.Errorf("%v allocations for a batch of %d rows", n, len(rows))
+	for seed := range uint64(2) {
+		cfg := wideLine(testConfig(t), seed)
+		rng := rand.New(rand.NewPCG(3, 3))
+		rows := make([]row, 8192)
+		for i := range rows {
+			rows[i] = row{ts: 1_700_000_000_000 + rng.Int64N(9000), device: fmt.Sprintf("d%04d", rng.IntN(1000)), temp: 1}
+		}
+		b := makeBatch(cfg.In, rows, 0)
+		w := New(cfg)
+		add(t, w, b, 0)
+		if n := testing.AllocsPerRun(20, func() { add(t, w, b, 0) }); n > 0 {
+			t.Errorf("%v allocations for a batch of %d rows whose lines are %s", n, len(rows), cfg.In.Fields[2].Type)
+		}
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/weir-stream/weir/edge-node/engine"
 	"github.com/weir-stream/weir/ingest"
+	"github.com/weir-stream/weir/ingest/batch"
 	"github.com/weir-stream/weir/sink"
 )
 
@@ -278,6 +279,38 @@ func TestSwapRefused(t *testing.T) {
 	}
 }
 
+// unfinished tells whether there are rows without an account at the end of a partition that only a revision can finish.
+func (c *centre) unfinished(revision uint64) bool {
+	c.mu.Lock()
+	partitions := map[batch.Partition]bool{}
+	for _, cov := range c.coverage {
+		partitions[cov.Partition] = true
+	}
+	c.mu.Unlock()
+	for p := range partitions {
+		if cov, _ := c.read(context.Background(), p); cov[0].Revision == revision && cov[0].RowsVersion > cov[0].Version {
+			return true
+		}
+	}
+	return false
+}
+
+// liveToSwap waits until a life has all partitions, and tells whether it came to that: it may die before, or not be given those that another
+// revision has to finish.
+func liveToSwap(t *testing.T, e *engine.Engine, l *life) bool {
+	t.Helper()
+	for !l.dead.Load() && t.Context().Err() == nil {
+		switch st := e.Status(); {
+		case len(st.Lanes) == partCount:
+			return true
+		case len(st.Problems) > 0:
+			return false
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return false
+}
+
 // TestSwapKilled ends lives at random moments around swaps, before and after commits, between rows and coverage, and starts
 // again in the old or the new revision.
 func TestSwapKilled(t *testing.T) {
@@ -295,7 +328,7 @@ func TestSwapKilled(t *testing.T) {
 			c.acrossRevisions = true
 			s := setup{brokers: brokers, group: "g", centre: c, revision: 1, deaths: 40}
 			deaths, swaps := 0, int64(0)
-			for range 16 {
+			for life := 0; life < 16 || swaps == 0 && life < 100; life++ {
 				produce(t, cl, rng, tr, 300)
 				s.rng = rand.New(rand.NewPCG(seed, rng.Uint64()))
 				s.rows = 1 + rng.IntN(400)
@@ -303,6 +336,21 @@ func TestSwapKilled(t *testing.T) {
 				ctx, stop := context.WithCancel(t.Context())
 				ended := make(chan error, 1)
 				go func() { ended <- e.Run(ctx) }()
+				if life%4 == 3 && liveToSwap(t, e, l) { // however slow this machine is
+					sw, err := e.Swap(t.Context(), generation(t, 1+s.revision%3, 100))
+					if err != nil {
+						t.Fatal(err)
+					}
+					for !l.dead.Load() {
+						short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+						done, err := sw.Wait(short)
+						cancel()
+						if err == nil {
+							swaps += done.Segments
+							break
+						}
+					}
+				}
 				for range rng.IntN(4) {
 					time.Sleep(time.Duration(rng.IntN(150)) * time.Millisecond)
 					to := 1 + rng.Uint64N(3)
@@ -350,10 +398,16 @@ func TestSwapKilled(t *testing.T) {
 				// As long as it takes that revision to finish what it can; other partitions may need another one.
 				s.atEnd = false
 				e, _ = start(t, s)
-				ctx, stop := context.WithTimeout(t.Context(), 500*time.Millisecond)
-				err = e.Run(ctx)
+				ctx, stop := context.WithCancel(t.Context())
+				ended := make(chan error, 1)
+				go func() { ended <- e.Run(ctx) }()
+				for began := time.Now(); c.unfinished(s.revision); time.Sleep(5 * time.Millisecond) {
+					if time.Since(began) > time.Minute {
+						t.Fatalf("revision %d does not finish what it began: %+v", s.revision, e.Status().Problems)
+					}
+				}
 				stop()
-				if err != nil {
+				if err := <-ended; err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -56,7 +56,7 @@ func (f *nodeFlags) load(a *app) (config.Node, error) {
 		if config.IsInvalid(err) {
 			return n, err
 		}
-		return n, fmt.Errorf("read node.yaml: %w", err)
+		return n, fmt.Errorf("read the node's configuration (--config or WEIR_CONFIG): %w", err)
 	}
 	for _, v := range []struct {
 		flag, value string

@@ -7,6 +7,7 @@ import (
 	"io"
 	"regexp"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -227,7 +228,14 @@ func (r *reader) syntaxError(err error) *Error {
 	line, _ := strconv.Atoi(m[1])
 	line = max(1, min(line, len(r.src.lines)))
 	problem := m[2]
-	if strings.HasPrefix(problem, "did not find expected") && line < len(r.src.lines) {
+	switch {
+	case strings.HasPrefix(problem, "did not find expected key"), strings.HasPrefix(problem, "did not find expected '-' indicator"):
+		from := line
+		line = r.firstWith(problem)
+		if open := r.openQuote(from, line); open > 0 {
+			line, problem = open, "a quote from here on is not closed, or closed in line "+strconv.Itoa(line)
+		}
+	case strings.HasPrefix(problem, "did not find expected") && line < len(r.src.lines):
 		line++
 	}
 	if pos, ok := r.tabIndent(line); ok && (strings.Contains(problem, "tab") || strings.Contains(problem, "cannot start any token") ||
@@ -264,6 +272,37 @@ func (r *reader) syntaxError(err error) *Error {
 		e = r.placeOfAlias(e, problem)
 	}
 	return e
+}
+
+// firstWith is the line that brings a problem about. For a wrong indentation the parser gives the line where the mapping around it
+// begins, which may be far above; the text up to the wrong line has the problem, and the text before it has not.
+func (r *reader) firstWith(problem string) int {
+	lines := r.src.lines
+	n := sort.Search(len(lines)-1, func(i int) bool {
+		var doc yaml.Node
+		err := decodeNode(yaml.NewDecoder(bytes.NewReader(hideQuestionMarks([]byte(strings.Join(lines[:i+1], "\n")+"\n")))), &doc)
+		return err != nil && strings.HasSuffix(err.Error(), problem)
+	})
+	return n + 1
+}
+
+// openQuote is the line from which a quoted text goes on to the line of an error, where a quote ends it, or 0.
+func (r *reader) openQuote(from, to int) int {
+	open := 0
+	for n := from; n < to; n++ {
+		if strings.Count(r.src.line(n), `"`)%2 == 0 {
+			continue
+		}
+		if open == 0 {
+			open = n
+		} else {
+			open = 0
+		}
+	}
+	if !strings.Contains(r.src.line(to), `"`) {
+		return 0
+	}
+	return open
 }
 
 // tabIndent finds a tab before the first character of a line, at or next to the line of an error.

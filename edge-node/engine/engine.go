@@ -200,8 +200,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { e.flushClock(helpers) })
 	wg.Go(func() { e.commits.run(helpers, e) })
-	waiting := time.AfterFunc(tellWaiting, e.tellWaiting)
-	defer waiting.Stop()
+	wg.Go(func() { e.tellWaiting(helpers) })
 
 	e.preloadKept(ctx)
 	err := e.cfg.Source.Run(ctx, e)
@@ -217,16 +216,31 @@ func (e *Engine) Run(ctx context.Context) error {
 	return err
 }
 
-// tellWaiting is after what time without any partition a run says so.
-const tellWaiting = 15 * time.Second
+// waitingQuietly is after what time without any partition a run says so.
+const waitingQuietly = 15 * time.Second
 
-func (e *Engine) tellWaiting() {
-	e.mu.Lock()
-	seen := e.seen || e.fatal != nil
-	e.mu.Unlock()
-	if !seen {
-		e.log.Info("no partition was given to this node so far: others of the group have all of them, or a member that died still has; it waits",
-			"stop_at_end", e.cfg.StopAtEnd)
+// tellWaiting says once why nothing happens where a node has no partition. While the brokers or a topic are missing that is the
+// reason, and Failed has said it.
+func (e *Engine) tellWaiting(ctx context.Context) {
+	tick := time.NewTicker(waitingQuietly)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		e.mu.Lock()
+		seen, failing := e.seen || e.fatal != nil, len(e.failing) > 0
+		e.mu.Unlock()
+		switch {
+		case seen:
+			return
+		case !failing:
+			e.log.Info("no partition was given to this node so far: others of the group have all of them, or a member that died still has; it waits",
+				"stop_at_end", e.cfg.StopAtEnd)
+			return
+		}
 	}
 }
 

@@ -343,9 +343,6 @@ func (p *Plan) describeWindow() []string {
 	if w.Emit == config.EmitFinal {
 		does = append(does, "a window is shipped once, when it takes no more rows")
 	}
-	for i := range p.Spec.Outputs {
-		does = append(does, describeOutput(&p.Spec.Outputs[i]))
-	}
 	if t.MaxJump > 0 {
 		does = append(does, "a row ahead by more than "+config.FormatDuration(t.MaxJump)+" moves the watermark only when others confirm it")
 	}

@@ -76,7 +76,7 @@ func (p *Plan) planOutputSteps(ctx context.Context, path string, spec *config.Ou
 	for _, s := range spec.Steps {
 		if s.Wasm != nil && s.Wasm.Shadow != nil {
 			return p.Spec.Errorf(s.Wasm.Shadow.ModulePos, "%s.steps: a step of an output has no shadow", path).
-				WithHint("compare the two with 'weir op golden', or in a pipeline of its own that reads the topic")
+				WithHint("compare the two with 'weir op test', or in a pipeline of its own that reads the topic")
 		}
 	}
 	own := *p.Spec

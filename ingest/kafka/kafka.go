@@ -241,7 +241,7 @@ func (s *Source) connection() ([]kgo.Opt, error) {
 		kgo.MaxConcurrentFetches(2),
 		kgo.MetadataMinAge(time.Second),
 		kgo.MetadataMaxAge(time.Minute),
-		kgo.WithLogger(clientLog{s.log}),
+		kgo.WithLogger(newClientLog(s.log)),
 	}
 	switch {
 	case c.Dial != nil:

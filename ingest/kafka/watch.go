@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weir-stream/weir/ingest/batch"
 )
@@ -56,7 +54,8 @@ func (s *Source) probe(ctx context.Context) error {
 			strings.Join(s.cfg.Brokers, ", "), err)
 	}
 	if err != nil {
-		return fmt.Errorf("cannot reach Kafka at %s: %w", strings.Join(s.cfg.Brokers, ", "), err)
+		return fmt.Errorf("cannot reach Kafka at %s: %w; check that it runs and that source.kafka.brokers is right; waiting for it",
+			strings.Join(s.cfg.Brokers, ", "), err)
 	}
 	s.checkOwned(ctx, topics)
 	return s.missing(topics)
@@ -81,27 +80,4 @@ func (s *Source) missing(topics kadm.TopicDetails) error {
 			s.cfg.Topics[i], strings.Join(s.cfg.Brokers, ", "))
 	}
 	return nil
-}
-
-// clientLog passes what franz-go says to slog, at levels that fit: its "info" is detail to anybody else.
-type clientLog struct{ log *slog.Logger }
-
-func (l clientLog) Level() kgo.LogLevel {
-	switch {
-	case l.log.Enabled(context.Background(), slog.LevelDebug):
-		return kgo.LogLevelInfo
-	default:
-		return kgo.LogLevelWarn
-	}
-}
-
-func (l clientLog) Log(level kgo.LogLevel, msg string, keyvals ...any) {
-	at := slog.LevelDebug
-	switch level {
-	case kgo.LogLevelError:
-		at = slog.LevelError
-	case kgo.LogLevelWarn:
-		at = slog.LevelWarn
-	}
-	l.log.Log(context.Background(), at, "kafka client: "+msg, keyvals...)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -274,6 +275,15 @@ func New(ctx context.Context, cfg Config, in *batch.Schema) (*Step, error) {
 	return s, nil
 }
 
+// unreadHint is what to do about a module that cannot be read.
+func unreadHint(err error) string {
+	var file *fs.PathError
+	if errors.As(err, &file) {
+		return "the path is relative to the pipeline's file; 'weir op build' compiles an operator"
+	}
+	return "raise limits.module, or make the module smaller"
+}
+
 // load reads, compiles and checks a module, and starts it once. It returns the schema that the guest returns, too.
 func load(ctx context.Context, cfg Config, in *batch.Schema, k kind) (*Step, *batch.Schema, error) {
 	if err := cfg.Validate(); err != nil {
@@ -286,7 +296,7 @@ func load(ctx context.Context, cfg Config, in *batch.Schema, k kind) (*Step, *ba
 	if cfg.Module == nil {
 		var err error
 		if cfg.Module, err = readModule(cfg.Path, cfg.ModuleLimit); err != nil {
-			return nil, nil, &ModuleError{Module: cfg.Path, Problem: "cannot be read", Err: err, Hint: "check limits and path: it is relative to the pipeline's file"}
+			return nil, nil, &ModuleError{Module: cfg.Path, Problem: "cannot be read", Err: err, Hint: unreadHint(err)}
 		}
 	}
 	m, err := compile(ctx, &cfg, k)
@@ -335,7 +345,7 @@ func readModule(path string, limit int) ([]byte, error) {
 		return nil, err
 	}
 	if !st.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a file", path)
+		return nil, &fs.PathError{Op: "read", Path: path, Err: errors.New("not a file")}
 	}
 	if st.Size() > int64(limit) {
 		return nil, fmt.Errorf("%d bytes are over the limit of %d", st.Size(), limit)

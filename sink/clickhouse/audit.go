@@ -189,7 +189,7 @@ func (a *audit) tiling(rows driver.Rows) error {
 		p.note(&g, "%d rows of the segment before, in windows that were not final when it ended, are lost: %s", g.Lost, g.GapReason)
 	}
 	if g.Gone > 0 {
-		p.note(&g, "%d rows in windows that were not final are lost: the topic was deleted and made again, and has another ID", g.Gone)
+		p.note(&g, "%d rows in windows that were not final: the topic has another ID now; they are lost if it was deleted and made again, and still open if this is the topic of another cluster with the same site", g.Gone)
 	}
 	p.End = g.Version
 	p.Gap += g.Gap

@@ -130,7 +130,7 @@ func TestOpenRowsOfATopicThatIsGone(t *testing.T) {
 	write(other, 10, 0)
 	told()
 	write(source{rev: 1, topicID: 2}, 3, 1)
-	told("5 rows in windows that were not final are lost: the topic was deleted and made again")
+	told("5 rows in windows that were not final: the topic has another ID now")
 }
 
 // TestAccountsOfOneVersion has a lane end in order at the version of its account before, and that one arrive late, once more: the one

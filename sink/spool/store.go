@@ -164,7 +164,7 @@ func OpenReadOnly(cfg Config) (*Store, error) {
 	}
 	lock, err := pebble.LockDirectory(cfg.Dir, cfg.FS)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrLocked, cfg.Dir, err)
+		return nil, lockError(cfg.Dir, err)
 	}
 	if _, err := checkFiles(&cfg); err != nil {
 		return nil, errors.Join(err, lock.Close())
@@ -194,12 +194,21 @@ func OpenReadOnly(cfg Config) (*Store, error) {
 	return s, nil
 }
 
+// lockError says why a store could not be locked: another process has it, or its file cannot be opened.
+func lockError(dir string, err error) error {
+	var file *fs.PathError
+	if errors.As(err, &file) {
+		return fmt.Errorf("lock the local store: %w; the user weir runs as must be able to write there", err)
+	}
+	return fmt.Errorf("%w: %s: %w; a store belongs to one node: stop the other process, or give this one a folder of its own", ErrLocked, dir, err)
+}
+
 func open(cfg Config) (*Store, error) {
 	s := &Store{cfg: cfg}
 	s.events.log, s.guard.cfg = cfg.Log, &s.cfg
 	s.life, s.end = context.WithCancel(context.Background())
 	if err := cfg.FS.MkdirAll(cfg.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the directory of the local store: %w", err)
+		return nil, fmt.Errorf("make the directory of the local store: %w; it must be a folder that the user weir runs as may write", err)
 	}
 	if err := s.space.init(&s.cfg); err != nil {
 		return nil, err
@@ -207,7 +216,7 @@ func open(cfg Config) (*Store, error) {
 	// Named by hand: what fails here otherwise cannot be told from damage.
 	lock, err := pebble.LockDirectory(cfg.Dir, cfg.FS)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrLocked, cfg.Dir, err)
+		return nil, lockError(cfg.Dir, err)
 	}
 	s.lock = lock
 	manifest, err := checkFiles(&s.cfg)

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -40,6 +41,19 @@ func set(t testing.TB, s *Store, pairs ...string) {
 	}
 	if err := b.Commit(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A lock that cannot be opened is no lock that another process has.
+func TestLockThatCannotBeOpened(t *testing.T) {
+	cfg := Config{Dir: t.TempDir(), Reserve: 1 << 20}
+	if err := os.Mkdir(filepath.Join(cfg.Dir, "LOCK"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, open := range map[string]func(Config) (*Store, error){"Open": Open, "OpenReadOnly": OpenReadOnly} {
+		if _, err := open(cfg); err == nil || errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "must be able to write there") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

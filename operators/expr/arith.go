@@ -307,6 +307,11 @@ type extreme struct {
 func (x *extreme) eval(e *Evaluator, d int) vec {
 	l, r := e.dense(x.l.eval(e, d), d), e.dense(x.r.eval(e, d+1), d+1)
 	valid := e.both(d, l.valid, r.valid)
+	if x.repr() == reprDecimal {
+		out := e.decs(d)
+		extremeDecimals(out, l.dec, r.dec, x.max)
+		return vec{dec: out, valid: valid}
+	}
 	num := e.nums(d)
 	switch x.repr() {
 	case reprInt:

@@ -32,6 +32,37 @@ func sensorBatchOf(seed uint64) *batch.Batch {
 	}
 }
 
+// BenchmarkDecimals computes with decimals of 64 bits, and with wider ones.
+func BenchmarkDecimals(b *testing.B) {
+	in := sensorBatchOf(1)
+	price := make([]batch.Int128, in.Rows)
+	wide := make([]batch.Int128, in.Rows)
+	for i := range price {
+		price[i] = batch.Int128Of(int64(i)*997 + 1)
+		wide[i], _ = price[i].MulPow10(20)
+	}
+	in.Schema.Fields = append(in.Schema.Fields, batch.Field{Name: "price", Type: batch.DecimalOf(12, 2)}, batch.Field{Name: "wide", Type: batch.DecimalOf(38, 18)})
+	in.Cols = append(in.Cols, batch.Column{Values: batch.DecimalBytes(price)}, batch.Column{Values: batch.DecimalBytes(wide)})
+	slot := make([]byte, 1<<20)
+	for _, src := range []string{"price + price", "price * price", "price * 1.19", "price / 7", "price / price", "wide / 7", "wide / wide", "round(price, 1)", "-wide"} {
+		b.Run(src, func(b *testing.B) {
+			p, err := Compile(src, in.Schema)
+			if err != nil {
+				b.Fatal(err)
+			}
+			e := p.NewEvaluator()
+			b.ReportAllocs()
+			for b.Loop() {
+				a := batch.NewArena(slot)
+				if _, err := e.Eval(in, &a); err != nil || len(e.Failures()) > 0 {
+					b.Fatal(err, e.Failures())
+				}
+			}
+			perRow(b)
+		})
+	}
+}
+
 // BenchmarkFilter goes round many batches: the branches of a loop over one batch alone are soon known by heart.
 func BenchmarkFilter(b *testing.B) {
 	var ins []*batch.Batch
@@ -111,6 +142,7 @@ func TestNoAllocations(t *testing.T) {
 		`status == "ok" && temp > -40`, `temp * 9 / 5 + 32`, `n % 7 + n * 2 - n`, `device + "/" + status`, `n in [1, 5, 7] || status in ["a", "ok"]`,
 		`device matches "^device-[a-f]"`, `string(temp)`, `int(string(n))`, `upper(substr(device, 2, 3)) ?? "x"`, `splitPart(device, "-", 1) ?? status`,
 		`n > 500 ? device : status`, `round(temp, 1) ** 2`, `len(trim(replace(device, "e", "é")))`, `min(n, 3, temp)`, `device < status`,
+		`decimal(n, 20, 2) * 1.19 / 7`, `round(decimal(n, 30, 4) / (n + 1), 1)`, `abs(-decimal(n, 9, 0))`, `max(decimal(n, 9, 0), 0.5)`,
 		`status in ["a","b","c","d","e","f","g","h","ok"]`, `n in [1,2,3,4,5,6,7,8,9,10]`,
 	} {
 		if raceEnabled && strings.Contains(src, "matches") {

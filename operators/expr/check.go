@@ -313,10 +313,7 @@ func (c *checker) unary(n *ast.UnaryNode) node {
 		}
 		return c.fold(n, &notNode{shape: x.info(), x: x}, x)
 	case "+", "-":
-		if t.Kind == batch.Decimal {
-			return c.fail(n, "write 0 - x", "a decimal has no sign of its own here")
-		}
-		if !t.Numeric() {
+		if !t.Numeric() && t.Kind != batch.Decimal {
 			return c.fail(n, "", "%s needs a number, not %s", n.Operator, c.typeName(x))
 		}
 		if n.Operator == "+" {
@@ -331,6 +328,9 @@ func (c *checker) unary(n *ast.UnaryNode) node {
 // negate is -x or |x|.
 func (c *checker) negate(at ast.Node, x node, abs bool) node {
 	s := shape{t: wide(x.info().t), null: x.info().null}
+	if s.t.Kind == batch.Decimal {
+		return c.fold(at, &decimalSign{shape: s, abs: abs, x: x}, x)
+	}
 	if s.t.Float() {
 		f, name := func(v float64) float64 { return -v }, "-"
 		if abs {

@@ -10,9 +10,9 @@ import (
 )
 
 // Decimals meet decimals, integers and literals in a decimal that holds either side exactly, and never a float: that would be a guess at what is
-// meant. They are compared, added and subtracted; for anything else they are cast.
+// meant. They are compared, added, subtracted, multiplied, divided and rounded; for anything else they are cast.
 
-const decimalHint = "they are compared, added and subtracted; for all else convert: float(x), or int(x) of what is whole"
+const decimalHint = "they are compared, added, subtracted, multiplied, divided and rounded; for all else convert: float(x), or int(x) of what is whole"
 
 // decs is the register's buffer of decimals for the current chunk.
 func (e *Evaluator) decs(d int) []batch.Int128 {
@@ -219,7 +219,11 @@ type decimalArith struct {
 
 func (c *checker) decimalArith(n *ast.BinaryNode, l, r node) node {
 	op := n.Operator
-	if op != "+" && op != "-" {
+	switch op {
+	case "+", "-":
+	case "*", "/":
+		return c.decimalProduct(n, l, r)
+	default:
 		return c.fail(n, decimalHint, "decimals have no %s", op)
 	}
 	p, t, ok := c.decimalPair(n, l, r)

@@ -61,7 +61,7 @@ func functions() []function {
 	}
 	return []function{
 		fn("abs(x)", "the absolute value", 1, 1, func(c *checker, k call) node {
-			if !c.wantNumber(k, 0) {
+			if !isDecimal(k.args[0]) && !c.wantNumber(k, 0) {
 				return nil
 			}
 			return c.negate(k.at, k.args[0], true)
@@ -92,6 +92,7 @@ func functions() []function {
 		fn("string(x)", "any value as text", 1, 1, castTo(textType)),
 		fn("int(x)", "as int64; fractions are cut off; text that is no integer fails the row", 1, 1, castTo(intType)),
 		fn("float(x)", "as float64; text that is no number fails the row", 1, 1, castTo(floatType)),
+		fn("decimal(x, digits, behind)", "as decimal(digits, behind); exact, but that floats are rounded; what has more digits fails the row", 3, 3, checkDecimal),
 		fn("bool(x)", "from the texts true, false, 1, 0 or the integers 1 and 0", 1, 1, castTo(boolType)),
 
 		fn("coalesce(a, b, …)", "the first that is not null, as a ?? b", 2, -1, func(c *checker, k call) node {
@@ -192,7 +193,7 @@ func (c *checker) call(at ast.Node, name string, where []ast.Node) node {
 }
 
 func isCast(name string) bool {
-	return name == "string" || name == "int" || name == "float" || name == "bool" || name == "date" || name == "timestamp"
+	return name == "string" || name == "int" || name == "float" || name == "bool" || name == "decimal" || name == "date" || name == "timestamp"
 }
 
 func (c *checker) wantNumber(k call, i int) bool {
@@ -252,8 +253,15 @@ func ofFloat(f func(float64) float64) func(c *checker, k call) node {
 // rounding leaves integers alone.
 func rounding(f func(float64) float64) func(c *checker, k call) node {
 	return func(c *checker, k call) node {
-		if t := k.args[0].info().t; t.Integer() {
+		switch t := k.args[0].info().t; {
+		case t.Integer():
 			return relabel(k.args[0], wide(t))
+		case t.Kind == batch.Decimal:
+			digits := 0
+			if len(k.args) == 2 {
+				digits = int(asConst(k.args[1]).int())
+			}
+			return c.roundDecimal(k, roundings[k.name], digits)
 		}
 		return ofFloat(f)(c, k)
 	}
@@ -298,7 +306,7 @@ func checkExtreme(c *checker, k call) node {
 	}
 	meet := k.args[0]
 	for i, a := range k.args {
-		if t := a.info().t; !t.Numeric() && t.Kind != batch.Timestamp && t.Kind != batch.Date32 {
+		if t := a.info().t; !t.Numeric() && t.Kind != batch.Timestamp && t.Kind != batch.Date32 && t.Kind != batch.Decimal {
 			return c.fail(k.where[i], "", "%s needs numbers or times, not %s", k.name, c.typeName(a))
 		}
 		t, ok := common(meet, a)

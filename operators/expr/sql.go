@@ -58,7 +58,7 @@ const sqlHint = "use numbers, comparisons, ?: ?? && || and min max abs round cei
 // sqlFunctions are those that have SQL.
 var sqlFunctions = []string{
 	"abs", "ceil", "floor", "round", "sqrt", "exp", "log", "log10", "pow", "min", "max", "sum", "isFinite", "isNaN", "len", "int", "float",
-	"coalesce", "isNull", "timestamp", "toUnix", "toUnixMilli", "toUnixMicro", "toUnixNano",
+	"decimal", "coalesce", "isNull", "timestamp", "toUnix", "toUnixMilli", "toUnixMicro", "toUnixNano",
 }
 
 // sqlVisitor finds the first part of an expression that has no SQL.
@@ -164,6 +164,16 @@ func (w *sqlWriter) write(n node) (text string, null bool) {
 		return fmt.Sprintf("toDecimal128(%s, %d)", text, x.t.Scale), null
 	case *decimalArith:
 		return w.decimalArith(x)
+	case *decimalMul:
+		return w.decimalMul(x)
+	case *decimalDiv:
+		return w.decimalDiv(x)
+	case *decimalSign:
+		text, null = w.write(x.x)
+		return map[bool]string{false: "negate", true: "abs"}[x.abs] + "(" + text + ")", null
+	case *decimalRound:
+		text, null = w.write(x.x)
+		return fmt.Sprintf("toDecimal128(%s(toDecimal256(%s, %d), %[4]d), %[4]d)", x.name, text, x.x.info().t.Scale, x.t.Scale), null
 	case *cmpText:
 		return w.infix(x.l, sqlOps[x.op], x.r)
 	case *isNullNode:
@@ -228,8 +238,34 @@ func (w *sqlWriter) decimalArith(x *decimalArith) (string, bool) {
 	if x.t.Precision < batch.MaxPrecision {
 		return fmt.Sprintf("toDecimal128(%s, %d)", sum, x.t.Scale), nl || nr
 	}
-	limit := fmt.Sprintf("toDecimal256('1%s', %d)", strings.Repeat("0", int(x.t.Precision-x.t.Scale)), x.t.Scale)
-	return fmt.Sprintf("accurateCastOrNull(arrayMap(v -> if(abs(v) < %s, v, NULL), [%s])[1], '%s')", limit, sum, sqlType(x.t)), true
+	return within(sum, x.t), true
+}
+
+// within is a decimal of 256 bits as one of a type, or null where it has more digits; it has not more behind the point.
+func within(text string, t batch.Type) string {
+	limit := fmt.Sprintf("toDecimal256('1%s', %d)", strings.Repeat("0", int(t.Precision-t.Scale)), t.Scale)
+	return fmt.Sprintf("accurateCastOrNull(arrayMap(v -> if(abs(v) < %s, v, NULL), [%s])[1], '%s')", limit, text, sqlType(t))
+}
+
+// decimalMul has room for 76 digits, which are what two decimals have.
+func (w *sqlWriter) decimalMul(x *decimalMul) (string, bool) {
+	l, nl := w.write(x.l)
+	r, nr := w.write(x.r)
+	a, b := x.l.info().t, x.r.info().t
+	product := fmt.Sprintf("toDecimal256(%s, %d) * toDecimal256(%s, %d)", l, a.Scale, r, b.Scale)
+	if a.Precision+b.Precision <= batch.MaxPrecision {
+		return fmt.Sprintf("toDecimal128(%s, %d)", product, x.t.Scale), nl || nr
+	}
+	return within(product, x.t), true
+}
+
+// decimalDiv has a dividend of 76 digits at most. By zero it is null.
+func (w *sqlWriter) decimalDiv(x *decimalDiv) (string, bool) {
+	l, _ := w.write(x.l)
+	r, _ := w.write(x.r)
+	quotient := fmt.Sprintf("arrayMap((l, r) -> if(r = 0, NULL, l / if(r = 0, toDecimal256(1, %[2]d), r)), [toDecimal256(%[1]s, %[3]d)], [toDecimal256(%[4]s, %[2]d)])[1]",
+		l, x.r.info().t.Scale, x.t.Scale, r)
+	return within(quotient, x.t), true
 }
 
 func (w *sqlWriter) mapFloat(x *mapFloat) (string, bool) {
@@ -270,6 +306,8 @@ func (w *sqlWriter) cast(x *castNode) (string, bool) {
 	text, null := w.write(x.x)
 	from := x.x.info().t
 	switch {
+	case x.t.Kind == batch.Decimal && (from.Integer() || from.Kind == batch.Decimal && from.Scale <= x.t.Scale):
+		return within(fmt.Sprintf("toDecimal256(%s, %d)", text, x.t.Scale), x.t), true
 	case x.t.Kind == batch.Float64 && (from.Numeric() || from.Kind == batch.Bool || from.Kind == batch.Decimal):
 		return "toFloat64(" + text + ")", null
 	case x.t.Kind == batch.Int64 && from.Kind == batch.Bool:

@@ -126,7 +126,8 @@ func (a *Aggregate) Sample() []byte {
 	return out[0].Bytes(0)
 }
 
-// grow lengthens a state array to n entries, new ones zero.
+// grow lengthens a state array to n entries, new ones zero. Where it needs other memory it takes half as much again as there was, at least,
+// and not twice as much: with many groups, what is free is the most of what they have beside their states.
 func grow[T any](s []T, n int) []T {
 	if n <= len(s) {
 		return s
@@ -134,7 +135,7 @@ func grow[T any](s []T, n int) []T {
 	if n <= cap(s) {
 		return s[:n]
 	}
-	t := batch.Huge(make([]T, n, max(n, 2*cap(s))))
+	t := batch.Huge(make([]T, n, max(n, cap(s)+cap(s)/2)))
 	copy(t, s)
 	return t
 }

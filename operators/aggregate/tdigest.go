@@ -85,31 +85,42 @@ func (d *tDigest) move(to []centroid) (was []centroid) {
 	return was
 }
 
-// compress puts neighbours together while the part of all values that they are is small for where they are.
+// compress puts neighbours together while the part of all values that they are is small for where they are: while their count is at most
+// 4 ε q (1-q) of the total, where q is the part of all that lies before the middle of either. Nothing is divided but the mean of what has
+// become one: the total is on both sides, squared.
 func (d *tDigest) compress() {
 	c := d.centroids
-	inOrder(c)
-	total := 0.0
-	for _, x := range c {
+	var room [2][digestEntries]uint64
+	values := valuesOf(c)
+	keys := sorted(c, values, &room)
+	total := float64(len(c) - values) // exact, as all counts are whole numbers
+	for _, x := range c[:values] {
 		total += float64(x.count)
 	}
-	share := total * digestEpsilon * 4
-	sum, last := 0.0, 0
-	mean, count := float64(c[0].mean), float64(c[0].count)
-	for _, r := range c[1:] {
+	most := 4 * digestEpsilon / total
+	before, last := 0.0, 0
+	first := centroidOf(keys[0])
+	count := float64(first.count)
+	sum := float64(first.mean) * count // in float64, so that means of neighbours stay in order when they are rounded
+	for _, k := range keys[1:] {
+		r := centroidOf(k)
 		n := float64(r.count)
-		left, right := (sum+count*0.5)/total, (sum+count+n*0.5)/total
-		if count+n <= share*min(left*(1-left), right*(1-right)) {
+		left, right := before+count*0.5, before+count+n*0.5
+		bound := left * (total - left)
+		if b := right * (total - right); b < bound { // min minds NaNs, which takes longer
+			bound = b
+		}
+		if count+n <= most*bound {
 			count += n
-			mean += n * (float64(r.mean) - mean) / count
-			c[last] = centroid{float32(mean), float32(count)}
+			sum += n * float64(r.mean)
 			continue
 		}
-		sum += count
+		c[last] = centroid{float32(sum / count), float32(count)}
 		last++
-		c[last] = r
-		mean, count = float64(r.mean), n
+		before += count
+		sum, count = n*float64(r.mean), n
 	}
+	c[last] = centroid{float32(sum / count), float32(count)}
 	d.centroids = c[:last+1]
 	if len(d.centroids) > digestEntries/2 {
 		d.halve()

@@ -105,54 +105,90 @@ func inOrder(c []centroid) {
 		slices.SortFunc(c, func(a, b centroid) int { return cmp.Compare(a.key(), b.key()) })
 		return
 	}
-	// By the digits of the mean's key, the low ones first; each time those that have one digit stay in the order they had.
-	const digit = 11
-	var keys, sorted [digestEntries]uint64
-	var starts [3][1 << digit]uint16
-	for i, x := range c {
-		k := x.key()
-		keys[i] = k
-		for at := range starts {
-			starts[at][k>>(32+digit*at)%(1<<digit)]++
-		}
-	}
-	from, to := keys[:len(c)], sorted[:len(c)]
-	for at := range starts {
-		digits := &starts[at]
-		shift := 32 + digit*at
-		if int(digits[from[0]>>shift%(1<<digit)]) == len(c) {
-			continue // all have one
-		}
-		sum := uint16(0)
-		for i, n := range digits {
-			digits[i] = sum
-			sum += n
-		}
-		for _, k := range from {
-			d := &digits[k>>shift%(1<<digit)]
-			to[*d] = k
-			*d++
-		}
-		from, to = to, from
-	}
-	for i := 0; i < len(from); {
-		end := i + 1
-		for end < len(from) && from[end]>>32 == from[i]>>32 {
-			end++
-		}
-		if end-i > 1 {
-			slices.Sort(from[i:end])
-		}
-		i = end
-	}
-	for i, k := range from {
-		mean := uint32(k >> 32)
-		c[i] = centroid{math.Float32frombits(mean ^ (^uint32(int32(mean)>>31) | 1<<31)), math.Float32frombits(uint32(k))}
+	var room [2][digestEntries]uint64
+	for i, k := range sorted(c, valuesOf(c), &room) {
+		c[i] = centroidOf(k)
 	}
 }
 
-// key is a number that is the greater the greater the mean is, or, of one mean, the count. Neither is a NaN, and counts are above zero.
+// sorted gives the keys of centroids in order, in memory that is given. They are put in order of 20 bits: those from the highest one in
+// which any two means differ. That takes two rounds, of ten bits each, of which the lower ones come first; each time those whose bits are
+// the same stay in the order they had. Few means differ only below, so those are put right afterwards. To go on to the last bit would be four
+// rounds, and more of keys that have the same bits and wait for each other: values seldom have all digits.
+//
+// Those from values on are values. They go in front of the others: where a mean is that of both, they are in order.
+func sorted(c []centroid, values int, room *[2][digestEntries]uint64) []uint64 {
+	from, to := room[0][:len(c)], room[1][:len(c)]
+	first, differ := c[0].key(), uint64(0)
+	n := 0
+	for _, part := range [2][]centroid{c[values:], c[:values]} {
+		for _, x := range part {
+			k := x.key()
+			from[n] = k
+			differ |= k ^ first
+			n++
+		}
+	}
+	const digit = 10
+	shift := uint(32+max(0, bits.Len32(uint32(differ>>32))-2*digit)) % 64
+	var lows, highs [1 << digit]uint16
+	for _, k := range from {
+		k >>= shift
+		lows[k%(1<<digit)]++
+		highs[k>>digit%(1<<digit)]++
+	}
+	low, high := uint16(0), uint16(0)
+	for i := range lows {
+		lows[i], low = low, low+lows[i]
+		highs[i], high = high, high+highs[i]
+	}
+	for _, k := range from {
+		d := &lows[k>>shift%(1<<digit)]
+		to[*d] = k
+		*d++
+	}
+	for _, k := range to {
+		d := &highs[k>>shift>>digit%(1<<digit)]
+		from[*d] = k
+		*d++
+	}
+	for i := 1; i < len(from); i++ {
+		if from[i] >= from[i-1] {
+			continue
+		}
+		if k := from[i]; i > 1 && k < from[i-2] { // it is no neighbour that it changes places with: there may be many of them
+			same, begin := k>>shift, i-2
+			for begin > 0 && from[begin-1]>>shift == same {
+				begin--
+			}
+			for i++; i < len(from) && from[i]>>shift == same; i++ {
+			}
+			slices.Sort(from[begin:i])
+			i--
+			continue
+		}
+		from[i-1], from[i] = from[i], from[i-1]
+	}
+	return from
+}
+
+// valuesOf is from which centroid on there are values alone: those that came since centroids were put together.
+func valuesOf(c []centroid) int {
+	values := len(c)
+	for values > 0 && c[values-1].count == 1 {
+		values--
+	}
+	return values
+}
+
+// key is a number that is the greater the greater the mean is, or, of one mean, the count. Neither is a NaN, and counts are at least one.
 func (c centroid) key() uint64 {
 	mean := math.Float32bits(c.mean)
 	return uint64(mean^(uint32(int32(mean)>>31)|1<<31))<<32 | uint64(math.Float32bits(c.count))
+}
+
+// centroidOf is that of a key.
+func centroidOf(key uint64) centroid {
+	mean := uint32(key >> 32)
+	return centroid{math.Float32frombits(mean ^ (^uint32(int32(mean)>>31) | 1<<31)), math.Float32frombits(uint32(key))}
 }

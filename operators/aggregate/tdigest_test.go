@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"syscall"
 	"testing"
 
 	"github.com/weir-stream/weir/ingest/batch"
@@ -169,5 +170,56 @@ func TestTDigestMemory(t *testing.T) {
 	}
 	if acc.spared > maxSpared || acc.spared < maxSpared/2 || acc.extra != 0 {
 		t.Errorf("%d bytes are spared, of at most %d, and groups that are empty have %d", acc.spared, maxSpared, acc.extra)
+	}
+}
+
+// BenchmarkTDigest is what a row costs in 1,000 groups, of values that do not come again as those of BenchmarkAdd do, and of sensors that
+// have a few.
+func BenchmarkTDigest(b *testing.B) {
+	const n = 1 << 20
+	rng := rand.New(rand.NewPCG(31, 32))
+	groups := make([]uint32, n)
+	for i := range groups {
+		groups[i] = uint32(rng.IntN(1000))
+	}
+	for _, c := range []struct {
+		name string
+		draw func() float64
+	}{
+		{"exponential", rng.ExpFloat64},
+		{"normal", rng.NormFloat64},
+		{"tenths", func() float64 { return math.Round(200+30*rng.NormFloat64()) / 10 }},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			a, err := plan("quantile_tdigest", []float64{0.5}, "f")
+			if err != nil {
+				b.Fatal(err)
+			}
+			values := make([]float64, n)
+			for i := range values {
+				values[i] = c.draw()
+			}
+			acc := a.Accumulator()
+			acc.Grow(1000)
+			const rows = 8192
+			add := func(from int) {
+				acc.Add(groups[from:from+rows], []*batch.Column{{Values: batch.Bytes(values[from : from+rows])}})
+			}
+			for from := 0; from < n; from += rows {
+				add(from) // memory grows first
+			}
+			var before, after syscall.Rusage
+			if err := syscall.Getrusage(syscall.RUSAGE_SELF, &before); err != nil {
+				b.Fatal(err)
+			}
+			for i := 0; b.Loop(); i++ {
+				add(i * rows % n)
+			}
+			if err := syscall.Getrusage(syscall.RUSAGE_SELF, &after); err != nil {
+				b.Fatal(err)
+			}
+			used := after.Utime.Nano() + after.Stime.Nano() - before.Utime.Nano() - before.Stime.Nano()
+			b.ReportMetric(float64(used)/float64(b.N)/rows, "cpu-ns/row")
+		})
 	}
 }

@@ -18,19 +18,35 @@ type curve struct {
 	events int64
 	at     []float64
 	size   func(float64) workload.Size
+	batch  func(float64) int // bytes of a batch, see workload.ProduceOptions; nil: as they come
 }
 
 var curveList = []curve{
-	{"partitions", "partitions", "", 2_000_000, []float64{1, 4, 16, 64}, func(x float64) workload.Size { return workload.Size{Partitions: int32(x)} }},
+	// A producer that sends what it has every few milliseconds makes batches the smaller the more partitions there are. What that costs
+	// is a curve of its own: beside it, this one is of partitions alone.
+	{"partitions", "partitions", "batches of 64 KiB before compression at any number", 2_000_000, []float64{1, 4, 16, 64}, func(x float64) workload.Size {
+		return workload.Size{Partitions: int32(x)}
+	}, func(float64) int { return fullBatch }},
+	{"batch size", "KiB in a batch", "before compression, in one partition; smaller batches also compress worse", 1_000_000, []float64{2, 8, 64, 512}, func(float64) workload.Size {
+		return workload.Size{Partitions: 1}
+	}, func(x float64) int { return int(x) << 10 }},
 	{"keys", "devices", "more keys are also more rows shipped", 500_000, []float64{100, 1000, 10_000, 100_000}, func(x float64) workload.Size {
 		return workload.Size{Keys: int(x)}
-	}},
+	}, nil},
 	{"windows", "windows of 10 s", "the same records spread over more event time: more rows shipped", 500_000, []float64{6, 60, 600, 6000}, func(x float64) workload.Size {
 		return workload.Size{Span: time.Duration(x) * 10 * time.Second}
-	}},
+	}, nil},
 	{"record size", "bytes more in a record", "in a column that is passed over", 300_000, []float64{0, 250, 1000, 4000}, func(x float64) workload.Size {
 		return workload.Size{Bytes: int(x)}
-	}},
+	}, nil},
+}
+
+// batchOf is how large the batches of a point are to be; 0: as they come.
+func (k *curve) batchOf(x float64) int {
+	if k.batch == nil {
+		return 0
+	}
+	return k.batch(x)
 }
 
 // curveRounds is how often a point is measured.
@@ -73,7 +89,7 @@ func (b *bench) curves(ctx context.Context) error {
 		for i, x := range k.at {
 			size := k.size(x)
 			size.Events = b.fewer(k.events)
-			s, err := b.fill(ctx, workload.Cases()[0], size)
+			s, err := b.fillBatches(ctx, workload.Cases()[0], size, k.batchOf(x))
 			if err != nil {
 				return err
 			}
@@ -122,13 +138,20 @@ func (b *bench) visit(ctx context.Context, p *point, names ...string) error {
 // the figure, which may be changed until the next one is added.
 func (b *bench) drawn(ctx context.Context, k curve, points []point) (*report.Figure, error) {
 	out := report.Curve{Name: k.name, Unit: k.unit, Note: k.note}
+	if k.batch != nil {
+		out.Note += "; records in one:"
+		for _, p := range points {
+			out.Note += " " + report.Thousands(p.stream.batches.mean())
+		}
+	}
 	worst := 0
 	for i, p := range points {
 		weir, bare := report.Median(p.cost["weir"]), report.Median(p.cost["bare"])
 		out.Points = append(out.Points, report.Point{X: p.x, Y: weir})
 		out.Bare = append(out.Bare, report.Point{X: p.x, Y: bare})
 		out.Memory = append(out.Memory, report.Point{X: p.x, Y: report.Median(p.memory)})
-		b.say("%s: %s %s: %.2f CPU-s/M, bare consumer %.2f, %.0f MiB", k.name, report.Thousands(int64(p.x)), k.unit, weir, bare, report.Median(p.memory))
+		b.say("%s: %s %s: %.2f CPU-s/M, bare consumer %.2f, %.0f MiB; %s records in a batch", k.name, report.Thousands(int64(p.x)), k.unit, weir, bare, report.Median(p.memory),
+			report.Thousands(p.stream.batches.mean()))
 		if weir > out.Points[worst].Y {
 			worst = i
 		}
@@ -147,5 +170,9 @@ func (b *bench) drawn(ctx context.Context, k curve, points []point) (*report.Fig
 	for _, v := range points[worst].cost["weir"] {
 		growth = append(growth, v/first)
 	}
-	return b.figure("", "cost_growth_with_"+k.name, unit, report.Ratio, false, growth), nil
+	f := b.figure("", "cost_growth_with_"+k.name, unit, report.Ratio, false, growth)
+	if f != nil && k.batch != nil {
+		f.Note = out.Note
+	}
+	return f, nil
 }

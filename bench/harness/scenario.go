@@ -27,7 +27,7 @@ var scenarios = []scenario{
 	{"start", "cold start: from the start of the process to the first record", takes(8 * time.Second), (*bench).coldStart},
 	{"rest", "a node that has nothing to do, and the size of the binary", takes(10 * time.Second), (*bench).rest},
 	{"memory", "W1 at full load with 10,000 keys: peak resident memory", (*bench).expectMemory, (*bench).memory},
-	{"curves", "cost of an event as partitions, keys, windows and record size grow", (*bench).expectCurves, (*bench).curves},
+	{"curves", "cost of an event as partitions, batches, keys, windows and record size grow", (*bench).expectCurves, (*bench).curves},
 	{"long", "cost of an event from 1 million to 50 million events", (*bench).expectLong, (*bench).long},
 	{"soak", "W1 at half load for as long as --soak says: does memory grow?", func(b *bench) time.Duration { return b.opts.Soak * 3 / 2 }, (*bench).soak},
 }

@@ -22,6 +22,7 @@ type stream struct {
 	columns workload.Columns
 	rows    []workload.Row
 	counts  workload.Counts
+	batches batches
 }
 
 // rowsOf is how many rows a record of a workload has.
@@ -29,6 +30,11 @@ func rowsOf(c workload.Case) int64 { return max(1, c.Rows) }
 
 // fill produces the records of a workload to a topic of their own and works out the truth.
 func (b *bench) fill(ctx context.Context, c workload.Case, size workload.Size) (*stream, error) {
+	return b.fillBatches(ctx, c, size, 0)
+}
+
+// fillBatches is fill with batches of so many bytes, see workload.ProduceOptions.
+func (b *bench) fillBatches(ctx context.Context, c workload.Case, size workload.Size, batchBytes int) (*stream, error) {
 	size.Seed, size.Events, size.Partitions = b.opts.Seed, cmp.Or(size.Events, max(min(b.opts.Events, 1), b.opts.Events/rowsOf(c)), c.Events), cmp.Or(size.Partitions, b.opts.Partitions)
 	gen, err := c.Stream(size)
 	if err != nil {
@@ -42,6 +48,7 @@ func (b *bench) fill(ctx context.Context, c workload.Case, size workload.Size) (
 	b.say("%s: producing %s records to %d partition%s", c.Name, report.Thousands(size.Events), size.Partitions, strings.TrimSpace(plural(int(size.Partitions))))
 	shown := time.Now()
 	n, err := workload.Produce(ctx, b.brokers, s.topic, gen, workload.ProduceOptions{
+		BatchBytes: batchBytes, Client: []kgo.Opt{kgo.WithHooks(&s.batches)},
 		Observe: func(r *workload.Record) {
 			s.bytes += int64(len(r.Value))
 			truth.Add(r)

@@ -17,6 +17,10 @@ import (
 type ProduceOptions struct {
 	Rate        float64 // records per second; 0 is no limit
 	Compression string  // lz4 (default), none, gzip, snappy or zstd
+	// BatchBytes is how large batches are before compression, however many partitions the records are spread over: what is for a
+	// partition is sent when there is so much of it, or at the end. No record may be larger. 0: what has come for a partition within a
+	// few milliseconds is a batch, so the more partitions there are, the smaller they are. It does not go with Rate.
+	BatchBytes int
 	// Observe sees every record before it is sent, in order: a truth may take it. It must not keep it.
 	Observe func(*Record)
 	// Progress is told, about ten times a second and at the end, how many records were handed to the client. It is
@@ -54,6 +58,10 @@ const (
 
 	maxBuffered      = 32_768   // records the client holds, about 4 MiB
 	maxBufferedBytes = 64 << 20 // and a bound for when many of them are huge
+
+	minBatch    = 2 << 10 // what BatchBytes is at least
+	recordExtra = 16      // what a record takes in a batch beside key and value, at most: times, offset and lengths are varints
+	batchExtra  = 256     // the header of a batch, and of the request with it
 )
 
 // Produce sends all records of gen to the partitions they name and waits until the broker has them. It returns how
@@ -69,14 +77,23 @@ func Produce(ctx context.Context, brokers []string, topic string, gen Generator,
 	if !(opts.Rate >= 0) {
 		return 0, fmt.Errorf("produce to %s: a rate of %v records per second: it must not be negative", topic, opts.Rate)
 	}
+	batch, linger, buffered := maxBatch, 5*time.Millisecond, maxBuffered
+	if opts.BatchBytes != 0 {
+		if opts.BatchBytes < minBatch || opts.BatchBytes > maxBatch || opts.Rate != 0 {
+			return 0, fmt.Errorf("produce to %s: batches of %d bytes at a rate of %v: %d to %d bytes are possible, and no rate with them",
+				topic, opts.BatchBytes, opts.Rate, minBatch, maxBatch)
+		}
+		// The client is handed whole batches, and must not cut them.
+		batch, linger, buffered = opts.BatchBytes, time.Minute, maxBufferedBytes/recordExtra
+	}
 	client, err := kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers(brokers...),
 		kgo.DefaultProduceTopic(topic),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerBatchCompression(compression),
-		kgo.ProducerBatchMaxBytes(maxBatch),
-		kgo.ProducerLinger(5 * time.Millisecond),
-		kgo.MaxBufferedRecords(maxBuffered),
+		kgo.ProducerBatchMaxBytes(int32(batch)),
+		kgo.ProducerLinger(linger),
+		kgo.MaxBufferedRecords(buffered),
 		kgo.MaxBufferedBytes(maxBufferedBytes),
 	}, opts.Client...)...)
 	if err != nil {
@@ -86,7 +103,7 @@ func Produce(ctx context.Context, brokers []string, topic string, gen Generator,
 	if err := ensureTopic(ctx, client, topic, gen.Partitions()); err != nil {
 		return 0, fmt.Errorf("produce to %s at %v: %w", topic, brokers, err)
 	}
-	p := &producer{client: client, opts: opts}
+	p := &producer{client: client, opts: opts, gathered: make([]gathered, gen.Partitions())}
 	err = p.send(ctx, gen)
 	if err != nil {
 		return p.acked(), fmt.Errorf("produce to %s at %v: %w", topic, brokers, err)
@@ -119,6 +136,8 @@ type producer struct {
 	client *kgo.Client
 	opts   ProduceOptions
 	spare  sync.Pool // of *kgo.Record, with their memory
+	// gathered are the records that wait for more of their partition, where opts.BatchBytes says so.
+	gathered []gathered
 
 	mu    sync.Mutex // guards what the client's goroutines report
 	count int64
@@ -151,6 +170,33 @@ func (p *producer) done(r *kgo.Record, err error) {
 	}
 }
 
+// gathered is the batch that a partition is to get next.
+type gathered struct {
+	records []*kgo.Record
+	bytes   int
+}
+
+// hand gives a record to the client: at once, or with all of its batch.
+func (p *producer) hand(ctx context.Context, r *kgo.Record) {
+	if p.opts.BatchBytes == 0 {
+		p.client.Produce(ctx, r, p.done)
+		return
+	}
+	g := &p.gathered[r.Partition]
+	size := len(r.Key) + len(r.Value) + recordExtra
+	if g.bytes+size > p.opts.BatchBytes-batchExtra {
+		p.handAll(ctx, g)
+	}
+	g.records, g.bytes = append(g.records, r), g.bytes+size
+}
+
+func (p *producer) handAll(ctx context.Context, g *gathered) {
+	for _, r := range g.records {
+		p.client.Produce(ctx, r, p.done)
+	}
+	g.records, g.bytes = g.records[:0], 0
+}
+
 // checkEvery is how many records pass between looks at the clock and at errors.
 const checkEvery = 64
 
@@ -179,7 +225,7 @@ func (p *producer) send(ctx context.Context, gen Generator) error {
 		if rec.Time != 0 {
 			out.Timestamp = time.UnixMilli(rec.Time)
 		}
-		p.client.Produce(ctx, out, p.done)
+		p.hand(ctx, out)
 		sent++
 		if sent%checkEvery != 0 && p.opts.Rate == 0 {
 			continue
@@ -197,6 +243,9 @@ func (p *producer) send(ctx context.Context, gen Generator) error {
 				return err
 			}
 		}
+	}
+	for i := range p.gathered {
+		p.handAll(ctx, &p.gathered[i])
 	}
 	if err := p.client.Flush(ctx); err != nil {
 		return first(p.failure(), fmt.Errorf("wait for the broker: %w", err))

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -71,6 +73,44 @@ func TestProduce(t *testing.T) {
 				})
 			}
 		})
+	}
+}
+
+// batchSizes are the numbers of records of batches that were produced, and the most bytes of one.
+type batchSizes struct {
+	mu      sync.Mutex
+	records []int
+	most    int
+}
+
+func (b *batchSizes) OnProduceBatchWritten(_ kgo.BrokerMetadata, _ string, _ int32, m kgo.ProduceBatchMetrics) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.records = append(b.records, m.NumRecords)
+	b.most = max(b.most, m.UncompressedBytes)
+}
+
+// TestProduceBatches finds batches of one size however many partitions there are.
+func TestProduceBatches(t *testing.T) {
+	const events, size = 40_000, 16 << 10
+	for _, partitions := range []int32{1, 16} {
+		var got batchSizes
+		sent, err := Produce(deadline(t), broker(t), "t", sensors(t, SensorsConfig{Events: events, NumPartitions: partitions}), ProduceOptions{
+			BatchBytes: size, Client: []kgo.Opt{kgo.WithHooks(&got)},
+		})
+		if err != nil || sent != events {
+			t.Fatalf("%d partitions: sent %d, error %v", partitions, sent, err)
+		}
+		// What a batch begins with may have been sent before all of it was handed over, but most are whole.
+		slices.Sort(got.records)
+		if median := got.records[len(got.records)/2]; median < 90 || median > 140 || got.most > size {
+			t.Errorf("%d partitions: a batch has %d records, the largest %d bytes; should be about 115 records and at most %d bytes", partitions, median, got.most, size)
+		}
+	}
+	for _, opts := range []ProduceOptions{{BatchBytes: -1}, {BatchBytes: 100}, {BatchBytes: 5 << 20}, {BatchBytes: size, Rate: 10}} {
+		if _, err := Produce(deadline(t), nil, "t", sensors(t, SensorsConfig{Events: 1}), opts); err == nil || !strings.Contains(err.Error(), "bytes are possible") {
+			t.Errorf("%+v: error %v", opts, err)
+		}
 	}
 }
 

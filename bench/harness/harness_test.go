@@ -92,6 +92,9 @@ func TestRun(t *testing.T) {
 			t.Errorf("there is no figure %s in %v", want, names)
 		}
 	}
+	if i := slices.IndexFunc(doc.Figures, func(f report.Figure) bool { return f.Name == "allocs_per_row" }); i < 0 || !doc.Figures[i].Met() {
+		t.Errorf("few events have another number of allocations for each: %+v", doc.Figures)
+	}
 	if left := left(t, brokers, dsn); len(left) > 0 {
 		t.Errorf("the run has left %v", left)
 	}

@@ -102,7 +102,7 @@ func (b *bench) halfLoad(ctx context.Context, c workload.Case) (float64, error) 
 	if err != nil {
 		return 0, err
 	}
-	r, err := b.timed(ctx, cmd, 1)
+	r, err := b.timed(ctx, cmd, b.place(1))
 	if err != nil {
 		return 0, err
 	}

@@ -44,7 +44,7 @@ func (b *bench) startTask(ctx context.Context, task contender.Task, args ...stri
 	p, err := start(ctx, contender.Command{
 		Path: b.opts.Weir, Args: append(append([]string{"run", "--listen", "127.0.0.1:0", "--log-format", "json"}, args...), pipelineOf(task)),
 		Env: contender.WeirEnv(task, b.operators()),
-	}, task.Cores)
+	}, b.place(task.Cores))
 	if err != nil {
 		return nil, err
 	}

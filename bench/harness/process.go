@@ -36,17 +36,17 @@ type ran struct {
 	stderr string
 }
 
-// start starts a command on some cores, with as many Go processors. Ending ctx asks the process to stop, and kills it
+// start starts a command at a place, with as many Go processors as that has cores. Ending ctx asks the process to stop, and kills it
 // when it does not.
-func start(ctx context.Context, c contender.Command, cores int) (*process, error) {
+func start(ctx context.Context, c contender.Command, at place) (*process, error) {
 	name, args := c.Path, c.Args
-	if path, err := exec.LookPath("taskset"); err == nil && runtime.NumCPU() > cores {
+	if path, err := exec.LookPath("taskset"); err == nil && runtime.NumCPU() > at.cores {
 		// The last cores: the first one gets most of the interrupts.
-		first := runtime.NumCPU() - cores
+		first := runtime.NumCPU() - at.cores
 		name, args = path, append([]string{"-c", fmt.Sprintf("%d-%d", first, runtime.NumCPU()-1), name}, args...)
 	}
 	p := &process{cmd: exec.CommandContext(ctx, name, args...), energy: startMeter()}
-	p.cmd.Env = append(append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(cores)), c.Env...)
+	p.cmd.Env = append(append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(at.cores)), c.Env...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
 	p.cmd.Cancel = func() error { return p.cmd.Process.Signal(os.Interrupt) }
 	p.cmd.WaitDelay = 20 * time.Second
@@ -54,7 +54,12 @@ func start(ctx context.Context, c contender.Command, cores int) (*process, error
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", c.Path, err)
 	}
-	p.watch = watch(p.cmd.Process.Pid, p.began)
+	if at.slice != nil {
+		if err := at.slice.add(p.cmd.Process.Pid); err != nil {
+			return nil, errors.Join(err, p.cmd.Process.Kill(), p.cmd.Wait())
+		}
+	}
+	p.watch = watch(p.cmd.Process.Pid, p.began, at)
 	return p, nil
 }
 
@@ -64,6 +69,7 @@ func (p *process) wait() (ran, error) {
 	r := ran{round: report.Round{Wall: time.Since(p.began).Seconds(), Joules: p.energy.joules()}}
 	p.watch.stop()
 	r.memory, r.round.Busy, r.round.PeakRSS = p.watch.points, p.watch.busy.Seconds(), p.watch.peak
+	r.round.Cores = p.watch.cores
 	r.stdout, r.stderr = p.stdout.String(), p.stderr.String()
 	if s := p.cmd.ProcessState; s != nil {
 		r.round.CPU = (s.UserTime() + s.SystemTime()).Seconds()
@@ -86,8 +92,8 @@ func (p *process) interrupt() (ran, error) {
 }
 
 // run runs a command to its end.
-func run(ctx context.Context, c contender.Command, cores int) (ran, error) {
-	p, err := start(ctx, c, cores)
+func run(ctx context.Context, c contender.Command, at place) (ran, error) {
+	p, err := start(ctx, c, at)
 	if err != nil {
 		return ran{}, err
 	}

@@ -16,19 +16,19 @@ func TestUntil(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	forever := contender.Command{Path: "/bin/sh", Args: []string{"-c", "exec sleep 1000"}, Done: func(context.Context) error { return nil }}
-	if _, err := run(ctx, forever, 1); err != nil {
+	if _, err := run(ctx, forever, place{cores: 1}); err != nil {
 		t.Errorf("a process that was asked to stop: %v", err)
 	}
 	broken := errors.New("no such group")
 	forever.Done = func(context.Context) error { return broken }
-	if _, err := run(ctx, forever, 1); !errors.Is(err, broken) {
+	if _, err := run(ctx, forever, place{cores: 1}); !errors.Is(err, broken) {
 		t.Errorf("what could not be waited for: %v", err)
 	}
 	failed := contender.Command{Path: "/bin/sh", Args: []string{"-c", "echo broken >&2; exit 3"}, Done: func(ctx context.Context) error {
 		<-ctx.Done()
 		return ctx.Err()
 	}}
-	if _, err := run(ctx, failed, 1); err == nil || !strings.Contains(err.Error(), "ended before") || !strings.Contains(err.Error(), "broken") {
+	if _, err := run(ctx, failed, place{cores: 1}); err == nil || !strings.Contains(err.Error(), "ended before") || !strings.Contains(err.Error(), "broken") {
 		t.Errorf("a process that ended before: %v", err)
 	}
 }

@@ -25,6 +25,8 @@ type sampler struct {
 	// busy is the time in which the process used the processor. A contender also waits for clocks: to join a group, for the
 	// next flush. That says nothing of its speed.
 	busy time.Duration
+	// cores is who used the cores of the machine in that time, or nil where the machine does not tell.
+	cores *report.CoreSeconds
 }
 
 const (
@@ -38,17 +40,18 @@ const (
 	maxSamples = 1000
 )
 
-func watch(pid int, began time.Time) *sampler {
+func watch(pid int, began time.Time, at place) *sampler {
 	s := &sampler{end: make(chan struct{}), done: make(chan struct{})}
-	go s.run(pid, began)
+	go s.run(pid, began, at)
 	return s
 }
 
-func (s *sampler) run(pid int, began time.Time) {
+func (s *sampler) run(pid int, began time.Time, at place) {
 	defer close(s.done)
 	ticker := time.NewTicker(sampleEvery)
 	defer ticker.Stop()
-	last, used := began, time.Duration(0)
+	last := began
+	used, _ := usageOf(pid, at) // what cannot be read now cannot be later
 	keep, seen := 1, 0
 	for {
 		select {
@@ -72,11 +75,15 @@ func (s *sampler) run(pid int, began time.Time) {
 			}
 			s.points, keep = kept, 2*keep
 		}
-		if cpu, err := cpuTime(pid); err == nil {
-			if span := now.Sub(last); float64(cpu-used) >= idleBelow*float64(span) {
+		if u, err := usageOf(pid, at); err == nil {
+			if span := now.Sub(last); float64(u.process-used.process) >= idleBelow*float64(span) {
 				s.busy += span
+				if s.cores == nil {
+					s.cores = &report.CoreSeconds{}
+				}
+				u.since(used, s.cores)
 			}
-			last, used = now, cpu
+			last, used = now, u
 		}
 	}
 }

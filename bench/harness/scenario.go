@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -22,6 +23,7 @@ var scenarios = []scenario{
 	{"decode", "JSON decode alone, in the process of the harness", takes(4 * time.Second), (*bench).decode},
 	{"arrow", "Arrow input into windows, in the process of the harness", takes(6 * time.Second), (*bench).arrow},
 	{"cores", "decode, steps and windows on two cores, in the process of the harness", takes(15 * time.Second), (*bench).twoCores},
+	{"halves", "W1 on the halves of two cores, which leaves the others for broker and ClickHouse", (*bench).expectHalves, (*bench).halves},
 	{"latency", "produce to visible in ClickHouse, W1 at half load", (*bench).expectLive, (*bench).latency},
 	{"outage", "ClickHouse away while records come in, then catching up", (*bench).expectLive, (*bench).outage},
 	{"start", "cold start: from the start of the process to the first record", takes(8 * time.Second), (*bench).coldStart},
@@ -30,6 +32,11 @@ var scenarios = []scenario{
 	{"curves", "cost of an event as partitions, batches, keys, windows and record size grow", (*bench).expectCurves, (*bench).curves},
 	{"long", "cost of an event from 1 million to 50 million events", (*bench).expectLong, (*bench).long},
 	{"soak", "W1 at half load for as long as --soak says: does memory grow?", func(b *bench) time.Duration { return b.opts.Soak * 3 / 2 }, (*bench).soak},
+}
+
+func (b *bench) expectHalves() time.Duration {
+	events := cmp.Or(b.opts.Events, 2*workload.Cases()[0].Events)
+	return b.cost("sensors", events, 6*b.opts.Rounds)
 }
 
 func takes(d time.Duration) func(*bench) time.Duration {

@@ -153,6 +153,8 @@ type Round struct {
 	// Busy is the part of Wall in which the process used the processor, the waits for clocks left out; 0 where it is not known.
 	Busy    float64 `json:"busy_s,omitempty"`
 	PeakRSS int64   `json:"peak_rss_bytes"`
+	// Cores tells who used the cores of the machine in Busy; nil where the machine does not tell.
+	Cores *CoreSeconds `json:"cores,omitempty"`
 	// Joules is what the processor package took during the run, everything on the machine included; nil where the machine
 	// does not tell.
 	Joules *float64 `json:"joules,omitempty"`

@@ -26,8 +26,15 @@ type section struct {
 	*Throughput
 	CPU, Speed, Memory template.HTML
 	Headline           string
+	Shares             []share
 	LeftOut            []string
 	Profiles           []link
+}
+
+// share is who used the machine while a contender had more than one core.
+type share struct {
+	Contender string
+	*CoreSeconds
 }
 
 type link struct{ Name, Href string }
@@ -105,6 +112,9 @@ func (t *Throughput) section(profiles string) section {
 		}
 		if len(r.Rounds) == 0 {
 			continue
+		}
+		if c := r.Shares(); c != nil && r.Cores > 1 {
+			s.Shares = append(s.Shares, share{r.Contender, c})
 		}
 		cost, rate := r.CPUPerMillion(t.Events), r.PerSecond(t.Events)
 		if r.Cores == 1 {

@@ -34,6 +34,10 @@ func sample() *Document {
 	for i := range 1000 {
 		latencies = append(latencies, 50+2*float64(i))
 	}
+	shared := rounds(0.9, 0.94, 0.92, 1, 0.88)
+	for i := range shared {
+		shared[i].Cores = &CoreSeconds{Process: shared[i].CPU, Broker: 0.1, ClickHouse: 0.2, Others: -0.01, Idle: 0.4}
+	}
 	d := &Document{
 		Version: Version, At: time.Date(2026, 11, 22, 0, 30, 0, 0, time.UTC),
 		Machine: Machine{
@@ -55,7 +59,7 @@ func sample() *Document {
 				{Contender: "hand", About: "by hand", Cores: 1, Rounds: rounds(1.1, 1.12, 1.15, 1.1, 1.09)},
 				{Contender: "other", About: "an engine", Cores: 1, LeftOut: "left out: not installed"},
 				{Contender: "weir", About: "weir", Cores: 1, Rounds: rounds(1.6, 1.64, 1.62, 1.8, 1.58), Memory: memory, AllocsPerEvent: &allocs, UplinkBytes: 4_100_000, Profiles: []string{"sensors.cpu.pprof"}},
-				{Contender: "weir", About: "weir", Cores: 2, Rounds: rounds(0.9, 0.94, 0.92, 1, 0.88)},
+				{Contender: "weir", About: "weir", Cores: 2, Rounds: shared},
 			},
 		}},
 		Live: []Live{

@@ -72,6 +72,9 @@ func (t *Throughput) writeTable(to io.Writer) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	if err := t.writeShares(to); err != nil {
+		return err
+	}
 	for i := range t.Results {
 		if r := &t.Results[i]; r.LeftOut != "" && r.Cores == 1 {
 			fmt.Fprintf(to, "  %s: %s\n", r.Contender, r.LeftOut)

@@ -529,6 +529,9 @@ func (l *lane) checkEnd() {
 	if l.replayTo > 0 && l.open > 0 && !l.e.cfg.ShipSaved {
 		return // a lane that ends ships what is open, and has to build it again first
 	}
+	if l.ctx.Err() != nil {
+		return // the last cut may have been withdrawn
+	}
 	l.atEnd.Store(true)
 	go l.e.ended() // it may end the run, which waits for this lane
 }

@@ -106,10 +106,11 @@ func (l *lane) settled() bool { return !l.local.behind && l.local.run == nil }
 // canResend tells whether something that is saved can be submitted now.
 func (l *lane) canResend() bool { return !l.settled() && !l.inFlight.Load() && !l.local.resting }
 
-// reap accounts for an acknowledgement: what it covers may leave the disk with the next change.
+// reap accounts for an acknowledgement: what it covers may leave the disk with the next change. The cut of a lane that ends may have been
+// withdrawn or refused, and that is no acknowledgement, however long the lane takes to notice that it ends: nothing of it is reaped.
 func (l *lane) reap() {
 	d := &l.local
-	if l.inFlight.Load() {
+	if l.inFlight.Load() || l.ctx.Err() != nil { // in this order: the lane has ended when such a cut is no longer on its way
 		return
 	}
 	l.reapPart()

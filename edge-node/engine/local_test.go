@@ -25,7 +25,7 @@ func openDisk(t *testing.T, dir string) *spool.Store {
 
 // liveAndDie has a node with a store live for a while, or to the end of the topic where until is 0. What happens meanwhile takes
 // the time. In one of comesBack lives the destination comes back before the end, which mostly comes without notice. It gives the
-// lanes as they were, and whether nothing that the node did at last arrived.
+// lanes as they were, and whether nothing that the node did at last arrived, or it did not come to the end.
 func liveAndDie(t *testing.T, s *setup, rng *rand.Rand, until time.Duration, comesBack int, meanwhile func()) (lanes []engine.LaneStatus, died bool) {
 	t.Helper()
 	e, l := start(t, *s)
@@ -47,7 +47,7 @@ func liveAndDie(t *testing.T, s *setup, rng *rand.Rand, until time.Duration, com
 		stop()
 		err = <-ended
 	} else {
-		toEnd(t, e, l)
+		died = !toEnd(t, e, l)
 	}
 	lanes = e.Status().Lanes
 	if s.gate != nil {
@@ -57,7 +57,7 @@ func liveAndDie(t *testing.T, s *setup, rng *rand.Rand, until time.Duration, com
 	if err != nil && (!l.dead.Load() || !strings.Contains(err.Error(), "dead")) {
 		t.Fatal(err)
 	}
-	return lanes, l.dead.Load()
+	return lanes, died || l.dead.Load()
 }
 
 // TestLocalKilled is TestKilled with a local store: lives end at random moments, also before and after they save; the

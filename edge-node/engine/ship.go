@@ -257,6 +257,7 @@ func (l *lane) submit(cut *sink.Cut, commit *ingest.Commit) {
 		case l.ctx.Err() != nil: // withdrawn with the partition, or stored when it was given away already: its next owner commits
 		case err != nil:
 			l.e.fail(err)
+			l.cancel() // before inFlight says that it is over: see reap
 		default:
 			if commit != nil {
 				l.e.commits.add(*commit)
@@ -270,10 +271,11 @@ func (l *lane) submit(cut *sink.Cut, commit *ingest.Commit) {
 		l.poke()
 	})
 	if err != nil {
-		l.inFlight.Store(false)
 		if l.ctx.Err() == nil && !errors.Is(err, context.Canceled) {
 			l.e.fail(err)
 		}
+		l.cancel()
+		l.inFlight.Store(false)
 		return
 	}
 	l.stats.cuts.Add(1)

@@ -149,6 +149,11 @@ func (e *Engine) resumeWith(ctx context.Context, a ingest.Assignment, revision u
 			return resumption{}, fmt.Errorf("the commit of %s: %w", a.Partition, err)
 		}
 		if rev == revision && saved != nil && saved.fits(&m, &a) {
+			if a.SameUpTo >= 0 && saved.at.Position > a.SameUpTo {
+				e.log.Warn("going on with what was saved, though the partition has had another leader since the commit and the log has lost what the commit needs: "+
+					"if the log was cut back meanwhile, other records are taken for those that were counted",
+					"partition", a.Partition.String(), "same_up_to", a.SameUpTo, "saved_to", saved.at.Position)
+			}
 			r := saved.resumption()
 			r.from = point{offset: a.Committed, clock: arrayClock(m.At), stored: m.State}
 			return r, nil

@@ -398,7 +398,7 @@ func typeKind() kind[column] {
 	for _, n := range batch.TypeNames() {
 		names = append(names, "list<"+n+">", "list<"+n+">?")
 	}
-	return kind[column]{orDecimal(names), func(r *reader, v value, c *column) bool {
+	return kind[column]{orDecimal(names, `^(decimal\( *[0-9]{1,2} *, *[0-9]{1,2} *\)|list<decimal\( *[0-9]{1,2} *, *[0-9]{1,2} *\)>)\??$`), func(r *reader, v value, c *column) bool {
 		t, ok := r.text(v, "a type")
 		if !ok {
 			return false
@@ -413,11 +413,11 @@ func typeKind() kind[column] {
 	}}
 }
 
-// orDecimal is the schema of type names, with that of decimals of any digits.
-func orDecimal(names []string) jsonSchema {
+// orDecimal is the schema of type names, with the pattern of decimals of any digits.
+func orDecimal(names []string, pattern string) jsonSchema {
 	return jsonSchema{"anyOf": []any{
 		jsonSchema{"enum": names},
-		jsonSchema{"type": "string", "pattern": `^decimal\( *[0-9]{1,2} *, *[0-9]{1,2} *\)\??$`},
+		jsonSchema{"type": "string", "pattern": pattern},
 	}}
 }
 
@@ -474,8 +474,10 @@ func listHint(s string) string {
 		}
 		name, nullable := strings.CutSuffix(item, "?")
 		switch {
-		case strings.HasPrefix(name, "decimal"):
-			return "lists of decimals are not supported: use list<int64> of the smallest unit, or list<string>"
+		case strings.HasPrefix(name, "decimal("):
+			if t, _, err := batch.ParseType(name); err == nil {
+				return fmt.Sprintf("did you mean %q?", batch.ListOf(t).String()+mark)
+			}
 		case strings.ContainsAny(name, "<>()") || strings.Contains(name, "[]") || name == "list" || name == "array":
 			return "lists of lists are not supported: flatten them in the producer"
 		case nullable:

@@ -304,7 +304,7 @@ func castKind() kind[Cast] {
 	for _, n := range batch.TypeNames() {
 		names = append(names, n, n+"?")
 	}
-	return kind[Cast]{orDecimal(names), func(r *reader, v value, to *Cast) bool {
+	return kind[Cast]{orDecimal(names, `^decimal\( *[0-9]{1,2} *, *[0-9]{1,2} *\)\??$`), func(r *reader, v value, to *Cast) bool {
 		var c column
 		if !types.read(r, v, &c) {
 			return false

@@ -42,7 +42,12 @@ func TestParseDecimalType(t *testing.T) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
-	if _, _, err := ParseType("list<decimal(10, 2)>"); err == nil || !strings.Contains(err.Error(), "lists of decimals") {
+	for text, want := range map[string]Type{"list<decimal(10, 2)>": ListOf(DecimalOf(10, 2)), "list<decimal(38,0)>?": ListOf(DecimalOf(38, 0))} {
+		if typ, null, err := ParseType(text); err != nil || typ != want || null != strings.HasSuffix(text, "?") {
+			t.Errorf("%s: %v %t %v", text, typ, null, err)
+		}
+	}
+	if _, _, err := ParseType("list<decimal(39, 2)>"); err == nil || !strings.Contains(err.Error(), "decimal(P, S)") {
 		t.Error(err)
 	}
 }

@@ -26,8 +26,6 @@ func parseList(item string) (Type, error) {
 		return Type{}, fmt.Errorf("items of a list: %w", err)
 	case nullable:
 		return Type{}, fmt.Errorf("type %q: items of a list are never null; write list<%s>? where the list as a whole may be", "list<"+item+">", t)
-	case t.Kind == Decimal:
-		return Type{}, fmt.Errorf("type %q: lists of decimals are not supported; use list<int64> of the smallest unit, or list<string>", "list<"+item+">")
 	}
 	return ListOf(t), nil
 }

@@ -46,6 +46,47 @@ func TestListRejects(t *testing.T) {
 	}
 }
 
+// Items that are decimals are read as columns of them are, in a slot or with regions of their own.
+func TestListsOfDecimals(t *testing.T) {
+	cols := schema.Columns{value("ds", "list<decimal(38, 2)>"), value("n", "list<decimal(3, 1)>?")}
+	for in, want := range map[string]string{
+		`{"ds":[0.1,"-2.50",1e3],"n":[99.9,-0.0]}`:                    `[0.10,-2.50,1000.00] [99.9,0.0]`,
+		`{"ds":[999999999999999999999999999999999999.99,0],"n":null}`: `[999999999999999999999999999999999999.99,0.00] null`,
+		`{"ds":[]}`:            `[] null`,
+		`{"ds":[1,0.001]}`:     `out_of_range column ds[] (decimal(38, 2)): more than 2 digits behind the point: 0.001 at byte 9 (item 1 of the list)`,
+		`{"ds":[1],"n":[100]}`: `out_of_range column n[] (decimal(3, 1)): more than 2 digits before the point: 100 at byte 15 (item 0 of the list)`,
+		`{"ds":["x"]}`:         `wrong_type column ds[] (decimal(38, 2)): not a number: "x" at byte 7 (item 0 of the list)`,
+		`{"ds":[true]}`:        `wrong_type column ds[] (decimal(38, 2)): needs a number, or a string that is one, not a boolean: true at byte 7 (item 0 of the list)`,
+		`{"ds":[` + strings.Repeat("0.25,", 999) + `7]}`: `[` + strings.Repeat("0.25,", 999) + `7.00] null`,
+	} {
+		for _, arena := range []int{0, 1 << 10, 1 << 16} {
+			d, err := New("json", cols, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			records := []batch.Record{{Value: []byte(`{"ds":[7]}`)}, {Value: []byte(in)}, {Value: []byte(`{"ds":[8,8.01]}`)}}
+			var rows []string
+			for len(records) > 0 {
+				var b batch.Batch
+				a := batch.NewArena(make([]byte, arena))
+				b.Begin(d.Schema(), batch.Partition{}, records)
+				d.Decode(&b, &a)
+				records = records[len(b.Records):]
+				for i := range b.Rows {
+					rows = append(rows, string(batch.AppendCellJSON(nil, b.Schema.Fields[0].Type, &b.Cols[0], i))+" "+string(batch.AppendCellJSON(nil, b.Schema.Fields[1].Type, &b.Cols[1], i)))
+				}
+				for _, r := range b.Rejects {
+					rows = append(rows, fmt.Sprint(r.Reason, " ", r.Detail))
+				}
+			}
+			all := strings.Join(rows, "|")
+			if !strings.Contains(all, "[7.00] null") || !strings.Contains(all, "[8.00,8.01] null") || !strings.Contains(all, want) || len(rows) != 3 {
+				t.Errorf("%.60s: got %.300s\nwant %.300s", in, all, want)
+			}
+		}
+	}
+}
+
 // TestListSlot checks that a batch of lists as long as SlotSize plans for is in the slot, all of it, and that longer ones make
 // the batch shorter.
 func TestListSlot(t *testing.T) {

@@ -68,6 +68,8 @@ func (c *column) view(region []byte) {
 			c.v16 = batch.As[uint16](region)
 		case 4:
 			c.v32 = batch.As[uint32](region)
+		case 16:
+			c.v128 = (&batch.Column{Values: region}).Decimals()
 		default:
 			c.v64 = batch.As[uint64](region)
 		}

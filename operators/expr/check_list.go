@@ -76,6 +76,15 @@ func (c *checker) inList(n *ast.BinaryNode, x node, l list, nullable bool) node 
 	t, item := wide(x.info().t), wide(l.t)
 	fits := t == item
 	switch {
+	case item.Kind == batch.Decimal:
+		before, behind, ok := digits(x)
+		if !ok {
+			break
+		}
+		if x = c.convert(n.Left, x, batch.DecimalOf(max(before+behind, 1), behind)); c.err != nil {
+			return nil
+		}
+		return &listHasDecimal{shape: shape{t: boolType, null: nullable || x.info().null}, list: l, x: x}
 	case item.Float():
 		fits, item = t.Numeric(), floatType
 	case item == intType:
@@ -103,15 +112,21 @@ func checkFold(c *checker, k call) node {
 	}
 	f := map[string]fold{"sum": foldSum, "avg": foldAvg, "min": foldMin, "max": foldMax}[k.name]
 	times := f >= foldMin && (l.t.Kind == batch.Timestamp || l.t.Kind == batch.Date32)
-	if !l.t.Numeric() && !times {
+	decimals := l.t.Kind == batch.Decimal
+	if !l.t.Numeric() && !times && !decimals {
 		return c.fail(k.where[0], "", "%s needs a list of numbers, not %s", k.name, c.typeName(k.args[0]))
 	}
 	s := shape{t: l.t, null: k.args[0].info().null || f != foldSum}
 	switch f {
 	case foldSum:
-		s.t = wide(l.t)
+		if s.t = wide(l.t); decimals {
+			s.t.Precision = batch.MaxPrecision
+		}
 	case foldAvg:
 		s.t = floatType
+	}
+	if decimals {
+		return &listFoldDecimal{shape: s, list: l, fold: f, text: "decimal overflow in " + snippet(k.at)}
 	}
 	return &listFold{shape: s, list: l, fold: f, text: "integer overflow in " + snippet(k.at)}
 }

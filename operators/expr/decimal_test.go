@@ -237,3 +237,46 @@ func TestDecimalCasts(t *testing.T) {
 		t.Error(err, e.Failures())
 	}
 }
+
+func TestDecimalLists(t *testing.T) {
+	b := decimalBatch()
+	most, _ := batch.Int128Of(9).MulPow10(37)
+	items := []batch.Int128{batch.Int128Of(10), batch.Int128Of(-250), batch.Int128Of(250), most, most}
+	b.Schema.Fields = append(b.Schema.Fields, batch.Field{Name: "ds", Type: batch.ListOf(batch.DecimalOf(38, 2))})
+	b.Cols = append(b.Cols, batch.Column{Offsets: batch.Bytes([]int32{0, 3, 3, 5}), Values: batch.DecimalBytes(items)})
+	for _, c := range []struct{ src, typ, want string }{
+		{"ds[0]", "decimal(38, 2)", "0.10 null 900000000000000000000000000000000000.00"},
+		{"ds[-1]", "decimal(38, 2)", "2.50 null 900000000000000000000000000000000000.00"},
+		{"ds[1] * 2", "decimal(38, 2)", "-5.00 null failed"},
+		{"len(ds)", "int64", "3 0 2"},
+		{"sum(ds)", "decimal(38, 2)", "0.10 0.00 failed"},
+		{"avg(ds)", "float64", "0.03333333333333333 null failed"},
+		{"min(ds)", "decimal(38, 2)", "-2.50 null 900000000000000000000000000000000000.00"},
+		{"max(ds)", "decimal(38, 2)", "2.50 null 900000000000000000000000000000000000.00"},
+		{"0.1 in ds", "bool", "true false false"},
+		{"a in ds", "bool", "true false false"},
+		{"b in ds", "bool", "true false null"},
+		{"0.105 in ds", "bool", "false false false"},
+		{"9e35 in ds", "bool", "false false true"},
+		{"x in ds", "bool", "false false false"},
+		{"a in ds && a < 1", "bool", "true false false"},
+	} {
+		p, err := Compile(c.src, b.Schema)
+		if err != nil {
+			t.Errorf("%s: %v", c.src, err)
+			continue
+		}
+		if got := decimalRows(t, p, b); got != c.want || p.Type().String() != c.typ {
+			t.Errorf("%s: %s %s, want %s %s", c.src, p.Type(), got, c.typ, c.want)
+		}
+	}
+	for src, want := range map[string]string{
+		"f in ds":     "the list has decimal(38, 2), but the value is float64",
+		`"0.1" in ds`: "the list has decimal(38, 2), but the value is string",
+		"ds == ds":    "is a list",
+	} {
+		if _, err := Compile(src, b.Schema); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", src, err, want)
+		}
+	}
+}

@@ -113,6 +113,15 @@ func (x *listAt) eval(e *Evaluator, d int) vec {
 			to[i+1] = int32(len(data))
 		}
 		return e.keep(d, to, data, valid)
+	case reprDecimal:
+		out, items := e.decs(d), c.Decimals()
+		for i := range out {
+			out[i] = batch.Int128{}
+			if ok.get(i) {
+				out[i] = items[pos[i]]
+			}
+		}
+		return vec{dec: out, valid: valid}
 	default:
 		for i := range pos {
 			if ok.get(i) {
@@ -165,6 +174,98 @@ func (x *listHas) eval(e *Evaluator, d int) vec {
 	r := e.reg(d)
 	r.bits, r.valid = found, ok
 	return vec{bits: &r.bits, valid: &r.valid}
+}
+
+// listHasDecimal is x in xs of decimals, which may have other digits than x.
+type listHasDecimal struct {
+	shape
+	list list
+	x    node // decimal
+}
+
+func (x *listHasDecimal) eval(e *Evaluator, d int) vec {
+	v := e.dense(x.x.eval(e, d), d)
+	var ok, found mask
+	c, off := x.list.load(e, &ok)
+	if v.valid != nil {
+		for w := range ok {
+			ok[w] &= v.valid[w]
+		}
+	}
+	items, from := c.Decimals(), int(x.x.info().t.Scale)
+	scale := max(from, int(x.list.t.Scale))
+	for i, want := range v.dec[:e.n] {
+		if !ok.get(i) || !e.active.get(i) {
+			continue
+		}
+		for _, item := range items[off[i]:off[i+1]] {
+			if cmpScaled(item, want, scale-int(x.list.t.Scale), scale-from) == 0 {
+				found.set(i)
+				break
+			}
+		}
+	}
+	r := e.reg(d)
+	r.bits, r.valid = found, ok
+	return vec{bits: &r.bits, valid: &r.valid}
+}
+
+// listFoldDecimal is listFold of decimals. A sum of more than 38 digits fails the row.
+type listFoldDecimal struct {
+	shape
+	list list
+	fold fold
+	text string
+}
+
+func (x *listFoldDecimal) eval(e *Evaluator, d int) vec {
+	valid := &e.reg(d).valid
+	c, off := x.list.load(e, valid)
+	items := c.Decimals()
+	var num []uint64
+	var dec []batch.Int128
+	if x.fold == foldAvg {
+		num = e.nums(d)
+	} else {
+		dec = e.decs(d)
+	}
+	for i := range e.n {
+		var v batch.Int128
+		n := 0
+		if valid.get(i) && e.active.get(i) {
+			row := items[off[i]:off[i+1]]
+			if n = len(row); n == 0 && x.fold != foldSum {
+				valid.clear(i)
+			}
+			if v, n = x.of(row); n < 0 {
+				e.failText(i, valid, x.text)
+			}
+		}
+		switch {
+		case dec != nil:
+			dec[i] = v
+		case n > 0:
+			num[i] = math.Float64bits(v.Float64(int(x.list.t.Scale)) / float64(n))
+		default:
+			num[i] = 0
+		}
+	}
+	return vec{num: num, dec: dec, valid: valid}
+}
+
+// of is the sum of items, of which an average is made, or the least or greatest one; and how many there are, or -1 where the sum is too large.
+func (x *listFoldDecimal) of(items []batch.Int128) (v batch.Int128, n int) {
+	for k, item := range items {
+		switch {
+		case x.fold == foldSum || x.fold == foldAvg: // each has 38 digits at most, and so has the sum before: that shows in no sign
+			if v = v.Add(item); !v.Fits(batch.MaxPrecision) {
+				return batch.Int128{}, -1
+			}
+		case k == 0 || item.Less(v) == (x.fold == foldMin) && item != v:
+			v = item
+		}
+	}
+	return v, len(items)
 }
 
 // listFold is sum, avg, min or max of a list of numbers; the last two also of times.

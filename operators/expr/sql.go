@@ -202,6 +202,11 @@ func (w *sqlWriter) write(n node) (text string, null bool) {
 		return w.listAt(x)
 	case *listFold:
 		return w.listFold(x)
+	case *listFoldDecimal:
+		if x.fold != foldSum {
+			return w.refuse("avg, min or max of a list")
+		}
+		return within(fmt.Sprintf("arraySum(arrayMap(v -> toDecimal256(v, %d), %s))", x.t.Scale, w.list(x.list)), x.t), true
 	}
 	return w.refuse("a value of this kind")
 }

@@ -31,7 +31,7 @@ var sqlExpressions = []string{
 	"j == nil", "j != nil", "isNull(g)", "j ?? i", "j ?? 0", "coalesce(j, g, 3)", "g ?? nil ?? 1.5", "(i + j) ?? 0",
 	"toUnixMilli(ms)", "toUnix(ms)", "toUnixMicro(ms)", "toUnixNano(ms)", "toUnix(sec)", "toUnixMilli(sec)", "toUnixMilli(ms) - 1000 * toUnix(sec)",
 	`ms < timestamp("2001-01-01T00:00:00Z")`, "ms", "p ? ms : nil", "ms == ms",
-	"xs[0]", "xs[1] - xs[0]", "xs[-1]", "xs[-2]", "xs[5] ?? 0", "len(xs)", "sum(xs)", "ns[0] / sum(ns)", "ns[1] * 3", "len(ns) + 1", "sum(ns)",
+	"ds[0]", "ds[1] - ds[0]", "ds[-1] * 2", "ds[5] ?? 0", "len(ds)", "sum(ds)", "sum(ds) / len(ds)", "xs[0]", "xs[1] - xs[0]", "xs[-1]", "xs[-2]", "xs[5] ?? 0", "len(xs)", "sum(xs)", "ns[0] / sum(ns)", "ns[1] * 3", "len(ns) + 1", "sum(ns)",
 	"0.1 + 0.2", "1e300 * f", "nil ?? 3", "true", "5", "1.5", "'text'", "9223372036854775807", "-9223372036854775807 - i8", "5e-324 + f", "123456789.123456789 + f",
 }
 
@@ -91,6 +91,17 @@ func sqlBatch(r *rand.Rand) *batch.Batch {
 		v, _ := batch.Int128Of(r.Int64N(18) - 9).MulPow10([]int{0, 20, 37}[r.IntN(3)])
 		return v
 	})
+	var items []batch.Int128
+	off := []int32{0}
+	for range b.Rows {
+		for range r.IntN(4) {
+			v, _ := batch.Int128Of(r.Int64N(18) - 9).MulPow10([]int{0, 2, 20, 37}[r.IntN(4)])
+			items = append(items, v)
+		}
+		off = append(off, int32(len(items)))
+	}
+	b.Schema.Fields = append(b.Schema.Fields, batch.Field{Name: "ds", Type: batch.ListOf(batch.DecimalOf(38, 3))})
+	b.Cols = append(b.Cols, batch.Column{Offsets: batch.Bytes(off), Values: batch.DecimalBytes(items)})
 	return b
 }
 
@@ -135,7 +146,7 @@ func sqlLiteral(t batch.Type, c *batch.Column, i int) string {
 		off := batch.As[int32](c.Offsets)
 		var items []string
 		for k := off[i]; k < off[i+1]; k++ {
-			items = append(items, cell(t.Items(), &batch.Column{Values: c.Values}, int(k)))
+			items = append(items, sqlLiteral(t.Items(), &batch.Column{Values: c.Values}, int(k)))
 		}
 		return "[" + strings.Join(items, ",") + "]"
 	case t.Kind == batch.Decimal:

@@ -329,7 +329,7 @@ func checkInput(in *batch.Schema) error {
 		if f.Name == abi.RowColumn || f.Name == abi.GroupColumn {
 			return fmt.Errorf("gets a column named %s, which is reserved: rename it before this step", f.Name)
 		}
-		if f.Type.Kind == batch.Decimal {
+		if f.Type.Kind == batch.Decimal || f.Type.Items().Kind == batch.Decimal {
 			return fmt.Errorf("gets column %s, which is %s, and modules take no decimals: cast it to float64, int64 or string in a step before, or drop it", f.Name, f.Type)
 		}
 		if len(f.Name) > abi.MaxNameLen || strings.ContainsRune(f.Name, 0) {

@@ -228,3 +228,30 @@ func TestPageIsOnePage(t *testing.T) {
 		t.Errorf("the page of an empty run: %v", err)
 	}
 }
+
+// TestSparsePage draws pages of runs that measured little: what was not measured is not there, and nothing that is drawn is broken.
+func TestSparsePage(t *testing.T) {
+	one := []Round{{CPU: 1, Wall: 1}}
+	for name, d := range map[string]*Document{
+		"nothing":     {},
+		"no rounds":   {Throughput: []Throughput{{Workload: "sensors", Results: []Result{{Contender: "weir", Cores: 1, Wrong: "a row"}, {Contender: "bare", Cores: 2}}}}},
+		"one round":   {Throughput: []Throughput{{Workload: "sensors", Events: 1, Results: []Result{{Contender: "weir", Cores: 1, Rounds: one, Memory: []Point{{0, 0}, {0, 0}}}}}}},
+		"no weir":     {Throughput: []Throughput{{Workload: "sensors", Events: 1, Results: []Result{{Contender: "bare", Cores: 1, Rounds: one}}}}},
+		"no latency":  {Live: []Live{{Name: "soak", Memory: []Point{{1, 5}}}, {Name: "latency", Latency: Distribute([]float64{7})}}},
+		"one point":   {Curves: []Curve{{Name: "keys", Points: []Point{{1, 0.5}}}, {Name: "windows"}}},
+		"same points": {Curves: []Curve{{Name: "keys", Points: []Point{{1, 0}, {1, 0}}, Memory: []Point{{1, 3}}}}},
+	} {
+		var page bytes.Buffer
+		if err := d.WriteHTML(&page, ""); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for _, bad := range []string{"NaN", "Inf", "%!", "<nil>", `width="-`, `height="-`, `points=""`} {
+			if strings.Contains(page.String(), bad) {
+				t.Errorf("%s: the page has %q in it:\n%s", name, bad, page.String())
+			}
+		}
+		if err := d.WriteTable(&page); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

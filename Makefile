@@ -159,9 +159,9 @@ bench-ci: libchdb ## The figures of bench-smoke with fewer records: what CI hold
 	$(BIN) bench smoke --events 500000 --json dist/bench-smoke.json
 
 .PHONY: bench-groups
-bench-groups: libchdb ## Measure windows of few and many keys: ns a row, bytes a group, and the ratio to ClickHouse in the same run (about 3 minutes).
-	$(GO) test -run '^$$' -bench 'Groups|AgainstClickHouse' -benchtime 3s -timeout 20m ./operators/window
-	$(GO) test -run '^$$' -bench 'Add/(quantile|median|uniq)' ./operators/aggregate
+bench-groups: libchdb ## Measure windows of few and many keys: ns a row, bytes a group, and the ratio to ClickHouse in the same run (about 4 minutes).
+	$(GO) test -run '^$$' -bench 'Groups|AgainstClickHouse|Counted|Sessions' -benchtime 3s -timeout 20m ./operators/window
+	$(GO) test -run '^$$' -bench 'Add/(quantile|median|uniq)|TDigest' ./operators/aggregate
 
 .PHONY: fuzz-short
 fuzz-short: need-go ## Run every fuzz target for FUZZTIME (10s).

@@ -31,13 +31,13 @@ type Counted struct {
 	inOrder bool // see [Config.OpenInOrder]
 	whole   bool // nothing is replayed any more: windows have all their rows
 
-	at    map[uint64]uint32 // the group of each open window, by number
-	of    []session         // by group; not in a tree
-	due   due               // windows by when they end; not those that are full, unless in order
-	full  []uint32          // those that have become full since the last cut
-	began origins           // where replays have to begin
-	dirty []uint32          // windows that changed since the last cut
-	sum   uint64            // of the hashes of all windows that are not final as they were at the last cut
+	at    places    // the groups of the open windows, by number
+	of    []session // by group; not in a tree
+	due   due       // windows by when they end; not those that are full, unless in order
+	full  []uint32  // those that have become full since the last cut
+	began origins   // where replays have to begin
+	dirty []uint32  // windows that changed since the last cut
+	sum   uint64    // of the hashes of all windows that are not final as they were at the last cut
 }
 
 // Count makes windows of so many rows of a key. [NewNumbering] fills in the columns.
@@ -72,7 +72,7 @@ func (c *Config) checkCount() error {
 }
 
 func newCounted(cfg *Config) *Counted {
-	return &Counted{partition: newPartition(cfg), at: map[uint64]uint32{}}
+	return &Counted{partition: newPartition(cfg)}
 }
 
 // Reset implements operators.Window.
@@ -91,18 +91,18 @@ func (w *Counted) Final() int64 {
 }
 
 // Windows implements operators.Window.
-func (w *Counted) Windows() int { return len(w.at) }
+func (w *Counted) Windows() int { return w.at.n }
 
 // Groups implements operators.Window.
-func (w *Counted) Groups() int { return len(w.at) }
+func (w *Counted) Groups() int { return w.at.n }
 
 // Dirty implements operators.Window.
 func (w *Counted) Dirty() int { return len(w.dirty) }
 
 // MemorySize implements operators.Window.
 func (w *Counted) MemorySize() int64 {
-	const perWindow, perDue, perEntry, perOrigin = 48, 16, 32, 40
-	return w.groups.memorySize() + perWindow*int64(cap(w.of)) + perDue*int64(cap(w.due.at)) + perEntry*int64(len(w.at)) +
+	const perWindow, perDue, perOrigin = 48, 16, 40
+	return w.groups.memorySize() + perWindow*int64(cap(w.of)) + perDue*int64(cap(w.due.at)) + w.at.memorySize() +
 		4*int64(cap(w.dirty)+cap(w.full)) + perOrigin*int64(cap(w.began.all))
 }
 
@@ -123,6 +123,9 @@ func (w *Counted) Add(_ context.Context, b *batch.Batch, offset int64) (operator
 	numbers, nths := batch.As[uint64](b.Cols[c.Number].Values)[:b.Rows], batch.As[uint64](b.Cols[c.Nth].Values)[:b.Rows]
 	starts := batch.As[int64](b.Cols[c.Start].Values)[:b.Rows]
 	for i, nth := range nths {
+		if i%lookAhead == 0 {
+			w.lookUp(numbers[i:min(i+lookAhead, b.Rows)])
+		}
 		w.rowOf[i] = aggregate.Skip
 		if nth == 0 {
 			continue
@@ -132,7 +135,7 @@ func (w *Counted) Add(_ context.Context, b *batch.Batch, offset int64) (operator
 			continue
 		}
 		w.clock.Max = max(w.clock.Max, w.times[i])
-		g, open := w.at[numbers[i]]
+		g, open := w.groupOf(numbers[i])
 		switch {
 		case !open && nth > 1 && w.whole, open && (nth == 1 || nth != w.groups.count(g)+1):
 			return n, fmt.Errorf("row %d of window %d came out of order: numbers and windows are not of one segment", nth, numbers[i])
@@ -161,6 +164,34 @@ func (w *Counted) Add(_ context.Context, b *batch.Batch, offset int64) (operator
 	return n, nil
 }
 
+// tagOf is the tag of a window in at.
+func tagOf(number uint64) uint64 { return mix(0, number) >> 32 }
+
+// lookUp has a look at where windows are, of which there are at most lookAhead: so the processor waits for the memory of many at a time,
+// and not of each in turn.
+func (w *Counted) lookUp(numbers []uint64) {
+	if w.at.n == 0 {
+		return
+	}
+	w.groups.candN = grow(w.groups.candN, len(numbers))
+	mask := uint64(len(w.at.slots) - 1)
+	for i, number := range numbers {
+		w.groups.candN[i] = uint32(w.at.slots[tagOf(number)&mask])
+	}
+	w.groups.fetch(w.groups.candN)
+}
+
+// groupOf is the group of a window that is open.
+func (w *Counted) groupOf(number uint64) (g uint32, open bool) {
+	tag := tagOf(number)
+	for g, next, ok := w.at.probe(tag, tag); ok; g, next, ok = w.at.probe(tag, next) {
+		if w.numberOf(g) == number {
+			return g, true
+		}
+	}
+	return 0, false
+}
+
 // begin makes the window of row i.
 func (w *Counted) begin(b *batch.Batch, i int, number uint64, start int64) uint32 {
 	g := w.groups.add(b, i)
@@ -169,7 +200,7 @@ func (w *Counted) begin(b *batch.Batch, i int, number uint64, start int64) uint3
 	}
 	w.of[g] = session{start: start, end: start + w.size, origin: w.began.hold()}
 	w.due.push(w.of, g, start+w.size)
-	w.at[number] = g
+	w.at.put(tagOf(number), g)
 	w.dirty = append(w.dirty, g)
 	return g
 }
@@ -269,7 +300,7 @@ func (w *Counted) open() []operators.OpenWindow {
 
 // end forgets a window.
 func (w *Counted) end(g uint32) {
-	delete(w.at, w.numberOf(g))
+	w.at.remove(tagOf(w.numberOf(g)), g)
 	w.began.release(w.of[g].origin)
 }
 
@@ -300,12 +331,12 @@ func (w *Counted) digest(b *batch.Batch) {
 
 // Touch implements operators.Window.
 func (w *Counted) Touch() {
-	for _, g := range w.at {
-		if w.groups.touch(g) {
+	for _, e := range w.at.slots {
+		if g := uint32(e) - 1; e != 0 && w.groups.touch(g) {
 			w.dirty = append(w.dirty, g)
 		}
 	}
-	slices.Sort(w.dirty) // not in the order of the map
+	slices.Sort(w.dirty) // not in the order of the table
 }
 
 // Load implements operators.Window. Nodes do not keep count windows.
@@ -322,13 +353,13 @@ func (w *Counted) shrink() {
 	var fresh groups
 	fresh.init(w.cfg)
 	fresh.extend(max(1024, 2*old.used()))
-	of, at := make([]session, fresh.slab.Room()), make(map[uint64]uint32, len(w.at))
+	of, at := make([]session, fresh.slab.Room()), places{}
 	for i := range w.due.at {
 		d := &w.due.at[i]
 		number := w.numberOf(d.group)
 		to := fresh.take(old, d.group)
 		of[to] = w.of[d.group]
-		at[number] = to
+		at.put(tagOf(number), to)
 		d.group = to
 	}
 	w.groups, w.of, w.at = fresh, of, at

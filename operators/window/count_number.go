@@ -1,10 +1,12 @@
 package window
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"slices"
 
 	"github.com/weir-stream/weir/ingest/batch"
@@ -90,24 +92,31 @@ type numberer struct {
 	rng  *batch.Range
 
 	next  uint64 // number of the next window
-	open  map[string]uint32
-	of    []numbered // by what open has
+	open  places // of the windows whose keys have one
+	of    []numbered
 	free  []uint32
 	bytes int // that the state takes at most
 	sweep int // windows that have timed out are looked for when it takes more
 	max   int // and there must not be more than that
-	key   []byte
+
+	// Of the rows that are looked up together: their keys, where these end, their tags, and what the first slots have.
+	keys  []byte
+	ends  []int
+	tags  []uint64
+	first []uint32
 }
 
 // numbered is a window that is open, or was when its key was last seen.
 type numbered struct {
 	number, rows uint64
 	start        int64 // microseconds
+	tag          uint64
+	key          []byte // nil, or to be used again, where number is 0
 }
 
 // clear forgets everything but the clock.
 func (o *numberer) clear() {
-	o.next, o.open, o.of, o.free, o.bytes, o.max = 1, map[string]uint32{}, nil, nil, 0, maxNumbers
+	o.next, o.open, o.of, o.free, o.bytes, o.max = 1, places{}, nil, nil, 0, maxNumbers
 	o.sweep = 1 << 16
 	o.clock.Jump, o.clock.JumpN = 0, 0
 }
@@ -138,6 +147,9 @@ func (o *numberer) Process(_ context.Context, b *batch.Batch) error {
 	o.readTimes(b)
 	o.groups.readFixed(b)
 	for i, t := range o.times {
+		if i%lookAhead == 0 {
+			o.lookUp(b, i, min(i+lookAhead, b.Rows))
+		}
 		numbers[i], nths[i], starts[i] = 0, 0, 0
 		if t == operators.Unset {
 			o.rejectTime(b, i, &b.Cols[o.cfg.Time])
@@ -153,11 +165,12 @@ func (o *numberer) Process(_ context.Context, b *batch.Batch) error {
 			continue
 		}
 		o.clock.Max = max(o.clock.Max, t)
-		w := o.windowOf(b, i, start, watermark)
+		at := o.windowOf(i%lookAhead, start, watermark)
+		w := &o.of[at]
 		w.rows++
 		numbers[i], nths[i], starts[i] = w.number, w.rows, w.start/1000
 		if w.rows == o.cfg.Count.Rows {
-			o.drop(o.key)
+			o.drop(at)
 		}
 		if o.bytes > o.sweep {
 			if err := o.makeRoom(); err != nil {
@@ -178,41 +191,94 @@ func (o *numberer) timedOut(start, watermark int64) bool {
 	return watermark != operators.Unset && start+o.size+o.allow <= watermark
 }
 
-// windowOf finds the open window of row i's key, or begins one. The key is in o.key.
-func (o *numberer) windowOf(b *batch.Batch, i int, start, watermark int64) *numbered {
-	o.key = o.key[:0]
+// lookUp writes the keys of the rows from one to another, of which there are at most lookAhead, and has a look at where their windows are: so
+// the processor waits for the memory of many at a time, and not of each in turn.
+func (o *numberer) lookUp(b *batch.Batch, from, to int) {
+	o.keys, o.ends, o.tags = o.keys[:0], o.ends[:0], o.tags[:0]
+	for i := from; i < to; i++ {
+		begin := len(o.keys)
+		o.keys = o.appendKey(o.keys, b, i)
+		o.ends, o.tags = append(o.ends, len(o.keys)), append(o.tags, o.tagOf(o.keys[begin:]))
+	}
+	if o.open.n == 0 {
+		return
+	}
+	o.first = grow(o.first, len(o.tags))
+	mask := uint64(len(o.open.slots) - 1)
+	for i, tag := range o.tags {
+		o.first[i] = uint32(o.open.slots[tag&mask])
+	}
+	seen := uint64(0)
+	for _, at := range o.first {
+		if at != 0 {
+			w := &o.of[at-1]
+			seen ^= w.tag ^ w.number
+		}
+	}
+	for _, at := range o.first {
+		if at != 0 && len(o.of[at-1].key) > 0 {
+			seen ^= uint64(o.of[at-1].key[0])
+		}
+	}
+	o.groups.seen = seen
+}
+
+// appendKey writes the key of row i.
+func (o *numberer) appendKey(key []byte, b *batch.Batch, i int) []byte {
 	for k, col := range o.groups.cols {
 		c := &b.Cols[col]
 		valid := c.Valid(i)
 		switch {
 		case o.groups.high[k]:
 			if valid {
-				o.key = binary.LittleEndian.AppendUint64(o.key, o.groups.bitsN[k][i])
+				key = binary.LittleEndian.AppendUint64(key, o.groups.bitsN[k][i])
 			}
 		case !valid:
-			o.key = append(o.key, 0)
+			key = append(key, 0)
 		case o.groups.types[k].Variable():
 			text := c.Bytes(i)
-			o.key = append(binary.AppendUvarint(append(o.key, 1), uint64(len(text))), text...)
+			key = append(binary.AppendUvarint(append(key, 1), uint64(len(text))), text...)
 		default:
-			o.key = binary.LittleEndian.AppendUint64(append(o.key, 1), o.groups.bitsN[k][i])
+			key = binary.LittleEndian.AppendUint64(append(key, 1), o.groups.bitsN[k][i])
 		}
 	}
-	at, known := o.open[string(o.key)]
-	if known {
-		if w := &o.of[at]; !o.timedOut(w.start, watermark) {
-			return w
-		}
-	} else {
-		at = o.add(string(o.key))
+	return key
+}
+
+// windowOf finds the open window of the key of row i of those that were looked up, or begins one.
+func (o *numberer) windowOf(i int, start, watermark int64) uint32 {
+	begin := 0
+	if i > 0 {
+		begin = o.ends[i-1]
 	}
-	o.of[at] = numbered{number: o.next, start: start}
+	key, tag := o.keys[begin:o.ends[i]], o.tags[i]
+	at, known := o.find(key, tag)
+	if !known {
+		at = o.add(key, tag)
+	} else if !o.timedOut(o.of[at].start, watermark) {
+		return at
+	}
+	w := &o.of[at]
+	w.number, w.start, w.rows = o.next, start, 0
 	o.next++
-	return &o.of[at]
+	return at
+}
+
+// tagOf is the tag of a key in open.
+func (o *numberer) tagOf(key []byte) uint64 { return maphash.Bytes(o.groups.seed, key) >> 32 }
+
+// find looks for the window of a key, which may have timed out.
+func (o *numberer) find(key []byte, tag uint64) (at uint32, known bool) {
+	for at, next, ok := o.open.probe(tag, tag); ok; at, next, ok = o.open.probe(tag, next) {
+		if bytes.Equal(o.of[at].key, key) {
+			return at, true
+		}
+	}
+	return 0, false
 }
 
 // add makes room for the window of a key.
-func (o *numberer) add(key string) uint32 {
+func (o *numberer) add(key []byte, tag uint64) uint32 {
 	var at uint32
 	if n := len(o.free); n > 0 {
 		at, o.free = o.free[n-1], o.free[:n-1]
@@ -220,24 +286,31 @@ func (o *numberer) add(key string) uint32 {
 		at = uint32(len(o.of))
 		o.of = append(o.of, numbered{})
 	}
-	o.open[key] = at
+	w := &o.of[at]
+	w.key, w.tag = append(w.key[:0], key...), tag
+	o.open.put(tag, at)
 	o.bytes += len(key) + perNumber
 	return at
 }
 
-// drop forgets the window of a key.
-func (o *numberer) drop(key []byte) {
-	o.free = append(o.free, o.open[string(key)])
-	delete(o.open, string(key))
-	o.bytes -= len(key) + perNumber
+// drop forgets a window. The memory of its key is for the next, unless it is much.
+func (o *numberer) drop(at uint32) {
+	w := &o.of[at]
+	o.open.remove(w.tag, at)
+	o.bytes -= len(w.key) + perNumber
+	w.number = 0
+	if cap(w.key) > 256 {
+		w.key = nil
+	}
+	o.free = append(o.free, at)
 }
 
 // forgetOver forgets windows that have timed out. Nothing depends on when that is done: no row joins them any more.
 func (o *numberer) forgetOver() {
 	watermark := o.Watermark()
-	for key, at := range o.open {
-		if o.timedOut(o.of[at].start, watermark) {
-			o.drop([]byte(key))
+	for at := range o.of {
+		if w := &o.of[at]; w.number != 0 && o.timedOut(w.start, watermark) {
+			o.drop(uint32(at))
 		}
 	}
 }
@@ -247,7 +320,7 @@ func (o *numberer) makeRoom() error {
 	o.forgetOver()
 	if o.bytes > o.max-o.max/8 {
 		return fmt.Errorf("%d keys of a partition have windows that are neither full nor timed out: to number their rows takes %d KiB, and %d KiB are the most; "+
-			"make the timeout shorter, or group by fewer keys", len(o.open), o.bytes>>10, o.max>>10)
+			"make the timeout shorter, or group by fewer keys", o.open.n, o.bytes>>10, o.max>>10)
 	}
 	o.sweep = min(max(1<<16, 2*o.bytes), o.max)
 	return nil

@@ -1,6 +1,7 @@
 package window
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -28,29 +29,26 @@ func (o *numberer) Snapshot(dst []byte) ([]byte, error) {
 	if o.next == 1 && o.clock.JumpN == 0 {
 		return dst, nil
 	}
-	keys := make([]string, 0, len(o.open))
-	for key := range o.open {
-		keys = append(keys, key)
-	}
-	slices.SortFunc(keys, func(a, b string) int {
-		if o.of[o.open[a]].number < o.of[o.open[b]].number {
-			return -1
+	windows := make([]uint32, 0, o.open.n)
+	for at := range o.of {
+		if o.of[at].number != 0 {
+			windows = append(windows, uint32(at))
 		}
-		return 1
-	})
+	}
+	slices.SortFunc(windows, func(a, b uint32) int { return cmp.Compare(o.of[a].number, o.of[b].number) })
 	dst = append(dst, numbersVersion)
 	dst = binary.AppendVarint(dst, o.clock.Jump)
 	dst = binary.AppendVarint(dst, o.clock.JumpN)
 	dst = binary.AppendUvarint(dst, o.next)
-	dst = binary.AppendUvarint(dst, uint64(len(keys)))
+	dst = binary.AppendUvarint(dst, uint64(len(windows)))
 	before := uint64(0)
-	for _, key := range keys {
-		w := &o.of[o.open[key]]
+	for _, at := range windows {
+		w := &o.of[at]
 		dst = binary.AppendUvarint(dst, w.number-before)
 		dst = binary.AppendVarint(dst, w.start/1000)
 		dst = binary.AppendUvarint(dst, w.rows)
-		dst = binary.AppendUvarint(dst, uint64(len(key)))
-		dst = append(dst, key...)
+		dst = binary.AppendUvarint(dst, uint64(len(w.key)))
+		dst = append(dst, w.key...)
 		before = w.number
 	}
 	return dst, nil
@@ -76,11 +74,13 @@ func (o *numberer) Restore(_ context.Context, state []byte) error {
 			r.bad = true
 			break
 		}
-		if _, twice := o.open[string(key)]; twice {
+		tag := o.tagOf(key)
+		if _, twice := o.find(key, tag); twice {
 			r.bad = true
 			break
 		}
-		o.of[o.add(string(key))] = numbered{number: number, start: start * 1000, rows: rows}
+		w := &o.of[o.add(key, tag)]
+		w.number, w.start, w.rows = number, start*1000, rows
 	}
 	if r.bad || len(r.rest) > 0 || o.next == 0 || o.clock.JumpN < 0 || o.clock.JumpN >= corroboration {
 		o.clear()

@@ -50,7 +50,7 @@ func TestLogs(t *testing.T) {
 func runLog(t *testing.T, brokers []string, prefix string, protocol config.Protocol, test func(context.Context, *logTest)) {
 	parallel <- struct{}{}
 	defer func() { <-parallel }()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*patience) // of up to ten runs, one after the other
 	defer cancel()
 	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.MetadataMinAge(100*time.Millisecond), kgo.MetadataMaxAge(2*time.Second), kgo.UnknownTopicRetries(-1))

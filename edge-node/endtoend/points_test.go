@@ -130,23 +130,9 @@ func (m *mortal) die(d death) {
 	before := m.stored(m.conn)
 	p := m.live(fmt.Sprintf("%s=kill@%d", d.at, d.n))
 	m.provoke(d, p, before)
-	wait := patience
-	if d.at == failpoint.InsertOpen {
-		// A segment whose first account came before its first row is not opened again in this life, but in the next.
-		wait = patience / 20
-	}
-	for tries := 1; ; tries++ {
-		select {
-		case <-p.done:
-		case <-time.After(wait):
-			p.kill()
-			if wait < patience && tries < 5 {
-				p = m.live(fmt.Sprintf("%s=kill@%d", d.at, d.n))
-				continue
-			}
-			m.t.Fatalf("%s: it never died there:\n%s", d, p.stderr.String())
-		}
-		break
+	// A segment whose first account came before its first row is not opened again in this life, but in the next.
+	for tries := 1; !m.died(d, p, d.at == failpoint.InsertOpen && tries < 5); tries++ {
+		p = m.live(fmt.Sprintf("%s=kill@%d", d.at, d.n))
 	}
 	status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
 	if !ok || !status.Signaled() || status.Signal() != syscall.SIGKILL {
@@ -155,6 +141,29 @@ func (m *mortal) die(d death) {
 	m.counts.mu.Lock()
 	m.counts.kills[d.at]++
 	m.counts.mu.Unlock()
+}
+
+// died waits for the end of a life. Where the point is one that a life may not come to, a life that has stored something and goes on is
+// ended, and died tells that it did not come to it.
+func (m *mortal) died(d death, p *process, mayMiss bool) bool {
+	m.t.Helper()
+	const goesOn = 6 * time.Second
+	before := m.stored(m.conn)
+	for began := time.Now(); ; {
+		select {
+		case <-p.done:
+			return true
+		case <-time.After(goesOn):
+		}
+		switch {
+		case mayMiss && m.stored(m.conn) > before:
+			p.kill()
+			return false
+		case time.Since(began) > patience:
+			p.kill()
+			m.t.Fatalf("%s: it never died there:\n%s", d, p.stderr.String())
+		}
+	}
 }
 
 // provoke does what a point needs to be come to.

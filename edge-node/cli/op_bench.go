@@ -23,7 +23,7 @@ func (a *app) opBench() *cobra.Command {
 	var in opInput
 	var input string
 	opt := authoring.BenchOptions{}
-	asJSON := false
+	groups, asJSON := 64, false
 	cmd := &cobra.Command{
 		Use:   "bench MODULE|DIR [--schema COLUMNS]",
 		Short: "Measure an operator beside native Go",
@@ -38,6 +38,10 @@ in turn, so that what else the machine does hits all of them:
 A ratio is the time beside native's: compare ratios, not nanoseconds, across machines.
 Fuel is about Wasm instructions; limits.fuel_per_row of a step must be above it. The
 start is that of an instance whose code is compiled.
+
+Of an aggregate of a window it is what a row takes into the state of a group, what
+merging two states takes, and finishing one. --groups is how many groups the rows are
+of; columns of group_by in the golden file are left out, all of --schema are arguments.
 
 Without --schema, the first golden file in testdata beside the module that does not
 expect a refusal gives columns, config and rows; the rows are repeated.
@@ -57,6 +61,9 @@ of them is better measured with rows of its own.`,
 			if opt.Time <= 0 || opt.Time > time.Hour {
 				return usagef(cmd, "--time is %v: it must be above 0, and an hour at most", opt.Time)
 			}
+			if groups < 1 {
+				return usagef(cmd, "--groups is %d: it must be above 0", groups)
+			}
 			if opt.Columns, opt.Config, err = in.parse(cmd); err != nil {
 				return err
 			}
@@ -69,7 +76,7 @@ of them is better measured with rows of its own.`,
 				if g == nil {
 					return usagef(cmd, "no columns: give --schema, as in --schema 'a: int64, b: string?'")
 				}
-				opt.Columns, opt.Input = g.Columns, g.Input
+				opt.Columns, opt.Input = g.Args(), g.Input
 				if in.config == "" {
 					opt.Config = g.Config
 				}
@@ -82,6 +89,16 @@ of them is better measured with rows of its own.`,
 			module, err := authoring.ReadModule(file)
 			if err != nil {
 				return err
+			}
+			if authoring.IsAggregate(module) {
+				r, err := authoring.BenchAggregate(cmd.Context(), module, filepath.Base(file), groups, opt)
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return a.printJSON(r)
+				}
+				return writeAggregateBench(a.stdout, r)
 			}
 			r, err := authoring.Bench(cmd.Context(), module, filepath.Base(file), opt)
 			if err != nil {
@@ -96,6 +113,7 @@ of them is better measured with rows of its own.`,
 	in.add(cmd)
 	f := cmd.Flags()
 	f.IntVar(&opt.Rows, "rows", 8192, "rows of a batch")
+	f.IntVar(&groups, "groups", groups, "groups that the rows of an aggregate are of")
 	f.DurationVar(&opt.Time, "time", 2*time.Second, "about how long to measure")
 	f.StringVar(&input, "input", "", "file of rows to measure with, a JSON object per line; repeated until there are enough")
 	f.Uint64Var(&opt.Seed, "seed", 1, "seed of the rows that are made up")
@@ -145,4 +163,19 @@ func writeBench(to io.Writer, r *authoring.BenchResult) error {
 	fmt.Fprintf(to, "\nfuel   %.1f per row\n", r.FuelPerRow)
 	_, err := fmt.Fprintf(to, "start  p50 %.0f us, p99 %.0f us\n", r.StartP50, r.StartP99)
 	return err
+}
+
+func writeAggregateBench(to io.Writer, r *authoring.AggregateBench) error {
+	fmt.Fprintf(to, "%d rows of %s\n%d groups with a state of %.1f bytes\nanswer %s\n\n", r.Rows, strings.Join(r.Input, ", "), r.Groups, r.StateBytes, r.Output)
+	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "\tns\tratio\tfuel\tper\t")
+	row := func(name, ratio, per string, t authoring.AggregateTime) {
+		fmt.Fprintf(w, "%s\t%.2f\t%s\t%.1f\t%s\t\n", name, t.Ns, ratio, t.Fuel, per)
+	}
+	ratio := func(t authoring.AggregateTime) string { return fmt.Sprintf("%.2f", t.Ratio) }
+	row("native", ratio(r.Native), "row", r.Native)
+	row("accumulate", ratio(r.Accumulate), "row", r.Accumulate)
+	row("merge", "", "pair of states", r.Merge)
+	row("finish", "", "state", r.Finish)
+	return w.Flush()
 }

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/weir-stream/weir/edge-node/authoring"
 )
 
 func exampleOperators(t *testing.T) string {
@@ -187,6 +189,19 @@ func TestOpBench(t *testing.T) {
 	}
 	if err := json.Unmarshal([]byte(out), &r); err != nil || r.RowsOut != 128 || r.Fuel <= 0 {
 		t.Errorf("%v, %s", err, out)
+	}
+}
+
+func TestOpBenchAggregate(t *testing.T) {
+	module := filepath.Join(exampleOperators(t), "weighted-mean")
+	out, errs, code := runCommand(t, []string{"op", "bench", module, "--rows", "256", "--groups", "8", "--time", "20ms"}, nil)
+	if code != exitOK || !strings.HasPrefix(out, "256 rows of ") || !strings.Contains(out, "\n8 groups with a state of ") || !strings.Contains(out, "pair of states") {
+		t.Errorf("exit %d\n%s%s", code, out, errs)
+	}
+	out, errs, _ = runCommand(t, []string{"op", "bench", module, "--rows", "256", "--time", "20ms", "--json"}, nil)
+	var r authoring.AggregateBench
+	if err := json.Unmarshal([]byte(out), &r); err != nil || r.Rows != 256 || r.Groups != 64 || r.Accumulate.Fuel <= 0 || r.Merge.Fuel <= 0 || r.Finish.Ns <= 0 || r.StateBytes <= 0 {
+		t.Errorf("%v, %s%s", err, out, errs)
 	}
 }
 

@@ -36,15 +36,16 @@ var imports = map[string][]string{
 	"ingest/decode": {"ingest", "ingest/batch", "ingest/schema"},
 	"ingest/kafka":  {"ingest", "ingest/batch"},
 
-	"operators":            {"ingest/batch"},
-	"operators/abi":        {"ingest/batch"},
-	"operators/aggregate":  {"ingest/batch"},
-	"operators/expr":       {"ingest/batch"},
-	"operators/calendar":   {},
-	"operators/builtin":    {"ingest/batch", "operators", "operators/expr"},
-	"operators/wasm":       {"ingest/batch", "operators", "operators/abi", "operators/aggregate", "operators/wasm/meter"},
-	"operators/wasm/meter": {},
-	"operators/window":     {"ingest/batch", "operators", "operators/aggregate", "operators/calendar"},
+	"operators":             {"ingest/batch"},
+	"operators/abi":         {"ingest/batch"},
+	"operators/aggregate":   {"ingest/batch"},
+	"operators/expr":        {"ingest/batch"},
+	"operators/calendar":    {},
+	"operators/builtin":     {"ingest/batch", "operators", "operators/expr"},
+	"operators/wasm":        {"ingest/batch", "operators", "operators/abi", "operators/aggregate", "operators/wasm/leb128", "operators/wasm/meter"},
+	"operators/wasm/meter":  {"operators/wasm/leb128"},
+	"operators/wasm/leb128": {},
+	"operators/window":      {"ingest/batch", "operators", "operators/aggregate", "operators/calendar"},
 	// What runs inside the sandbox knows nothing of what is outside.
 	"operators/sdk/...": {"operators/sdk/..."},
 	// The guest libraries as files, for authors.
@@ -77,7 +78,7 @@ var imports = map[string][]string{
 
 	// The tools of operator authors run modules in the real host, and nothing else of the node.
 	"edge-node/authoring": {
-		"ingest/batch", "ingest/decode", "ingest/schema", "operators", "operators/abi", "operators/aggregate", "operators/sdk", "operators/wasm",
+		"ingest/batch", "ingest/decode", "ingest/schema", "operators", "operators/abi", "operators/aggregate", "operators/sdk", "operators/wasm", "operators/wasm/leb128",
 	},
 
 	"edge-node/endtoend": {}, // tests alone

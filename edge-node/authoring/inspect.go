@@ -3,6 +3,7 @@ package authoring
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -259,11 +260,4 @@ func probeModule(i *Import) []byte {
 }
 
 // leb is a small number as LEB128.
-func leb(n int) []byte {
-	var b []byte
-	for n >= 0x80 {
-		b = append(b, byte(n)|0x80)
-		n >>= 7
-	}
-	return append(b, byte(n))
-}
+func leb(n int) []byte { return binary.AppendUvarint(nil, uint64(n)) }

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/weir-stream/weir/operators/wasm/leb128"
 )
 
 // maxListed bounds the imports, exports, tables and types that are kept of a module: an operator has some tens.
@@ -246,19 +248,13 @@ func (r *byteReader) byte() byte {
 
 // u32 reads an unsigned LEB128 number of at most 32 bits.
 func (r *byteReader) u32() uint32 {
-	var v uint64
-	for shift := 0; shift < 35; shift += 7 {
-		b := r.byte()
-		v |= uint64(b&0x7f) << shift
-		if b < 0x80 {
-			if v >= 1<<32 {
-				break
-			}
-			return uint32(v)
-		}
+	v, n := leb128.Uint32(r.b)
+	if n <= 0 {
+		r.b, r.failed = nil, true
+		return 0
 	}
-	r.b, r.failed = nil, true
-	return 0
+	r.b = r.b[n:]
+	return v
 }
 
 // name is a name made fit to be shown: quoted if it has anything but printable characters, and cut if it is long.

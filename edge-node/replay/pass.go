@@ -195,7 +195,7 @@ func (p *pass) final() int64 {
 	if us == operators.Unset {
 		return math.MinInt64
 	}
-	return floorDiv(us-p.cfg.Table.Window.Microseconds(), 1000) + 1
+	return batch.FloorDiv(us-p.cfg.Table.Window.Microseconds(), 1000) + 1
 }
 
 // onTime is how many of the records were surely not late, or else how many of the first were.
@@ -323,15 +323,7 @@ func (p *pass) tell(offset int64) {
 	}
 }
 
-func floorDiv(a, b int64) int64 {
-	q := a / b
-	if a%b < 0 {
-		q--
-	}
-	return q
-}
-
-func ceilDiv(a, b int64) int64 { return -floorDiv(-a, b) }
+func ceilDiv(a, b int64) int64 { return -batch.FloorDiv(-a, b) }
 
 func jsonText(s string) json.RawMessage {
 	text, _ := json.Marshal(s) // a string

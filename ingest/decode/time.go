@@ -118,13 +118,13 @@ func (*minuteCache) short(b []byte) timeProblem {
 
 // endsMonth tells whether a second is the first of a month in UTC, as the one after a leap second is.
 func endsMonth(sec int64) bool {
-	day := floorDiv(sec, 86400)
+	day := batch.FloorDiv(sec, 86400)
 	if sec != day*86400 {
 		return false
 	}
 	// The first of a month, by the inverse of daysOf (see there).
 	z := day + 719468
-	era := floorDiv(z, 146097)
+	era := batch.FloorDiv(z, 146097)
 	doe := z - era*146097
 	yoe := (doe - doe/1460 + doe/36524 - doe/146096) / 365
 	doy := doe - (365*yoe + yoe/4 - yoe/100)
@@ -185,7 +185,7 @@ func daysOf(year, month, day int) int64 {
 	if month <= 2 {
 		y--
 	}
-	era := floorDiv(y, 400)
+	era := batch.FloorDiv(y, 400)
 	yoe := y - era*400
 	doy := int64((153*((month+9)%12)+2)/5 + day - 1)
 	doe := yoe*365 + yoe/4 - yoe/100 + doy
@@ -222,7 +222,7 @@ func scaleTime(v int64, from, to batch.Unit) (int64, bool) {
 	if t >= f {
 		return mulInt64(v, t/f)
 	}
-	return floorDiv(v, f/t), true
+	return batch.FloorDiv(v, f/t), true
 }
 
 // scale10 is the power of ten that turns a time of one unit into another.
@@ -244,12 +244,4 @@ func abs(a int64) int64 {
 		return -a
 	}
 	return a
-}
-
-func floorDiv(a, b int64) int64 {
-	q := a / b
-	if a%b < 0 {
-		q--
-	}
-	return q
 }

@@ -186,7 +186,7 @@ func (x *castNode) fromInt(e *Evaluator, out []uint64, from batch.Type, v vec, v
 		case from.Kind == batch.Uint64:
 			fits = n >= 0
 		case divBy > 1:
-			n = floorDiv(n, divBy)
+			n = batch.FloorDiv(n, divBy)
 		case mulBy > 1:
 			n, fits = mul(n, mulBy)
 		}

@@ -11,16 +11,7 @@ const (
 	nanosPerSec = 1_000_000_000
 )
 
-// floorDiv and floorMod round towards minus infinity, so that times before 1970 fall into the right second and day. The
-// divisor is positive.
-func floorDiv(a, b int64) int64 {
-	q := a / b
-	if a%b < 0 {
-		q--
-	}
-	return q
-}
-
+// floorMod is what batch.FloorDiv leaves. The divisor is positive.
 func floorMod(a, b int64) int64 {
 	m := a % b
 	if m < 0 {
@@ -33,7 +24,7 @@ func floorMod(a, b int64) int64 {
 // Source: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", civil_from_days.
 func civil(days int64) (year, month, day int64) {
 	z := days + 719468
-	era := floorDiv(z, 146097)
+	era := batch.FloorDiv(z, 146097)
 	doe := z - era*146097
 	yoe := (doe - doe/1460 + doe/36524 - doe/146096) / 365
 	doy := doe - (365*yoe + yoe/4 - yoe/100)
@@ -55,7 +46,7 @@ func daysOf(year, month, day int64) int64 {
 	if month <= 2 {
 		year--
 	}
-	era := floorDiv(year, 400)
+	era := batch.FloorDiv(year, 400)
 	yoe := year - era*400
 	mp := month - 3
 	if month <= 2 {
@@ -98,8 +89,8 @@ func (x *timeField) eval(e *Evaluator, d int) vec {
 	}
 	per := x.x.info().t.Unit.PerSecond()
 	for i, t := range in {
-		sec := floorDiv(t, per)
-		day := floorDiv(sec, daySeconds)
+		sec := batch.FloorDiv(t, per)
+		day := batch.FloorDiv(sec, daySeconds)
 		out[i] = x.f(day, sec-day*daySeconds)
 	}
 	return vec{num: num, valid: v.valid}
@@ -130,7 +121,7 @@ func (x *rescale) eval(e *Evaluator, d int) vec {
 	out := view[int64](num)
 	if x.div > 1 {
 		for i, n := range view[int64](v.num) {
-			out[i] = floorDiv(n, x.div)
+			out[i] = batch.FloorDiv(n, x.div)
 		}
 		return vec{num: num, valid: v.valid}
 	}
@@ -270,8 +261,8 @@ func appendDay(dst []byte, days int64) []byte {
 // appendTimestamp writes RFC 3339 in UTC with all digits of the unit.
 func appendTimestamp(dst []byte, t int64, u batch.Unit) []byte {
 	per := u.PerSecond()
-	sec := floorDiv(t, per)
-	day := floorDiv(sec, daySeconds)
+	sec := batch.FloorDiv(t, per)
+	day := batch.FloorDiv(sec, daySeconds)
 	s := sec - day*daySeconds
 	dst = append(appendDay(dst, day), 'T')
 	dst = append(appendPadded(dst, s/3600, 2), ':')

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/weir-stream/weir/operators/wasm/leb128"
 )
 
 // Section numbers of a Wasm binary. Source: https://webassembly.github.io/spec/core/binary/modules.html.
@@ -176,17 +178,11 @@ func (r *reader) byte() byte {
 
 // u32 reads an unsigned LEB128 number.
 func (r *reader) u32() uint32 {
-	var v uint64
-	for shift := 0; shift < 35; shift += 7 {
-		b := r.byte()
-		v |= uint64(b&0x7f) << shift
-		if b < 0x80 {
-			if v > 1<<32-1 {
-				break
-			}
-			return uint32(v)
-		}
+	v, n := leb128.Uint32(r.b)
+	if n <= 0 {
+		r.b, r.failed = nil, true
+		return 0
 	}
-	r.b, r.failed = nil, true
-	return 0
+	r.b = r.b[n:]
+	return v
 }

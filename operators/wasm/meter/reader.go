@@ -1,6 +1,10 @@
 package meter
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/weir-stream/weir/operators/wasm/leb128"
+)
 
 // reader reads a part of a Wasm binary. It is as strict as the specification: what two decoders could read in two ways
 // is refused. After a failure it only returns zeroes.
@@ -43,19 +47,19 @@ func (r *reader) byte() byte {
 
 // u32 reads an unsigned LEB128 number of 32 bits.
 func (r *reader) u32() uint32 {
-	var v uint64
-	for shift := 0; shift < 35; shift += 7 {
-		b := r.byte()
-		v |= uint64(b&0x7f) << shift
-		if b < 0x80 {
-			if v > 1<<32-1 {
-				break
-			}
-			return uint32(v)
-		}
+	v, n := leb128.Uint32(r.b[r.at:])
+	switch {
+	case n < 0:
+		r.fail("a number of more than 32 bits")
+	case n == 0:
+		r.at = len(r.b)
+		r.fail("cut short")
 	}
-	r.fail("a number of more than 32 bits")
-	return 0
+	if n <= 0 {
+		return 0
+	}
+	r.at += n
+	return v
 }
 
 // signed reads a signed LEB128 number of 32, 33 or 64 bits.

@@ -33,6 +33,9 @@ type Assignment struct {
 	// SameUpTo is the offset up to which the log has the records that it had when the commit was made. Where more was handled by
 	// then, the log was cut back since. -1 where nobody can tell.
 	SameUpTo int64
+	// EpochEnd asks the same for what the handler knows to be of leader epochs up to one: up to which offset the log has these records still.
+	// -1 where nobody can tell. It is nil where the source does not know leader epochs.
+	EpochEnd func(ctx context.Context, epoch int32) (int64, error)
 	Metadata string
 	Refused  error // why the source will not read the partition, whatever the handler says; mostly nil
 }
@@ -89,6 +92,8 @@ type Source interface {
 	Resume(p batch.Partition)
 	// Commit records offsets with metadata in the group. It fails as a whole.
 	Commit(ctx context.Context, commits []Commit) error
+	// LeaderEpoch is not lower than the leader epoch of any record of a partition that was handed over; -1 where it is not known.
+	LeaderEpoch(p batch.Partition) int32
 }
 
 // Commit is how far a partition is done: below Offset nothing is needed any more.

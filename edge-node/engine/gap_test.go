@@ -23,6 +23,7 @@ func (s script) Run(ctx context.Context, h ingest.Handler) error {
 func (script) Pause(batch.Partition)                         {}
 func (script) Resume(batch.Partition)                        {}
 func (script) Commit(context.Context, []ingest.Commit) error { return nil }
+func (script) LeaderEpoch(batch.Partition) int32             { return -1 }
 
 // TestGapAfterGap has retention strike twice: before a partition is assigned, and again before any of its records was
 // stored. The segment that begins at last must tell of all that is missing, since the one between was never heard of.

@@ -48,6 +48,7 @@ type local struct {
 	acked, dropped int
 	barren         int64    // one more than the position of what is saved, where no windows of it can be merged
 	carried        [32]byte // hash of the states that are on the disk
+	epoch          int32    // as in localMeta, of what is on the disk
 }
 
 // saved is a moment of a lane that is on the disk.
@@ -77,6 +78,8 @@ type localMeta struct {
 	// OpenHash is the sum of the hashes of the rows that were withheld, which are saved like the others.
 	OpenHash uint64 `json:"open_hash,omitempty"`
 	Gone     *int64 `json:"gone"` // as in local; nil where nobody kept account of it
+	// Epoch is one more than a leader epoch that is not lower than that of any record below the position. 0 where that is not known.
+	Epoch int32 `json:"epoch,omitempty"`
 	// Of the coverage.
 	Watermark int64 `json:"watermark"`
 	Final     int64 `json:"final"`
@@ -175,9 +178,10 @@ func (l *lane) save(w *operators.Cut, cut *sink.Cut, commit ingest.Commit) error
 func (l *lane) commitLocal(ch sink.LocalChange, at *saved, gone int64) error {
 	d := &l.local
 	ch.DropLetters(d.acked - d.dropped)
+	d.epoch = max(d.epoch, l.e.cfg.Source.LeaderEpoch(l.partition)+1)
 	m := localMeta{
 		localNote: l.note(), Format: localFormat, Offset: at.commit.Offset, Commit: json.RawMessage(at.commit.Metadata), Open: at.open,
-		Letters: at.letters - d.acked, OpenHash: at.openHash, Gone: &gone, Watermark: at.coverage.Watermark, Final: at.coverage.Final,
+		Letters: at.letters - d.acked, OpenHash: at.openHash, Gone: &gone, Epoch: d.epoch, Watermark: at.coverage.Watermark, Final: at.coverage.Final,
 	}
 	text, err := json.Marshal(&m)
 	if err != nil {
@@ -277,6 +281,7 @@ type remembered struct {
 	open   []operators.OpenWindow
 	closed []closed // windows that have rows there and take no more; their version is that of what is saved
 	rows   int
+	others bool // some of the records that were saved are not those that the log has now
 }
 
 // localOf is the disk of a partition under a revision, or nil.
@@ -392,10 +397,21 @@ func (r *remembered) fits(m *commitMetadata, a *ingest.Assignment) bool {
 		r.at.Position >= m.Position && r.at.Position <= a.LogEnd && !r.doubtful(a)
 }
 
-// doubtful tells whether records that were saved may be others by now: the partition had another leader since the commit, and the disk has
-// more than is surely the same. Kafka has it all, where it has what the commit needs.
+// doubtful tells whether records that were saved are others by now, or may be: the partition had another leader since the commit, and the
+// disk has more than is surely the same. Kafka has it all, where it has what the commit needs.
 func (r *remembered) doubtful(a *ingest.Assignment) bool {
-	return a.SameUpTo >= 0 && r.at.Position > a.SameUpTo && a.Committed >= a.LogStart
+	return r.others || a.SameUpTo >= 0 && r.at.Position > a.SameUpTo && a.Committed >= a.LogStart
+}
+
+// compare asks the log whether it still has the records that were saved, where the commit does not tell. Without the answer nothing could be
+// vouched for: rows of records that are gone would be taken for those of the records that have their offsets now.
+func (r *remembered) compare(ctx context.Context, a *ingest.Assignment) error {
+	if r.meta.Epoch == 0 || a.EpochEnd == nil || a.SameUpTo >= r.at.Position {
+		return nil
+	}
+	end, err := a.EpochEnd(ctx, r.meta.Epoch-1)
+	r.others = err == nil && end >= 0 && r.at.Position > end
+	return err
 }
 
 // resumption is where a lane goes on with what is saved: right behind it.
@@ -412,7 +428,7 @@ func (r *remembered) resumption() resumption {
 // load has the lane go on with what is saved, whose window it was made with.
 func (l *lane) load(r *remembered) {
 	d := &l.local
-	d.closed = r.closed
+	d.closed, d.epoch = r.closed, r.meta.Epoch
 	d.saved = saved{
 		coverage: l.coverage(), letters: r.meta.Letters, open: r.meta.Open, clock: arrayClock(r.at.Reached), openHash: r.meta.OpenHash,
 		commit: ingest.Commit{Partition: l.partition, Offset: r.meta.Offset, Metadata: string(r.meta.Commit)},
@@ -468,6 +484,11 @@ func (e *Engine) finishSaved(ctx context.Context, a ingest.Assignment, revision 
 	r, disk := e.savedOf(ctx, a.Partition, revision, nil)
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if r != nil {
+		if err := r.compare(ctx, &a); err != nil {
+			return err
+		}
 	}
 	if m.Open > 0 && (r == nil || !r.fits(m, &a)) {
 		return withheld(a.Partition, revision, m.Open)

@@ -106,6 +106,11 @@ func (e *Engine) resume(ctx context.Context, a ingest.Assignment, g *generation,
 		}
 		saved = nil
 	}
+	if saved != nil {
+		if err := saved.compare(ctx, &a); err != nil {
+			return resumption{}, err
+		}
+	}
 	at, err := e.resumeWith(ctx, a, g.Revision, saved, stored)
 	if err != nil {
 		return at, err
@@ -149,11 +154,6 @@ func (e *Engine) resumeWith(ctx context.Context, a ingest.Assignment, revision u
 			return resumption{}, fmt.Errorf("the commit of %s: %w", a.Partition, err)
 		}
 		if rev == revision && saved != nil && saved.fits(&m, &a) {
-			if a.SameUpTo >= 0 && saved.at.Position > a.SameUpTo {
-				e.log.Warn("going on with what was saved, though the partition has had another leader since the commit and the log has lost what the commit needs: "+
-					"if the log was cut back meanwhile, other records are taken for those that were counted",
-					"partition", a.Partition.String(), "same_up_to", a.SameUpTo, "saved_to", saved.at.Position)
-			}
 			r := saved.resumption()
 			r.from = point{offset: a.Committed, clock: arrayClock(m.At), stored: m.State}
 			return r, nil

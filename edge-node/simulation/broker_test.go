@@ -89,17 +89,12 @@ func (p *plan) addRestart(at, away time.Duration, share int) {
 
 // mayCut tells whether logs may be cut back in a plan. Where a node stored rows and died before it committed them, and the log is cut
 // back below them then, its successor cannot know that records are others now; and where the group has a commit without a leader epoch,
-// because its node went on from its disk and has read nothing since, the partition is not read any more; and where retention has what a commit
-// needs, a node goes on from its disk, which does not know the leader epoch of what it has. DESIGN.md names all three, and the schedules do
+// because its node went on from its disk and has read nothing since, the partition is not read any more. DESIGN.md names both, and the schedules do
 // without: in them nobody dies or loses the group, and no insert's fate is unknown.
 func (p *plan) mayCut() bool {
 	for kind := range p.kinds {
 		switch kind {
-		case faultOutage, faultJoin, faultPartitions, faultSwap:
-		case faultRetention:
-			if p.store {
-				return false
-			}
+		case faultOutage, faultJoin, faultRetention, faultPartitions, faultSwap:
 		default:
 			return false
 		}

@@ -47,6 +47,19 @@ func TestFound(t *testing.T) {
 				w.swap(w.nodes[0], 2)
 			})
 		}},
+		{"records that are saved are cut off, and those that the commit needs deleted", func(p *plan) {
+			p.parts, p.nodes, p.begin, p.protocol, p.static, p.store, p.flush, p.durable = 1, 1, 1, "classic", true, true, time.Second, true
+			p.add(20*time.Second, "the centre is away", func(w *world) { w.road.away.Store(true) })
+			p.add(40*time.Second, "n1 leaves, the broker loses what it has read last, and retention deletes half of the rest", func(w *world) {
+				w.want(w.nodes[0], false)
+				w.restartBroker(time.Second, 20)
+				w.deleteRecords(0, 60)
+			})
+			p.add(50*time.Second, "the centre is back, and n1", func(w *world) {
+				w.road.away.Store(false)
+				w.want(w.nodes[0], true)
+			})
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

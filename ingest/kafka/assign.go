@@ -155,6 +155,7 @@ func (s *Source) adjust(ctx context.Context, offsets map[string]map[int32]kgo.Of
 				Partition: batch.Partition{Topic: topic, TopicID: found.ids[topic], ID: id},
 				LogStart:  start.Offset, LogEnd: end.Offset, Begin: min(max(begin.Offset, start.Offset), end.Offset),
 				Committed: m.offset, SameUpTo: same, Metadata: m.metadata, Refused: found.refused[topic],
+				EpochEnd: func(ctx context.Context, epoch int32) (int64, error) { return s.epochEnd(ctx, key, epoch) },
 			}
 			s.Resume(a.Partition) // the client remembers a pause for longer than the handler that asked for it
 			as, commits = append(as, a), append(commits, m)

@@ -26,6 +26,24 @@ func (s *Source) epochEnds(ctx context.Context, assigned map[string]map[int32]kg
 		}
 	}
 	s.mu.Unlock()
+	return s.askEpochs(ctx, req)
+}
+
+// epochEnd is epochEnds of one partition and epoch; -1 where brokers do not know.
+func (s *Source) epochEnd(ctx context.Context, at tp, epoch int32) (int64, error) {
+	var req kadm.OffsetForLeaderEpochRequest
+	req.Add(at.topic, at.id, epoch)
+	ends, err := s.askEpochs(ctx, req)
+	if err != nil {
+		return 0, err
+	}
+	if end, ok := ends[at]; ok {
+		return end, nil
+	}
+	return -1, nil
+}
+
+func (s *Source) askEpochs(ctx context.Context, req kadm.OffsetForLeaderEpochRequest) (map[tp]int64, error) {
 	if len(req) == 0 {
 		return nil, nil
 	}

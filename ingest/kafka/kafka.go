@@ -410,6 +410,16 @@ func (s *Source) Resume(p batch.Partition) {
 	s.client.ResumeFetchPartitions(map[string][]int32{p.Topic: {p.ID}})
 }
 
+// LeaderEpoch implements ingest.Source.
+func (s *Source) LeaderEpoch(p batch.Partition) int32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if pos := s.owned[tp{p.Topic, p.ID}]; pos != nil && pos.partition.TopicID == p.TopicID {
+		return pos.epoch
+	}
+	return -1
+}
+
 // Commit implements ingest.Source.
 func (s *Source) Commit(ctx context.Context, commits []ingest.Commit) error {
 	offsets := map[string]map[int32]kgo.EpochOffset{}

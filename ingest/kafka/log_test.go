@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/weir-stream/weir/ingest"
+	"github.com/weir-stream/weir/ingest/batch"
 )
 
 // transaction produces values in a transaction of its own and ends it.
@@ -147,6 +148,7 @@ func TestEpochEnds(t *testing.T) {
 	c, cl := cluster(t, kfake.SeedTopics(1, "a"))
 	cfg := Config{Brokers: c.ListenAddrs(), Topics: []string{"a"}, Group: "g"}
 	produce(t, cl, "a", 0, "0", "1", "2", "3")
+	epoch := int32(-1)
 	lives := func() ingest.Assignment {
 		t.Helper()
 		r := newRecorder()
@@ -155,9 +157,17 @@ func TestEpochEnds(t *testing.T) {
 		a := r.assigned[0]
 		if a.Committed < 0 {
 			eventually(t, "4 records", func() bool { return r.count() == 4 })
+			if epoch = r.source.LeaderEpoch(a.Partition); epoch < 0 {
+				t.Error("the leader epoch of records that were handed over is not known")
+			}
+			if other := (batch.Partition{Topic: a.Partition.Topic, TopicID: [16]byte{1}}); r.source.LeaderEpoch(other) != -1 {
+				t.Error("a topic that was deleted has the leader epoch of the one that was made again")
+			}
 			if err := r.source.Commit(t.Context(), []ingest.Commit{{Partition: a.Partition, Offset: 1, Metadata: "x"}}); err != nil {
 				t.Fatal(err)
 			}
+		} else if end, err := a.EpochEnd(t.Context(), epoch); end != a.SameUpTo || err != nil {
+			t.Errorf("asked by the handler the log is the same up to %d (%v), and by the commit to %d", end, err, a.SameUpTo)
 		}
 		stop()
 		return a

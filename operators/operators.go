@@ -55,6 +55,11 @@ type Window interface {
 	// of the batch. What it does is a function of the rows in order, not of how they were cut into batches. An error
 	// comes from an aggregate of the user's that cannot go on; the window is undefined then.
 	Add(ctx context.Context, b *batch.Batch, offset int64) (Counts, error)
+	// Announce gives the rows of the windows that are final and were not announced before, each with its whole aggregate, as Cut.Rows
+	// has them, in an order that follows from the rows alone but where the window was given state by Load; nil where there are none. It
+	// owns its memory. Whoever wants to know of all calls it before each cut. Windows that a replay builds and that were final where
+	// it ends are not announced: it is called behind the replay, after EndReplay.
+	Announce() *batch.Batch
 	// Cut takes out what changed since the last cut and closes the windows that are final; next is the offset after
 	// the last record.
 	Cut(next int64) Cut
@@ -87,13 +92,6 @@ type Window interface {
 type Closing interface {
 	// Closing counts the groups of the windows that are final, which the next cut closes.
 	Closing() int
-}
-
-// Announcing is a window that gives rows of windows as soon as they are final, apart from cuts.
-type Announcing interface {
-	// Announce gives the rows of the windows that are final and were not announced before, each with its whole aggregate, as Cut.Rows
-	// has them; nil where there are none. It owns its memory. What a cut closes must have been announced before it.
-	Announce() *batch.Batch
 }
 
 // Widening merges windows of cuts into wider ones, each of which is made of whole windows. It is safe for concurrent use.

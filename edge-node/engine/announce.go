@@ -2,7 +2,6 @@ package engine
 
 import (
 	"github.com/weir-stream/weir/ingest/batch"
-	"github.com/weir-stream/weir/operators"
 )
 
 // Finals are windows of a lane that are final.
@@ -24,11 +23,7 @@ func (l *lane) announce() bool {
 	if l.e.cfg.Announce == nil || l.replayTo > 0 || l.e.cfg.ShipSaved {
 		return true
 	}
-	w, ok := l.window.(operators.Announcing)
-	if !ok {
-		return true
-	}
-	rows := w.Announce()
+	rows := l.window.Announce()
 	if rows == nil {
 		return true
 	}

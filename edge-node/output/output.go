@@ -37,6 +37,9 @@ type Config struct {
 	Rows       *batch.Schema
 	Keys       int
 	Aggregates []Aggregate
+	// Full is how many rows fill a window, where windows are of so many rows. The last of Keys is the window's number then: it is no part of
+	// a record's key, and behind it is a column that says whether the window is full. 0 is for windows of other kinds.
+	Full uint64
 	// Where is true of the windows that are sent, an expression over window_start, window_end, the keys and the answers that are sent. Empty is all.
 	Where string
 	// Steps change the rows that Where leaves, in order; none of them keeps state. The first takes Schema. The output does not close them.
@@ -57,10 +60,13 @@ type Aggregate struct {
 	Omit bool // its answer is not sent
 }
 
-// Schema is what Where is about, and what goes into the steps: window_start, window_end, keys and answers.
+// Schema is what Where is about, and what goes into the steps: window_start, window_end, keys, fullColumn where there is Full, and answers.
 func (c *Config) Schema() *batch.Schema {
 	s := &batch.Schema{Fields: append([]batch.Field{}, c.Rows.Fields[:2]...)}
 	s.Fields = append(s.Fields, c.Rows.Fields[firstKey:firstKey+c.Keys]...)
+	if c.Full > 0 {
+		s.Fields = append(s.Fields, batch.Field{Name: fullColumn, Type: batch.Type{Kind: batch.Bool}})
+	}
 	for _, a := range c.Aggregates {
 		if !a.Omit {
 			s.Fields = append(s.Fields, batch.Field{Name: a.Name, Type: a.Type, Nullable: a.Nullable})
@@ -69,7 +75,20 @@ func (c *Config) Schema() *batch.Schema {
 	return s
 }
 
-const firstKey = 3
+const (
+	rowsColumn = 2 // how many rows the window has
+	firstKey   = 3
+	// fullColumn is whether a window is full, or ended before it was.
+	fullColumn = "_full"
+)
+
+// keys are how many keys are in the key of a record.
+func (c *Config) keys() int {
+	if c.Full > 0 {
+		return c.Keys - 1
+	}
+	return c.Keys
+}
 
 // Output is safe for concurrent use.
 type Output struct {
@@ -236,6 +255,16 @@ func (o *Output) finish(rows *batch.Batch) (*batch.Batch, error) {
 	b.SetWidth(len(o.schema.Fields))
 	at := copy(b.Cols, rows.Cols[:2])
 	at += copy(b.Cols[at:], rows.Cols[firstKey:firstKey+o.cfg.Keys])
+	if o.cfg.Full > 0 {
+		full := batch.Column{Values: make([]byte, batch.BitmapLen(rows.Rows))}
+		for i, n := range batch.As[uint64](rows.Cols[rowsColumn].Values)[:rows.Rows] {
+			if n >= o.cfg.Full {
+				batch.SetBit(full.Values, i)
+			}
+		}
+		b.Cols[at] = full
+		at++
+	}
 	states := rows.Cols[firstKey+o.cfg.Keys:]
 	for _, a := range o.cfg.Aggregates {
 		if !a.Omit {
@@ -275,7 +304,7 @@ func SourceNames() []string {
 // message is the record of the nth row that a window, a row of finished, has become: row of b. It keeps nothing of them.
 func (o *Output) message(from *Window, finished *batch.Batch, window int, b *batch.Batch, row, nth int) kafka.Message {
 	var m kafka.Message
-	m.Key = o.columns([]byte{'{'}, finished, 2, 2+o.cfg.Keys, window)
+	m.Key = o.columns([]byte{'{'}, finished, 2, 2+o.cfg.keys(), window)
 	m.Key = append(m.Key, '}')
 	v := o.columns([]byte{'{'}, b, 0, len(b.Cols), row)
 	source, err := json.Marshal(recordSource{

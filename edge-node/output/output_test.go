@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 
@@ -135,6 +136,40 @@ func TestSend(t *testing.T) {
 		if ids[m.Headers[0].Value] != (i < 3) {
 			t.Errorf("record %d has the identity %s", i, m.Headers[0].Value)
 		}
+	}
+}
+
+// TestSendFull sends windows of 3 rows: their number is in the value and decides the identity, and is not in the key.
+func TestSendFull(t *testing.T) {
+	var got []kafka.Message
+	cfg := config(t, "_full || _window == 8", func(_ context.Context, m []kafka.Message) error {
+		got = append(got, m...)
+		return nil
+	})
+	number := batch.Field{Name: "_window", Type: kind(batch.Uint64)}
+	cfg.Rows.Fields = slices.Insert(cfg.Rows.Fields, 4, number)
+	cfg.Keys, cfg.Full = 2, 3
+	o, err := output.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := rows(config(t, "", nil).Rows, "aaa", []float64{6, 6, 6})
+	b.Schema, b.Cols = cfg.Rows, slices.Insert(b.Cols, 4, batch.Column{Values: batch.Bytes([]uint64{7, 8, 9})})
+	batch.As[uint64](b.Cols[2].Values)[0] = 3
+	if err := o.Send(t.Context(), &from, b); err != nil {
+		t.Fatal(err)
+	}
+	ids, lines := map[string]bool{}, ""
+	for _, m := range got {
+		value, _, _ := strings.Cut(string(m.Value), `,"_site"`)
+		_, value, _ = strings.Cut(value, `"window_end":`)
+		lines += string(m.Key) + " " + value + "\n"
+		ids[m.Headers[0].Value] = true
+	}
+	const want = `{"device":"a"} "2023-11-14T22:13:30.000Z","device":"a","_window":7,"_full":true,"n":3,"mean":2` + "\n" +
+		`{"device":"a"} "2023-11-14T22:13:30.000Z","device":"a","_window":8,"_full":false,"n":2,"mean":3` + "\n"
+	if lines != want || len(ids) != 2 {
+		t.Errorf("sent\n%swant\n%s%d identities", lines, want, len(ids))
 	}
 }
 

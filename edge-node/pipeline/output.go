@@ -24,10 +24,6 @@ func (p *Plan) planOutputs(ctx context.Context, opts Options) config.Errors {
 	for i := range p.Spec.Outputs {
 		spec := &p.Spec.Outputs[i]
 		path := fmt.Sprintf("outputs[%d]", i)
-		if _, ok := p.Window.Open().(operators.Announcing); !ok {
-			errs = append(errs, p.Spec.Errorf(spec.Kafka.Topic.Pos, "%s: windows of this kind are not told of on site yet", path))
-			continue
-		}
 		before := len(errs)
 		cfg := p.outputConfig(spec)
 		for _, c := range spec.Columns {
@@ -120,6 +116,9 @@ func (p *Plan) outputConfig(spec *config.Output) output.Config {
 		Topic: spec.Kafka.Topic.Name, Site: p.Node.Site, Node: p.Node.Node, Pipeline: p.Spec.Name,
 		Rows: p.Window.Schema(), Keys: len(p.Window.KeyFields()), Where: spec.Where.Value, Log: slog.New(slog.DiscardHandler),
 		BatchRows: p.batchRows, PlainPool: p.plainPool,
+	}
+	if p.Window.Count != nil {
+		cfg.Full = p.Window.Count.Rows
 	}
 	if steps := p.outputSteps[spec.Kafka.Topic.Name]; steps != nil {
 		cfg.Steps = steps.Steps

@@ -63,8 +63,9 @@ type centre struct {
 	letters  map[letterID]batch.Reason
 	states   map[stateID]sink.StepState
 	accounts map[segment][]*account // how the segment may be read; fewer with every row that says more
-	parts    float64                // that wait to be merged
-	merged   time.Time              // up to when parts were
+	told     map[toldOf][]told
+	parts    float64   // that wait to be merged
+	merged   time.Time // up to when parts were
 	inserts  int64
 	taken    int64 // rows stored
 	stale    int64 // rows that came with less than what was there
@@ -76,7 +77,7 @@ type centre struct {
 func newCentre(w *world) *centre {
 	return &centre{
 		w: w, rows: map[rowID]row{}, coverage: map[segment]sink.Coverage{}, letters: map[letterID]batch.Reason{},
-		states: map[stateID]sink.StepState{}, accounts: map[segment][]*account{}, merged: time.Now(),
+		states: map[stateID]sink.StepState{}, accounts: map[segment][]*account{}, told: map[toldOf][]told{}, merged: time.Now(),
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 	"github.com/weir-stream/weir/edge-node/engine"
 )
 
-// TestControls breaks weir in seven ways, one at a time, and wants each to be noticed within some schedules.
+// TestControls breaks weir in eight ways, one at a time, and wants each to be noticed within some schedules.
 func TestControls(t *testing.T) {
 	const within = 60
 	for _, c := range []struct {
@@ -24,6 +24,7 @@ func TestControls(t *testing.T) {
 		{mutantAmnesia, []fault{faultKill}, false, engine.Block},
 		{mutantSplit, []fault{faultKillAt, faultKillAt}, true, engine.Block},
 		{mutantUncounted, []fault{faultKill}, false, engine.Block},
+		{mutantEarly, []fault{faultKill}, false, engine.Block},
 	} {
 		t.Run(c.mutant.String(), func(t *testing.T) {
 			t.Parallel()

@@ -31,6 +31,7 @@
 //	state_test.go     a step with state
 //	sessions_test.go  the answer where windows are sessions
 //	counts_test.go    the answer where they are of so many rows
+//	told_test.go      what is told on site of windows that are final
 //	room_test.go      what nodes do that have no room: windows that are merged or dropped, and what the answer is then
 //	verdict_test.go   what must be true at the end
 //	mutants_test.go   what is broken on purpose, to see that it is noticed

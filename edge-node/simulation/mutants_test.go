@@ -23,10 +23,11 @@ const (
 	mutantAmnesia          // a step with state does not take it up
 	mutantSplit            // the local store saves rows in one commit, and what they are of in the next
 	mutantUncounted        // the numbers of count windows are not taken up
+	mutantEarly            // outputs say that they have sent what they have not
 )
 
 func (m mutant) String() string {
-	return [...]string{"sound", "no F in the commit", "last arrival wins", "commits are not synced", "all rows count", "state is forgotten", "split commit", "numbers are forgotten"}[m]
+	return [...]string{"sound", "no F in the commit", "last arrival wins", "commits are not synced", "all rows count", "state is forgotten", "split commit", "numbers are forgotten", "sent too early"}[m]
 }
 
 var reached = regexp.MustCompile(`"reached":\[[^]]*\]`)

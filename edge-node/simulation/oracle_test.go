@@ -63,7 +63,8 @@ type account struct {
 	era   int
 
 	now    clock
-	fates  []fate // by offset from start on
+	fates  []fate  // by offset from start on
+	clocks []clock // behind each
 	groups map[group][]step
 	sums   map[string]int64 // of a stateful revision
 
@@ -95,6 +96,7 @@ func (a *account) to(offset int64) bool {
 		}
 		at := a.end()
 		a.fates = append(a.fates, a.take(at, &records[at]))
+		a.clocks = append(a.clocks, a.now)
 	}
 	return true
 }
@@ -163,6 +165,14 @@ func (a *account) near(g group, offset int64) []string {
 	}
 	sort.Strings(out)
 	return out
+}
+
+// clockBefore is the clock before an offset up to which the account is computed.
+func (a *account) clockBefore(offset int64) clock {
+	if offset <= a.start {
+		return a.from
+	}
+	return a.clocks[offset-a.start-1]
 }
 
 // clockAt is the clock before an offset.

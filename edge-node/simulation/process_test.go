@@ -44,6 +44,7 @@ type process struct {
 	stale   bool                  // guarded by mu: it was away for longer than its session
 	deathIn int                   // guarded by mu: so many crossings of a boundary from now; 0: not
 	powerIn bool                  // guarded by mu: that death is a power cut
+	later   *engine.Finals        // guarded by mu: of a mutant, what it said it has told
 	sending time.Duration         // guarded by mu: for how long it stops when it sends something to the centre; 0: not
 	links   map[net.Conn]struct{} // guarded by mu
 	goneOne sync.Once
@@ -275,9 +276,13 @@ func (w *world) launch(n *node, revision uint64) (*process, error) {
 		}
 		local, kept = p.localOf, p.kept
 	}
+	var announce func(context.Context, *engine.Finals) error
+	if w.plan.outputs {
+		announce = p.announce
+	}
 	p.engine, err = engine.New(p.ctx, engine.Config{
 		Pipeline: "sim", Node: n.name, Source: &source{Source: src, p: p}, Generation: w.generation(revision),
-		Delivery: p.delivery, Coverage: c.Coverage, States: c.States, Local: local, WhenFull: w.plan.whenFull, Kept: kept,
+		Delivery: p.delivery, Coverage: c.Coverage, States: c.States, Local: local, WhenFull: w.plan.whenFull, Kept: kept, Announce: announce,
 		FlushEvery: w.plan.flush, PlainPool: true, Chains: 2, MaxQueued: 256 << 10, ShutdownTimeout: 5 * time.Second, Log: log,
 	})
 	if err != nil {

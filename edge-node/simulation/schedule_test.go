@@ -29,6 +29,7 @@ type plan struct {
 	emitFinal bool      // windows are shipped when they are final
 	sessions  bool      // windows are sessions
 	counts    *counting // windows are of so many rows; or nil
+	outputs   bool      // windows that are final are told of
 	length    time.Duration
 	events    []event
 
@@ -55,8 +56,8 @@ type event struct {
 
 func (p *plan) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d: %d partitions, %d of %d nodes, protocol %s, static %t, local store %t with policy %d and room for %d entries, session %s, flush %s, restart %s, batches of %d rows, %d devices, %d revisions, final windows only %t, sessions %t, rows of a window %s, stateful %t, %s\n",
-		p.seed, p.parts, p.begin, p.nodes, p.protocol, p.static, p.store, p.whenFull, p.budget, p.session, p.flush, p.restart, p.batchRows, p.devices, len(p.revisions), p.emitFinal, p.sessions, p.counts, p.stateful, p.length)
+	fmt.Fprintf(&b, "seed %d: %d partitions, %d of %d nodes, protocol %s, static %t, local store %t with policy %d and room for %d entries, session %s, flush %s, restart %s, batches of %d rows, %d devices, %d revisions, final windows only %t, sessions %t, rows of a window %s, stateful %t, outputs %t, %s\n",
+		p.seed, p.parts, p.begin, p.nodes, p.protocol, p.static, p.store, p.whenFull, p.budget, p.session, p.flush, p.restart, p.batchRows, p.devices, len(p.revisions), p.emitFinal, p.sessions, p.counts, p.stateful, p.outputs, p.length)
 	for _, e := range p.events {
 		if e.what != "" {
 			fmt.Fprintf(&b, "  %8.3f  %s\n", e.at.Seconds(), e.what)
@@ -90,6 +91,7 @@ func newPlanOf(seed uint64, change func(p *plan)) *plan {
 		c := countingOf(seed)
 		p.counts, p.emitFinal = &c, false
 	}
+	p.outputs = !p.quietly && seed%4 != 1
 	if p.store && !p.quietly {
 		p.small()
 	}

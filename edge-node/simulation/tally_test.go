@@ -23,6 +23,7 @@ type tally struct {
 	checkedLanes, lostLanes, tornLanes int // of the local store, after a power cut
 	tooMany                            int // inserts refused because of too many parts
 	unbalanced                         int // accounts that do not add up
+	told, toldAgain                    int // windows that were told of as final, and how often one was once more
 	virtual                            time.Duration
 
 	deaths []uint64 // seeds of schedules that the database ended with a panic, over bits that were turned
@@ -32,7 +33,7 @@ type tally struct {
 func (t *tally) figures() []*int {
 	return []*int{
 		&t.records, &t.rows, &t.stale, &t.letters, &t.segments, &t.gaps, &t.lostRows, &t.failures, &t.powerCuts,
-		&t.checkedLanes, &t.lostLanes, &t.tornLanes, &t.tooMany, &t.unbalanced,
+		&t.checkedLanes, &t.lostLanes, &t.tornLanes, &t.tooMany, &t.unbalanced, &t.told, &t.toldAgain,
 	}
 }
 
@@ -84,6 +85,7 @@ func (t *tally) String() string {
 	fmt.Fprintf(&b, "%d schedules, %d wrong; %s of virtual time\n", t.schedules, t.wrong, t.virtual.Round(time.Minute))
 	fmt.Fprintf(&b, "%d records, %d rows stored of which %d were older than what was there, %d dead letters, %d segments, %d gaps, %d segments that ended with open rows\n", t.records, t.rows, t.stale, t.letters, t.segments, t.gaps, t.lostRows)
 	fmt.Fprintf(&b, "%d runs ended with an error; %d power cuts, after which %d lanes of local stores were compared: %d lost, %d torn\n", t.failures, t.powerCuts, t.checkedLanes, t.lostLanes, t.tornLanes)
+	fmt.Fprintf(&b, "%d windows told of on site when they were final, and %d times once more\n", t.told, t.toldAgain)
 	if len(t.deaths) > 0 {
 		fmt.Fprintf(&b, "besides, the database panicked over turned bits in %d schedules, which ended there: seeds %d\n", len(t.deaths), t.deaths)
 	}

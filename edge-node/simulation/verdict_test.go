@@ -28,6 +28,7 @@ func (w *world) verdict() {
 	for _, p := range w.places() {
 		w.checkTiling(p)
 	}
+	w.checkTold()
 }
 
 // checkContent holds the hashes of an account against the rows that are stored, as the audit does: of rows that are final always, of
@@ -66,6 +67,9 @@ func (w *world) checkSegment(s segment, cov *sink.Coverage) {
 	for _, a := range w.centre.accounts[s] {
 		text := w.compare(s, cov, at, a)
 		if text == "" {
+			if w.plan.outputs {
+				w.checkOwed(s, cov.Version, a)
+			}
 			return
 		}
 		complaints = append(complaints, text)

@@ -1,6 +1,7 @@
 package window
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,8 +34,9 @@ type Counted struct {
 
 	at    places    // the groups of the open windows, by number
 	of    []session // by group; not in a tree
-	due   due       // windows by when they end; not those that are full, unless in order
-	full  []uint32  // those that have become full since the last cut
+	due   due       // windows by when they end; not those of over, unless in order
+	over  []uint32  // those that have become final since the last cut, in this order; in order, those that have become full
+	told  int       // of over, how many were announced
 	began origins   // where replays have to begin
 	dirty []uint32  // windows that changed since the last cut
 	sum   uint64    // of the hashes of all windows that are not final as they were at the last cut
@@ -103,7 +105,7 @@ func (w *Counted) Dirty() int { return len(w.dirty) }
 func (w *Counted) MemorySize() int64 {
 	const perWindow, perDue, perOrigin = 48, 16, 40
 	return w.groups.memorySize() + perWindow*int64(cap(w.of)) + perDue*int64(cap(w.due.at)) + w.at.memorySize() +
-		4*int64(cap(w.dirty)+cap(w.full)) + perOrigin*int64(cap(w.began.all))
+		4*int64(cap(w.dirty)+cap(w.over)) + perOrigin*int64(cap(w.began.all))
 }
 
 // Add implements operators.Window. Rows that the numbering rejected are in no window, and are rejects of the batch already.
@@ -126,6 +128,7 @@ func (w *Counted) Add(_ context.Context, b *batch.Batch, offset int64) (operator
 		if i%lookAhead == 0 {
 			w.lookUp(numbers[i:min(i+lookAhead, b.Rows)])
 		}
+		w.timeOut()
 		w.rowOf[i] = aggregate.Skip
 		if nth == 0 {
 			continue
@@ -151,12 +154,13 @@ func (w *Counted) Add(_ context.Context, b *batch.Batch, offset int64) (operator
 		w.rowOf[i] = g
 		n.Aggregated++
 		if nth == c.Rows {
-			w.full = append(w.full, g)
+			w.over = append(w.over, g)
 			if !w.inOrder {
 				w.due.remove(w.of, g)
 			}
 		}
 	}
+	w.timeOut()
 	w.addPlaced(w.rowOf, b, 0, b.Rows)
 	for _, i := range w.groups.apart {
 		w.addRows(i, w.rowOf, b, 0, b.Rows)
@@ -211,36 +215,53 @@ func (w *Counted) EndReplay() {
 		return
 	}
 	w.whole = true
-	over := w.over()
-	for _, g := range over {
+	for _, g := range w.over {
 		w.groups.clean(g)
 		w.end(g)
 	}
 	w.dirty = slices.DeleteFunc(w.dirty, func(g uint32) bool { return *w.groups.rows(g) < isDirty })
-	w.groups.release(over)
+	w.groups.release(w.over)
+	w.over, w.told = w.over[:0], 0
 }
 
-// over takes out the windows that take no more rows, and gives them.
-func (w *Counted) over() []uint32 {
-	all := w.full
-	w.full = nil
-	for final := w.Final(); final != operators.Unset; {
+// timeOut takes out the windows that time out by the rows so far: by their ends, then by their numbers. It is asked for before each row, so
+// that windows are over in an order that the log alone decides.
+func (w *Counted) timeOut() {
+	final := w.Final()
+	if w.inOrder || len(w.due.at) == 0 || w.due.at[0].end > final {
+		return
+	}
+	from := len(w.over)
+	for {
 		g, ok := w.due.next(w.of, final)
 		if !ok {
 			break
 		}
-		all = append(all, g)
+		w.over = append(w.over, g)
 	}
-	return all
+	slices.SortFunc(w.over[from:], func(a, b uint32) int {
+		return cmp.Or(cmp.Compare(w.of[a].end, w.of[b].end), cmp.Compare(w.numberOf(a), w.numberOf(b)))
+	})
+}
+
+// Announce implements operators.Window: windows in the order of the rows that fill them or make them time out. What one row does so begins
+// with the window that it fills, and goes on with those that time out, in the order of their ends and numbers. Windows that close in order
+// are announced to nobody.
+func (w *Counted) Announce() *batch.Batch {
+	news := w.over[w.told:]
+	if w.inOrder || len(news) == 0 {
+		return nil
+	}
+	w.told = len(w.over)
+	return w.emit(news)
 }
 
 // Cut implements operators.Window. Closed is left out, and so is Open where windows do not close in order: nobody keeps them by their
 // start alone.
 func (w *Counted) Cut(next int64) operators.Cut {
-	counted := w.over()
-	closed := counted
+	counted, closed := w.over, w.over
 	if w.inOrder {
-		counted, closed = w.inTurn(counted)
+		counted, closed = w.inTurn()
 	}
 	cut := operators.Cut{ReplayFrom: next, Replay: w.clock}
 	if len(w.dirty) > 0 {
@@ -262,7 +283,7 @@ func (w *Counted) Cut(next int64) operators.Cut {
 		cut.Open = w.open()
 	}
 	w.groups.release(closed)
-	w.dirty = w.dirty[:0]
+	w.over, w.told, w.dirty = w.over[:0], 0, w.dirty[:0]
 	if first, ok := w.began.first(); ok && first.offset < next {
 		cut.ReplayFrom, cut.Replay = first.offset, first.clock
 	}
@@ -272,7 +293,15 @@ func (w *Counted) Cut(next int64) operators.Cut {
 }
 
 // inTurn is which of the windows that take no more rows have not been counted as final yet, and which have come to their ends as well.
-func (w *Counted) inTurn(over []uint32) (counted, closed []uint32) {
+func (w *Counted) inTurn() (counted, closed []uint32) {
+	over := w.over
+	for final := w.Final(); final != operators.Unset; {
+		g, ok := w.due.next(w.of, final)
+		if !ok {
+			break
+		}
+		over = append(over, g)
+	}
 	for _, g := range over {
 		o := &w.of[g]
 		if !o.final {
@@ -344,7 +373,7 @@ func (w *Counted) Load(*batch.Batch, []uint64, []operators.OpenWindow) error {
 	return errors.New("windows of so many rows are not kept on the node's disk")
 }
 
-// shrink gives back memory after a burst of keys. It is called when a cut is taken: then nothing is dirty or full.
+// shrink gives back memory after a burst of keys. It is called when a cut is taken: then nothing is dirty or over.
 func (w *Counted) shrink() {
 	old := &w.groups
 	if old.total < shrinkAbove || 4*old.used() > old.total {
@@ -363,5 +392,5 @@ func (w *Counted) shrink() {
 		d.group = to
 	}
 	w.groups, w.of, w.at = fresh, of, at
-	w.due.at, w.dirty, w.full = slices.Clip(w.due.at), nil, nil
+	w.due.at, w.dirty, w.over = slices.Clip(w.due.at), nil, nil
 }

@@ -1,6 +1,7 @@
 package window
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/weir-stream/weir/ingest/batch"
@@ -78,7 +79,7 @@ func (w *Tumbling) final(watermark int64) (rows *batch.Batch, openRows int64) {
 	return w.whole(panes), openRows
 }
 
-// Announce implements operators.Announcing.
+// Announce implements operators.Window: windows in the order of their ends, and the keys of one in that of their first rows.
 func (w *Tumbling) Announce() *batch.Batch {
 	watermark := w.Watermark()
 	var panes []*pane
@@ -88,6 +89,7 @@ func (w *Tumbling) Announce() *batch.Batch {
 			panes = append(panes, p)
 		}
 	}
+	slices.SortFunc(panes, func(a, b *pane) int { return cmp.Compare(a.end, b.end) })
 	return w.whole(panes)
 }
 

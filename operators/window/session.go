@@ -35,7 +35,9 @@ type Sessions struct {
 
 	index index     // the root of each key's tree
 	of    []session // by group
-	due   due       // sessions by when they may be final
+	due   due       // sessions by when they may be final; not those of over
+	over  []uint32  // sessions that are final since the last cut
+	begun uint32    // sessions ever, modulo 2^32
 	began origins   // where replays have to begin
 	dirty []uint32  // sessions that changed since the last cut; some of them may be gone
 	gone  []uint32  // sessions that became part of others since the last cut: their numbers are not used again before it
@@ -57,6 +59,7 @@ type session struct {
 	tag         uint32 // high half of the hash of the key
 	origin      uint32 // in began
 	due         int32  // place in due; gone
+	nth         uint32 // of begun, when its first row in the log came
 	root        bool
 	final       bool // it is counted as such, and stays for those that begin before it
 }
@@ -95,10 +98,10 @@ func (s *Sessions) finalBy(watermark int64) int64 {
 }
 
 // Windows implements operators.Window.
-func (s *Sessions) Windows() int { return len(s.due.at) }
+func (s *Sessions) Windows() int { return len(s.due.at) + len(s.over) }
 
 // Groups implements operators.Window.
-func (s *Sessions) Groups() int { return len(s.due.at) }
+func (s *Sessions) Groups() int { return s.Windows() }
 
 // Dirty implements operators.Window.
 func (s *Sessions) Dirty() int { return len(s.dirty) + len(s.lost) }
@@ -107,7 +110,7 @@ func (s *Sessions) Dirty() int { return len(s.dirty) + len(s.lost) }
 func (s *Sessions) MemorySize() int64 {
 	const perSession, perDue, perLost, perOrigin = 48, 16, 24, 40
 	return s.groups.memorySize() + 8*int64(len(s.index.slots)) + perSession*int64(cap(s.of)) + perDue*int64(cap(s.due.at)) +
-		perLost*int64(cap(s.lost)) + 4*int64(cap(s.dirty)+cap(s.gone)) + perOrigin*int64(cap(s.began.all))
+		perLost*int64(cap(s.lost)) + 4*int64(cap(s.dirty)+cap(s.gone)+cap(s.over)) + perOrigin*int64(cap(s.began.all))
 }
 
 // Add implements operators.Window. Rows that are late, have no time, or jump ahead become rejects of the batch.
@@ -221,7 +224,8 @@ func (s *Sessions) begin(b *batch.Batch, i, slot int, root uint32, start, end in
 	s.seed ^= s.seed << 13
 	s.seed ^= s.seed >> 17
 	s.seed ^= s.seed << 5
-	s.of[g] = session{start: start, end: end, priority: s.seed, tag: uint32(s.groups.hashN[i] >> 32), origin: s.began.hold()}
+	s.begun++
+	s.of[g] = session{start: start, end: end, priority: s.seed, tag: uint32(s.groups.hashN[i] >> 32), origin: s.began.hold(), nth: s.begun}
 	s.due.push(s.of, g, end)
 	top := s.insert(root, g)
 	if root == 0 {
@@ -245,6 +249,9 @@ func (s *Sessions) join(b *batch.Batch, i int, to, from uint32, slot int) error 
 	s.lose(to, c.start, c.end)
 	a.end = c.end
 	a.origin = s.began.older(a.origin, c.origin)
+	if earlier(c.nth, a.nth) {
+		a.nth = c.nth
+	}
 	s.due.remove(s.of, from)
 	s.sum -= gs.shown[from]
 	*gs.rows(to) += gs.count(from)

@@ -1,6 +1,7 @@
 package window
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 
@@ -11,46 +12,19 @@ import (
 // Cut implements operators.Window. Rows end with those that are taken back: they have the old start, and no rows. Closed is left out,
 // and so is Open where sessions do not close in order: they are of one key each, and nobody keeps them by their start alone.
 func (s *Sessions) Cut(next int64) operators.Cut {
-	final, settled := s.Final(), s.finalBy(s.settled)
-	var closed, counted []uint32
-	var later []dueAt
-	for final != operators.Unset {
-		g, ok := s.due.next(s.of, final)
-		if !ok {
-			break
-		}
-		if settled != operators.Unset && s.of[g].end <= settled { // part of a session that was final before the replay
-			s.groups.clean(g)
-			s.end(g)
-			s.gone = append(s.gone, g)
-			continue
-		}
-		if o := &s.of[g]; s.inOrder {
-			if !o.final {
-				o.final = true
-				counted = append(counted, g)
-			}
-			if by := o.start + s.size; by > final {
-				later = append(later, dueAt{by, g})
-				continue
-			}
-		}
-		closed = append(closed, g)
-	}
-	for _, d := range later {
-		s.due.push(s.of, d.group, d.end)
-	}
-	if !s.inOrder {
-		counted = closed
+	s.takeOver()
+	closed, counted := s.over, s.over
+	if s.inOrder {
+		closed, counted = s.inTurn()
 	}
 	cut := operators.Cut{ReplayFrom: next, Replay: s.clock}
 	s.dirty = slices.DeleteFunc(s.dirty, func(g uint32) bool { return *s.groups.rows(g) < isDirty })
 	if len(s.dirty)+len(s.lost) > 0 {
-		cut.Rows = s.emit(s.dirty)
+		cut.Rows = s.emit(s.dirty, s.lost)
 		s.digest(cut.Rows)
 	}
 	if s.cfg.EmitFinal && len(closed) > 0 {
-		cut.Final = s.emit(closed)
+		cut.Final = s.emit(closed, nil)
 	}
 	for _, g := range s.dirty {
 		s.groups.clean(g)
@@ -71,7 +45,7 @@ func (s *Sessions) Cut(next int64) operators.Cut {
 	}
 	s.groups.release(closed)
 	s.groups.release(s.gone)
-	s.dirty, s.gone, s.lost = s.dirty[:0], s.gone[:0], s.lost[:0]
+	s.over, s.dirty, s.gone, s.lost = s.over[:0], s.dirty[:0], s.gone[:0], s.lost[:0]
 	if first, ok := s.began.first(); ok && first.offset < next {
 		cut.ReplayFrom, cut.Replay = first.offset, first.clock
 	}
@@ -79,6 +53,73 @@ func (s *Sessions) Cut(next int64) operators.Cut {
 	s.shrink()
 	return cut
 }
+
+// takeOver takes out the sessions that have become final, but for those that a replay made of sessions that were final before its end.
+func (s *Sessions) takeOver() {
+	final, settled := s.Final(), s.finalBy(s.settled)
+	if final == operators.Unset {
+		return
+	}
+	for {
+		g, ok := s.due.next(s.of, final)
+		if !ok {
+			return
+		}
+		if settled != operators.Unset && s.of[g].end <= settled {
+			s.groups.clean(g)
+			s.end(g)
+			s.gone = append(s.gone, g)
+			continue
+		}
+		s.over = append(s.over, g)
+	}
+}
+
+// inTurn is which of the sessions that are final are to be closed, and which were not counted as final yet. The others stay until all that
+// begin before them can be closed.
+func (s *Sessions) inTurn() (closed, counted []uint32) {
+	final := s.Final()
+	for _, g := range s.over {
+		o := &s.of[g]
+		if !o.final {
+			o.final = true
+			counted = append(counted, g)
+		}
+		if by := o.start + s.size; by > final {
+			s.due.push(s.of, g, by)
+			continue
+		}
+		closed = append(closed, g)
+	}
+	return closed, counted
+}
+
+// Announce implements operators.Window: sessions in the order of their ends, and those that end together in that of their first rows in the
+// log. So no session comes behind one that ends later, whenever it is called. Sessions that close in order are announced to nobody.
+func (s *Sessions) Announce() *batch.Batch {
+	if s.inOrder {
+		return nil
+	}
+	from := len(s.over)
+	s.takeOver()
+	news := s.over[from:]
+	if len(news) == 0 {
+		return nil
+	}
+	slices.SortFunc(news, func(a, b uint32) int {
+		if c := cmp.Compare(s.of[a].end, s.of[b].end); c != 0 {
+			return c
+		}
+		if earlier(s.of[a].nth, s.of[b].nth) {
+			return -1
+		}
+		return 1
+	})
+	return s.emit(news, nil)
+}
+
+// earlier compares what was counted modulo 2^32, of which much less than half is there at a time.
+func earlier(a, b uint32) bool { return int32(a-b) < 0 }
 
 // open lists what is open.
 func (s *Sessions) open() []operators.OpenWindow {
@@ -101,15 +142,15 @@ func (s *Sessions) end(g uint32) {
 }
 
 // emit writes sessions as rows of a cut, and behind them what is taken back.
-func (s *Sessions) emit(ids []uint32) *batch.Batch {
-	n := len(ids) + len(s.lost)
+func (s *Sessions) emit(ids []uint32, lost []lostRow) *batch.Batch {
+	n := len(ids) + len(lost)
 	keys, states := make([]uint32, 0, n), make([]uint32, 0, n)
 	starts, ends, rows := make([]int64, 0, n), make([]int64, 0, n), make([]uint64, 0, n)
 	for _, g := range ids {
 		keys, states = append(keys, g), append(states, g)
 		starts, ends, rows = append(starts, s.of[g].start/1000), append(ends, s.of[g].end/1000), append(rows, s.groups.count(g))
 	}
-	if len(s.lost) > 0 && s.blank == 0 {
+	if len(lost) > 0 && s.blank == 0 {
 		g := s.groups.number()
 		s.groups.clean(g)
 		for k := range s.groups.cols {
@@ -121,7 +162,7 @@ func (s *Sessions) emit(ids []uint32) *batch.Batch {
 		s.of[g].due = gone
 		s.blank = g + 1
 	}
-	for _, l := range s.lost {
+	for _, l := range lost {
 		keys, states = append(keys, l.group), append(states, s.blank-1)
 		starts, ends, rows = append(starts, l.start/1000), append(ends, l.end/1000), append(rows, 0)
 	}
@@ -152,6 +193,11 @@ func (s *Sessions) Touch() {
 			s.dirty = append(s.dirty, d.group)
 		}
 	}
+	for _, g := range s.over {
+		if s.groups.touch(g) {
+			s.dirty = append(s.dirty, g)
+		}
+	}
 }
 
 // Load implements operators.Window. Nodes do not keep sessions.
@@ -159,7 +205,7 @@ func (s *Sessions) Load(*batch.Batch, []uint64, []operators.OpenWindow) error {
 	return errors.New("sessions are not kept on the node's disk")
 }
 
-// shrink gives back memory after a burst of keys. It is called when a cut is taken: then nothing is dirty, gone or lost.
+// shrink gives back memory after a burst of keys. It is called when a cut is taken: then nothing is over, dirty, gone or lost.
 func (s *Sessions) shrink() {
 	old := &s.groups
 	if old.total < shrinkAbove || 4*old.used() > old.total {
@@ -204,5 +250,5 @@ func (s *Sessions) shrink() {
 	}
 	s.groups, s.of, s.index = fresh, of, x
 	s.due.at = slices.Clip(s.due.at)
-	s.dirty, s.gone, s.lost = nil, nil, nil
+	s.over, s.dirty, s.gone, s.lost = nil, nil, nil, nil
 }

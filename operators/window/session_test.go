@@ -33,7 +33,8 @@ func sessionConfig(t testing.TB, seed uint64) *Config {
 
 // island is a session by the definition: rows of a key in one stretch, each less than the gap behind the one before.
 type island struct {
-	end int64
+	end   int64
+	first int // the first of its rows in the log
 	naiveGroup
 }
 
@@ -41,9 +42,9 @@ type island struct {
 // decided one after the other.
 func islands(cfg *Config, rows []row) (all map[string]*island, clock int64) {
 	gap, size, offset := cfg.Gap.Milliseconds(), cfg.Size.Milliseconds(), cfg.Offset.Milliseconds()
-	byKey := map[string][]row{}
+	byKey := map[string][]int{}
 	clock = operators.Unset
-	for _, r := range rows {
+	for i, r := range rows {
 		if clock != operators.Unset && r.ts+gap+cfg.AllowedLateness.Milliseconds() <= clock-cfg.MaxOutOfOrder.Milliseconds() {
 			continue
 		}
@@ -53,20 +54,21 @@ func islands(cfg *Config, rows []row) (all map[string]*island, clock int64) {
 			line = fmt.Sprint(r.line)
 		}
 		key := r.device + "|" + line
-		byKey[key] = append(byKey[key], r)
+		byKey[key] = append(byKey[key], i)
 	}
 	all = map[string]*island{}
 	for key, of := range byKey {
-		slices.SortStableFunc(of, func(a, b row) int { return int(a.ts - b.ts) })
+		slices.SortStableFunc(of, func(a, b int) int { return int(rows[a].ts - rows[b].ts) })
 		var in *island
 		last := int64(0)
-		for _, r := range of {
+		for _, i := range of {
+			r := rows[i]
 			stretch := floorTo(r.ts-offset, size) + offset
 			if in == nil || r.ts-last >= gap || stretch > last {
-				in = &island{}
+				in = &island{first: i}
 				all[fmt.Sprintf("%d|%s", r.ts, key)] = in
 			}
-			last = r.ts
+			last, in.first = r.ts, min(in.first, i)
 			in.end = min(r.ts+gap, stretch+size)
 			in.n++
 			if !r.noTemp {

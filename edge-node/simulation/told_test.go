@@ -51,6 +51,24 @@ func (p *process) announce(ctx context.Context, f *engine.Finals) error {
 	return p.step()
 }
 
+// tellLater has processes that live tell what a mutant has kept: what is not told then is what a process died with.
+func (w *world) tellLater() {
+	for _, n := range w.nodes {
+		w.mu.Lock()
+		p := n.now
+		w.mu.Unlock()
+		if p == nil || p.alive() != nil {
+			continue
+		}
+		p.mu.Lock()
+		f := p.later
+		p.mu.Unlock()
+		if f != nil {
+			w.tell(f)
+		}
+	}
+}
+
 // tell remembers what is told.
 func (w *world) tell(f *engine.Finals) {
 	s := segment{f.Revision, place{f.Partition.TopicID, f.Partition.ID}, f.Segment}

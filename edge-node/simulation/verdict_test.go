@@ -11,6 +11,7 @@ import (
 
 // verdict compares what the centre has with the log, when all is at rest.
 func (w *world) verdict() {
+	w.tellLater()
 	c := w.centre
 	c.mu.Lock()
 	defer c.mu.Unlock()

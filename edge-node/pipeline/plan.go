@@ -261,7 +261,7 @@ func (p *Plan) planWindow(ctx context.Context, in *batch.Schema, opts Options) c
 	p.Window = w
 	p.Stages = append(p.Stages, Stage{
 		Name: "window " + spec.Window.Length(), Schema: w.Schema(), Does: p.describeWindow(),
-		State: "open windows; after a restart they are read again from Kafka",
+		State: p.windowState(),
 	})
 	return nil
 }

@@ -90,6 +90,9 @@ func (p *Plan) Open(ctx context.Context, opts RunOptions) (*Runner, error) {
 	if r.resumes, err = opts.Store.has(p.Spec.Name); err != nil {
 		return nil, errors.Join(fmt.Errorf("local store: %w", err), r.Close())
 	}
+	if opts.Store != nil && !opts.ShipSaved {
+		p.tellUnkept(r.log)
+	}
 	if r.outputs, err = p.openOutputs(ctx, r.log); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
@@ -386,7 +389,7 @@ func (p *Plan) generation() engine.Generation {
 		Window:    func() operators.Window { return p.Window.Open() },
 		Longest:   p.Window.Longest(),
 		EmitFinal: p.Window.EmitFinal,
-		Unsaved:   p.Window.Gap > 0 || p.Window.Count != nil,
+		Unsaved:   p.unkept() != "",
 		Programs:  programs,
 		BatchRows: p.batchRows, SlotSize: p.slotSize, OwnWindows: len(p.Programs) > 0,
 	}

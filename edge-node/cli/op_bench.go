@@ -40,8 +40,9 @@ Fuel is about Wasm instructions; limits.fuel_per_row of a step must be above it.
 start is that of an instance whose code is compiled.
 
 Of an aggregate of a window it is what a row takes into the state of a group, what
-merging two states takes, and finishing one. --groups is how many groups the rows are
-of; columns of group_by in the golden file are left out, all of --schema are arguments.
+merging two states takes, and finishing one. --groups is how many groups the rows
+are of. All columns of --schema are arguments; of a golden file those that it does
+not group by.
 
 Without --schema, the first golden file in testdata beside the module that does not
 expect a refusal gives columns, config and rows; the rows are repeated.

@@ -197,7 +197,7 @@ func TestNewReadsFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = New(context.Background(), Config{Path: t.TempDir()}, schema)
-	if err == nil || !strings.Contains(err.Error(), "is not a file") {
+	if err == nil || !strings.Contains(err.Error(), "it is not a file; the path is relative") {
 		t.Fatal(err)
 	}
 	s := newStep(t, Config{Path: "testdata/hostile/hostile.wasm"}, schema)

@@ -275,10 +275,12 @@ func New(ctx context.Context, cfg Config, in *batch.Schema) (*Step, error) {
 	return s, nil
 }
 
+var errNoFile = errors.New("it is not a file")
+
 // unreadHint is what to do about a module that cannot be read.
 func unreadHint(err error) string {
 	var file *fs.PathError
-	if errors.As(err, &file) {
+	if errors.As(err, &file) || errors.Is(err, errNoFile) {
 		return "the path is relative to the pipeline's file; 'weir op build' compiles an operator"
 	}
 	return "raise limits.module, or make the module smaller"
@@ -345,7 +347,7 @@ func readModule(path string, limit int) ([]byte, error) {
 		return nil, err
 	}
 	if !st.Mode().IsRegular() {
-		return nil, &fs.PathError{Op: "read", Path: path, Err: errors.New("not a file")}
+		return nil, errNoFile
 	}
 	if st.Size() > int64(limit) {
 		return nil, fmt.Errorf("%d bytes are over the limit of %d", st.Size(), limit)

@@ -9,6 +9,7 @@ type Finals struct {
 	Partition batch.Partition
 	Revision  uint64
 	Segment   uint64
+	Start     int64        // the first offset of the segment. One of which nothing is stored may begin elsewhere another time
 	Version   int64        // the offset up to which the lane has got
 	Rows      *batch.Batch // with the schema of a cut's rows
 }
@@ -27,7 +28,7 @@ func (l *lane) announce() bool {
 	if rows == nil {
 		return true
 	}
-	err := l.e.cfg.Announce(l.ctx, &Finals{Partition: l.partition, Revision: l.gen.Revision, Segment: l.segment, Version: l.position, Rows: rows})
+	err := l.e.cfg.Announce(l.ctx, &Finals{Partition: l.partition, Revision: l.gen.Revision, Segment: l.segment, Start: l.start, Version: l.position, Rows: rows})
 	if err == nil {
 		return true
 	}

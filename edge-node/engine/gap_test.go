@@ -9,6 +9,7 @@ import (
 	"github.com/weir-stream/weir/edge-node/engine"
 	"github.com/weir-stream/weir/ingest"
 	"github.com/weir-stream/weir/ingest/batch"
+	"github.com/weir-stream/weir/sink"
 )
 
 // script is a source that calls its handler as it is told, and then waits for the end of the run.
@@ -26,8 +27,16 @@ func (script) Commit(context.Context, []ingest.Commit) error { return nil }
 func (script) LeaderEpoch(batch.Partition) int32             { return -1 }
 
 // TestGapAfterGap has retention strike twice: before a partition is assigned, and again before any of its records was
-// stored. The segment that begins at last must tell of all that is missing, since the one between was never heard of.
+// stored. The segment that begins at last must tell of all that is missing, since the one between was never heard of; and
+// of no more than is missing behind that one, where a process that died had stored its beginning.
 func TestGapAfterGap(t *testing.T) {
+	t.Run("not stored", func(t *testing.T) { gapAfterGap(t, nil, 35) })
+	t.Run("stored by a process that died", func(t *testing.T) {
+		gapAfterGap(t, &sink.Coverage{Revision: 1, Segment: 1, Start: 60, Version: 60, RowsVersion: 60, Gap: 20, GapReason: "retention"}, 15)
+	})
+}
+
+func gapAfterGap(t *testing.T, between *sink.Coverage, want int64) {
 	p := batch.Partition{Topic: topic, TopicID: [16]byte{1}, ID: 0}
 	c := newCentre()
 	for _, step := range []struct {
@@ -42,6 +51,12 @@ func TestGapAfterGap(t *testing.T) {
 			a := ingest.Assignment{Partition: p, LogStart: step.start, LogEnd: step.end, Committed: -1, SameUpTo: -1}
 			if step.commit != "" {
 				a.Committed, a.Metadata = 0, step.commit
+				if between != nil {
+					between.Partition = p
+					c.mu.Lock()
+					c.storeCoverage(*between)
+					c.mu.Unlock()
+				}
 			}
 			begin := h.Assigned(ctx, []ingest.Assignment{a})[0]
 			if begin.Err != nil {
@@ -83,7 +98,7 @@ func TestGapAfterGap(t *testing.T) {
 		}
 	}
 	cov, err := c.read(t.Context(), p)
-	if err != nil || len(cov) != 2 || cov[0].Start != 75 || cov[0].Gap != 35 {
-		t.Errorf("the newest segment must begin at 75 and tell of 35 missing offsets: %+v, %v", cov, err)
+	if err != nil || len(cov) < 2 || cov[0].Start != 75 || cov[0].Gap != want {
+		t.Errorf("the newest segment must begin at 75 and tell of %d missing offsets: %+v, %v", want, cov, err)
 	}
 }

@@ -144,6 +144,7 @@ type Window struct {
 	Partition batch.Partition
 	Revision  string
 	Segment   uint64
+	Start     int64 // the first offset of the segment
 	Version   int64 // the offset up to which the partition was read
 }
 
@@ -347,6 +348,7 @@ func (o *Output) id(from *Window, b *batch.Batch, row, nth int) string {
 	write(from.Partition.TopicID[:])
 	write(strconv.AppendInt(nil, int64(from.Partition.ID), 10))
 	write(strconv.AppendUint(nil, from.Segment, 10))
+	write(strconv.AppendInt(nil, from.Start, 10))
 	for c := range 2 + o.cfg.Keys {
 		col, t := &b.Cols[c], b.Schema.Fields[c].Type
 		switch {

@@ -121,13 +121,13 @@ func TestSend(t *testing.T) {
 	if st := o.Status(); st.Sent != 3 || st.Left != 1 || st.Failures != 2 || st.Err != nil || len(ids) != 3 {
 		t.Errorf("status %+v, %d identities", st, len(ids))
 	}
-	// The same once more has the same identities; another partition has others.
+	// The same once more has the same identities; another partition has others, and so has a segment that nobody stored and that began anew.
 	got = nil
 	again := from
 	again.Version = 99
-	other := from
-	other.Partition.ID = 4
-	for _, w := range []output.Window{again, other} {
+	other, anew := from, from
+	other.Partition.ID, anew.Start = 4, 12
+	for _, w := range []output.Window{again, other, anew} {
 		if err := o.Send(t.Context(), &w, rows(cfg.Rows, "a _b", []float64{10, 8, 6, 4})); err != nil {
 			t.Fatal(err)
 		}

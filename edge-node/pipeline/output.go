@@ -187,7 +187,7 @@ func (o *outputs) announce() func(context.Context, *engine.Finals) error {
 		return nil
 	}
 	return func(ctx context.Context, f *engine.Finals) error {
-		from := output.Window{Partition: f.Partition, Revision: sink.RevisionText(f.Revision), Segment: f.Segment, Version: f.Version}
+		from := output.Window{Partition: f.Partition, Revision: sink.RevisionText(f.Revision), Segment: f.Segment, Start: f.Start, Version: f.Version}
 		for _, out := range o.all {
 			if err := out.Send(ctx, &from, f.Rows); err != nil {
 				return err

@@ -21,6 +21,7 @@ type told struct {
 
 type toldOf struct {
 	segment segment
+	start   int64 // of the segment
 	group   group
 }
 
@@ -83,7 +84,7 @@ func (w *world) tell(f *engine.Finals) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := range b.Rows {
-		of := toldOf{s, group{start: batch.As[int64](b.Cols[0].Values)[i], device: string(b.Cols[3].Bytes(i))}}
+		of := toldOf{s, f.Start, group{start: batch.As[int64](b.Cols[0].Values)[i], device: string(b.Cols[3].Bytes(i))}}
 		if numbers != nil {
 			of.group.number = numbers[i]
 		}
@@ -132,7 +133,7 @@ func (a *account) windowsAt(offset int64) map[group]visited {
 func (w *world) checkOwed(s segment, version int64, a *account) {
 	k := a.clockBefore(version)
 	for g, v := range a.windowsAt(version) {
-		if a.isFinal(v.n, g.start, v.end, k) && len(w.centre.told[toldOf{s, g}]) == 0 {
+		if a.isFinal(v.n, g.start, v.end, k) && len(w.centre.told[toldOf{s, a.start, g}]) == 0 {
 			w.wrong("%s, %s: final at %d, with count %d and sum %d, and nobody was told", s, g, version, v.n, v.sum)
 		}
 	}
@@ -143,11 +144,12 @@ func (w *world) checkTold() {
 	readings := map[segment][]*account{}
 	windows := map[*account]map[group]visited{}
 	for of, all := range w.centre.told {
-		if of.segment.place.topic != w.topicID || len(w.centre.accounts[of.segment]) == 0 {
-			continue // of a topic that is gone, or of a segment of which nothing was stored
+		accounts := w.centre.accounts[of.segment]
+		if of.segment.place.topic != w.topicID || len(accounts) == 0 || accounts[0].start != of.start {
+			continue // of a topic that is gone, or of a segment of which nothing was stored, or that began anew elsewhere
 		}
 		if readings[of.segment] == nil {
-			for _, a := range w.centre.accounts[of.segment] {
+			for _, a := range accounts {
 				for era := range a.log.eras {
 					reading := newAccount(a.rev, a.log, era, a.start, a.from)
 					reading.to(int64(len(a.log.eras[era])))

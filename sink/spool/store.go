@@ -36,7 +36,8 @@ type Config struct {
 	// Reserve is how many bytes of the file system stay free of the store, and are held by a file (the ballast) that is
 	// given up when somebody else fills it, so that what was begun can be ended. Default 64 MiB.
 	Reserve int64
-	// CacheSize and MemTableSize are bytes of memory. Default 8 MiB and 4 MiB; there are two memtables at most.
+	// CacheSize and MemTableSize are bytes of memory. Default 8 MiB and 4 MiB; there are two memtables at most. With less than 64 MiB of
+	// disk a memtable has a sixteenth of that: the database keeps the logs of four to write them again, and an empty store must not be full of them.
 	CacheSize, MemTableSize int64
 	// SlowDisk is how long a write may take before the disk counts as slow. Default 5 s.
 	SlowDisk time.Duration
@@ -74,7 +75,7 @@ func (c Config) withDefaults() Config {
 	def(&c.MaxBytes, 2<<30)
 	def(&c.Reserve, 64<<20)
 	def(&c.CacheSize, 8<<20)
-	def(&c.MemTableSize, 4<<20)
+	def(&c.MemTableSize, min(4<<20, max(c.MaxBytes/16, 64<<10)))
 	if c.SlowDisk == 0 {
 		c.SlowDisk = 5 * time.Second
 	}

@@ -232,13 +232,7 @@ func (w *Counted) timeOut() {
 		return
 	}
 	from := len(w.over)
-	for {
-		g, ok := w.due.next(w.of, final)
-		if !ok {
-			break
-		}
-		w.over = append(w.over, g)
-	}
+	w.over = w.due.all(w.over, w.of, final)
 	slices.SortFunc(w.over[from:], func(a, b uint32) int {
 		return cmp.Or(cmp.Compare(w.of[a].end, w.of[b].end), cmp.Compare(w.numberOf(a), w.numberOf(b)))
 	})
@@ -294,15 +288,7 @@ func (w *Counted) Cut(next int64) operators.Cut {
 
 // inTurn is which of the windows that take no more rows have not been counted as final yet, and which have come to their ends as well.
 func (w *Counted) inTurn() (counted, closed []uint32) {
-	over := w.over
-	for final := w.Final(); final != operators.Unset; {
-		g, ok := w.due.next(w.of, final)
-		if !ok {
-			break
-		}
-		over = append(over, g)
-	}
-	for _, g := range over {
+	for _, g := range w.due.all(w.over, w.of, w.Final()) {
 		o := &w.of[g]
 		if !o.final {
 			o.final = true

@@ -7,12 +7,10 @@ import (
 	"github.com/weir-stream/weir/operators/aggregate"
 )
 
-// index is the hash table of one window: open addressing, linear probing. A slot has the high half of a hash, which also says where in the
-// table it belongs, above the number + 1 of the group; 0 is free. So neither a probe nor growth looks at groups that are not meant.
+// index is the hash table of one window, of its groups. Its n has that of the keys beyond the limit in it.
 type index struct {
-	slots []uint64
-	n     int    // groups, with that of the keys beyond the limit
-	over  uint32 // number + 1 of that group, which is in no slot
+	places
+	over uint32 // number + 1 of that group, which is in no slot
 }
 
 // full tells whether the window has as many keys as it may.
@@ -24,27 +22,9 @@ func (x *index) full(most int) bool {
 	return keys >= most
 }
 
-func (x *index) grow() {
-	old := x.slots
-	x.slots = batch.Huge(make([]uint64, max(64, 2*len(old))))
-	mask := uint64(len(x.slots) - 1)
-	for _, e := range old {
-		if e == 0 {
-			continue
-		}
-		s := e >> 32 & mask
-		for x.slots[s] != 0 {
-			s = (s + 1) & mask
-		}
-		x.slots[s] = e
-	}
-}
-
 // find returns the group of row i's keys in the window, made if need be, and whether it has just become dirty.
 func (gs *groups) find(x *index, b *batch.Batch, i int) (g uint32, dirtied bool) {
-	if 4*(x.n+1) > 3*len(x.slots) {
-		x.grow()
-	}
+	x.room()
 	tag := gs.hashN[i] >> 32
 	mask := uint64(len(x.slots) - 1)
 	for s := tag & mask; ; s = (s + 1) & mask {

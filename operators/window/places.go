@@ -2,9 +2,9 @@ package window
 
 import "github.com/weir-stream/weir/ingest/batch"
 
-// places is a hash table of numbers that something else has the keys of, and from which they are taken out again: open addressing, linear
-// probing. A slot has the high half of a key's hash, its tag, which also says where in the table it belongs, above the number + 1; 0 is
-// free. It allocates when it grows, and has nothing for the garbage collector to look at.
+// places is a hash table of numbers that something else has the keys of: open addressing, linear probing. A slot has the high half of a
+// key's hash, its tag, which also says where in the table it belongs, above the number + 1; 0 is free. So neither a probe nor growth looks at
+// keys that are not meant. It allocates when it grows, and has nothing for the garbage collector to look at.
 type places struct {
 	slots []uint64
 	n     int
@@ -29,17 +29,26 @@ func (p *places) probe(tag, slot uint64) (number uint32, next uint64, ok bool) {
 
 // put adds a number that is not there.
 func (p *places) put(tag uint64, number uint32) {
-	if 4*(p.n+1) > 3*len(p.slots) {
-		old := p.slots
-		p.slots = batch.Huge(make([]uint64, max(64, 2*len(old))))
-		for _, e := range old {
-			if e != 0 {
-				p.place(e)
-			}
-		}
-	}
+	p.room()
 	p.place(tag<<32 | uint64(number+1))
 	p.n++
+}
+
+// room makes room for one more.
+func (p *places) room() {
+	if 4*(p.n+1) > 3*len(p.slots) {
+		p.grow()
+	}
+}
+
+func (p *places) grow() {
+	old := p.slots
+	p.slots = batch.Huge(make([]uint64, max(64, 2*len(old))))
+	for _, e := range old {
+		if e != 0 {
+			p.place(e)
+		}
+	}
 }
 
 func (p *places) place(e uint64) {

@@ -234,19 +234,9 @@ func (s *Sessions) shrink() {
 	}
 	x := index{}
 	for _, e := range s.index.slots {
-		if e == 0 {
-			continue
+		if e != 0 {
+			x.put(e>>32, moved[uint32(e)]-1)
 		}
-		if 4*(x.n+1) > 3*len(x.slots) {
-			x.grow()
-		}
-		mask := uint64(len(x.slots) - 1)
-		at := e >> 32 & mask
-		for x.slots[at] != 0 {
-			at = (at + 1) & mask
-		}
-		x.slots[at] = e>>32<<32 | uint64(moved[uint32(e)])
-		x.n++
 	}
 	s.groups, s.of, s.index = fresh, of, x
 	s.due.at = slices.Clip(s.due.at)

@@ -47,6 +47,17 @@ func (d *due) next(of []session, by int64) (g uint32, ok bool) {
 	return 0, false
 }
 
+// all takes out every one that is due, behind what is there.
+func (d *due) all(to []uint32, of []session, by int64) []uint32 {
+	for {
+		g, ok := d.next(of, by)
+		if !ok {
+			return to
+		}
+		to = append(to, g)
+	}
+}
+
 func (d *due) up(of []session, i int) {
 	e := d.at[i]
 	for i > 0 {

@@ -88,9 +88,7 @@ func (s *Sessions) setRoot(slot int, before, root uint32) {
 // locate finds the slot of the index for row i's key and the root there, or where it belongs and 0.
 func (s *Sessions) locate(b *batch.Batch, i int) (slot int, root uint32) {
 	x := &s.index
-	if 4*(x.n+1) > 3*len(x.slots) {
-		x.grow()
-	}
+	x.room()
 	tag := s.groups.hashN[i] >> 32
 	mask := uint64(len(x.slots) - 1)
 	for at := tag & mask; ; at = (at + 1) & mask {

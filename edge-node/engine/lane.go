@@ -482,7 +482,7 @@ func (l *lane) takeGap(g *gap) error {
 		accounted = max(accounted, cov[0].Version)
 	}
 	offsets := max(0, start-accounted)
-	if opened := l.opened || len(cov) > 0 && cov[0].Segment >= l.segment; !opened {
+	if !l.opened && (len(cov) == 0 || cov[0].Segment < l.segment) {
 		offsets += l.gap // nothing of the segment that ends is stored, by nobody, and nobody would hear of the gap before it
 	}
 	// A lane that was still building windows again could not ship them: then the account has open rows.

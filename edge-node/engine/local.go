@@ -403,10 +403,10 @@ func (r *remembered) doubtful(a *ingest.Assignment) bool {
 	return r.others || a.SameUpTo >= 0 && r.at.Position > a.SameUpTo && a.Committed >= a.LogStart
 }
 
-// compare asks the log whether it still has the records that were saved, where the commit does not tell. Without the answer nothing could be
+// compare asks the log whether it still has the records that were saved, if any were, where the commit does not tell. Without the answer nothing could be
 // vouched for: rows of records that are gone would be taken for those of the records that have their offsets now.
 func (r *remembered) compare(ctx context.Context, a *ingest.Assignment) error {
-	if r.meta.Epoch == 0 || a.EpochEnd == nil || a.SameUpTo >= r.at.Position {
+	if r == nil || r.meta.Epoch == 0 || a.EpochEnd == nil || a.SameUpTo >= r.at.Position {
 		return nil
 	}
 	end, err := a.EpochEnd(ctx, r.meta.Epoch-1)
@@ -485,10 +485,8 @@ func (e *Engine) finishSaved(ctx context.Context, a ingest.Assignment, revision 
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if r != nil {
-		if err := r.compare(ctx, &a); err != nil {
-			return err
-		}
+	if err := r.compare(ctx, &a); err != nil {
+		return err
 	}
 	if m.Open > 0 && (r == nil || !r.fits(m, &a)) {
 		return withheld(a.Partition, revision, m.Open)

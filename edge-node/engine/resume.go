@@ -106,10 +106,8 @@ func (e *Engine) resume(ctx context.Context, a ingest.Assignment, g *generation,
 		}
 		saved = nil
 	}
-	if saved != nil {
-		if err := saved.compare(ctx, &a); err != nil {
-			return resumption{}, err
-		}
+	if err := saved.compare(ctx, &a); err != nil {
+		return resumption{}, err
 	}
 	at, err := e.resumeWith(ctx, a, g.Revision, saved, stored)
 	if err != nil {

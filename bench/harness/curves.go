@@ -117,7 +117,7 @@ func (b *bench) visit(ctx context.Context, p *point, names ...string) error {
 		if name == "bare" {
 			who = contender.Bare(b.opts.Self)
 		}
-		e := entry{who, &report.Result{Contender: name, Cores: 1}}
+		e := entry{contender: who, result: &report.Result{Contender: name, Cores: 1}}
 		var copied int64
 		r, err := b.round(ctx, workload.Cases()[0], p.stream, e, &copied)
 		if err != nil {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 
 	"github.com/weir-stream/weir/bench/contender"
@@ -24,15 +23,15 @@ func (b *bench) halves(ctx context.Context) (err error) {
 		b.note("the machine has one core, so there is no speed_on_2_halves")
 		return nil
 	}
-	slices := map[int]*slice{}
+	var shares [3]*slice // by cores
 	for cores := 1; cores <= 2; cores++ {
-		s, err := newSlice(half, cores)
-		if err != nil {
-			b.note("the system does not share out the processor (it takes control groups, and mostly root), so there is no speed_on_2_halves: %v", err)
+		share, failed := newSlice(half, cores)
+		if failed != nil {
+			b.note("the system does not share out the processor (it takes control groups, and mostly root), so there is no speed_on_2_halves: %v", failed)
 			return nil
 		}
-		defer func() { err = errors.Join(err, s.close()) }()
-		slices[cores] = s
+		defer func() { err = errors.Join(err, share.close()) }()
+		shares[cores] = share
 	}
 	c := workload.Cases()[0]
 	s, err := b.fill(ctx, c, workload.Size{Events: cmp.Or(b.opts.Events, c.Events*2)})
@@ -45,11 +44,17 @@ func (b *bench) halves(ctx context.Context) (err error) {
 		for _, k := range contenders {
 			var perSecond [3]float64
 			for cores := 1; cores <= 2; cores++ {
-				at := b.place(cores)
-				at.slice = slices[cores]
-				if perSecond[cores], err = b.speedAt(ctx, c, s, k, at); err != nil {
+				e := entry{contender: k, result: &report.Result{Contender: k.Name, Cores: cores}, slice: shares[cores]}
+				var copied int64
+				r, err := b.round(ctx, c, s, e, &copied)
+				if err != nil {
 					return err
 				}
+				if e.result.Wrong != "" {
+					return fmt.Errorf("%s: %s", k.Name, e.result.Wrong)
+				}
+				perSecond[cores] = e.result.PerSecond(s.size.Events)[0]
+				b.say("halves: %-5s %d cores' half  %6.2f CPU-s/M  %9.0f events/s", k.Name, cores, r.CPU/float64(s.size.Events)*1e6, perSecond[cores])
 			}
 			speed[k.Name] = append(speed[k.Name], perSecond[2]/perSecond[1])
 		}
@@ -59,34 +64,4 @@ func (b *bench) halves(ctx context.Context) (err error) {
 	b.figure("", "speed_on_2_halves", "x of half of one core", report.Ratio, true, speed["weir"])
 	b.figure("", "bare_speed_on_2_halves", "x of half of one core, a consumer that does nothing", report.Ratio, true, speed["bare"])
 	return b.dropTopic(ctx, s.topic)
-}
-
-// speedAt runs a contender once and gives its events a second.
-func (b *bench) speedAt(ctx context.Context, c workload.Case, s *stream, k contender.Contender, at place) (float64, error) {
-	task, err := b.task(c, s.size, s.topic, k.Name, at.cores)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = os.RemoveAll(task.Dir) }() // the whole folder goes at the end
-	cmd, err := k.Command(ctx, task)
-	if err != nil {
-		return 0, fmt.Errorf("prepare %s: %w", k.Name, err)
-	}
-	r, err := b.timed(ctx, cmd, at)
-	if err != nil {
-		return 0, err
-	}
-	if !k.Ceiling {
-		wrong, err := b.check(ctx, c, s, cmd.Answer)
-		if err != nil {
-			return 0, err
-		}
-		if wrong != "" {
-			return 0, fmt.Errorf("%s: %s", k.Name, wrong)
-		}
-		b.dropTables(ctx, task.Name)
-	}
-	perSecond := float64(s.size.Events) / cmp.Or(r.round.Busy, r.round.Wall)
-	b.say("halves: %-5s %d cores' half  %6.2f CPU-s/M  %9.0f events/s", k.Name, at.cores, r.round.CPU/float64(s.size.Events)*1e6, perSecond)
-	return perSecond, nil
 }

@@ -32,6 +32,7 @@ func (b *bench) isPeer(c contender.Contender) bool {
 type entry struct {
 	contender contender.Contender
 	result    *report.Result
+	slice     *slice // what it has of the processor; nil is all of its cores
 }
 
 // throughput lets all contenders read a workload's topic from its beginning to its end, in turn.
@@ -144,7 +145,7 @@ func (b *bench) qualify(ctx context.Context, c workload.Case, s *stream, t *repo
 			case err != nil:
 				return nil, 0, fmt.Errorf("prepare %s: %w", k.Name, err)
 			default:
-				entries = append(entries, entry{k, r})
+				entries = append(entries, entry{contender: k, result: r})
 			}
 			if err := os.RemoveAll(task.Dir); err != nil {
 				return nil, 0, fmt.Errorf("clean up after %s: %w", k.Name, err)
@@ -196,7 +197,9 @@ func (b *bench) round(ctx context.Context, c workload.Case, s *stream, e entry, 
 	if err != nil {
 		return report.Round{}, fmt.Errorf("prepare %s: %w", e.contender.Name, err)
 	}
-	r, err := b.timed(ctx, cmd, b.place(e.result.Cores))
+	at := b.place(e.result.Cores)
+	at.slice = e.slice
+	r, err := b.timed(ctx, cmd, at)
 	if err != nil {
 		return r.round, err
 	}

@@ -36,7 +36,7 @@ func decimalBatch() *batch.Batch {
 
 func TestDecimals(t *testing.T) {
 	b := decimalBatch()
-	for _, c := range []struct{ src, typ, want string }{
+	checkDecimals(t, b, []decimalCase{
 		{"a", "decimal(10, 2)", "0.10 -2.50 99999999.99"},
 		{"a == 0.1", "bool", "true false false"},
 		{"0.1 == a", "bool", "true false false"},
@@ -119,16 +119,7 @@ func TestDecimals(t *testing.T) {
 		{"isNull(b)", "bool", "false false true"},
 		{"float(a) * 2", "float64", "0.2 -5 199999999.98"},
 		{"1.5 + 2 > a", "bool", "true true false"},
-	} {
-		p, err := Compile(c.src, b.Schema)
-		if err != nil {
-			t.Errorf("%s: %v", c.src, err)
-			continue
-		}
-		if got := decimalRows(t, p, b); got != c.want || p.Type().String() != c.typ {
-			t.Errorf("%s: %s %s, want %s %s", c.src, p.Type(), got, c.typ, c.want)
-		}
-	}
+	})
 	for _, c := range []struct{ src, want string }{
 		{"a % 2", "decimals have no %"},
 		{"a ** 2", "decimals have no **"},
@@ -238,13 +229,30 @@ func TestDecimalCasts(t *testing.T) {
 	}
 }
 
+// decimalCase is an expression, its type, and what decimalRows says of it.
+type decimalCase struct{ src, typ, want string }
+
+func checkDecimals(t *testing.T, b *batch.Batch, cases []decimalCase) {
+	t.Helper()
+	for _, c := range cases {
+		p, err := Compile(c.src, b.Schema)
+		if err != nil {
+			t.Errorf("%s: %v", c.src, err)
+			continue
+		}
+		if got := decimalRows(t, p, b); got != c.want || p.Type().String() != c.typ {
+			t.Errorf("%s: %s %s, want %s %s", c.src, p.Type(), got, c.typ, c.want)
+		}
+	}
+}
+
 func TestDecimalLists(t *testing.T) {
 	b := decimalBatch()
 	most, _ := batch.Int128Of(9).MulPow10(37)
 	items := []batch.Int128{batch.Int128Of(10), batch.Int128Of(-250), batch.Int128Of(250), most, most}
 	b.Schema.Fields = append(b.Schema.Fields, batch.Field{Name: "ds", Type: batch.ListOf(batch.DecimalOf(38, 2))})
 	b.Cols = append(b.Cols, batch.Column{Offsets: batch.Bytes([]int32{0, 3, 3, 5}), Values: batch.DecimalBytes(items)})
-	for _, c := range []struct{ src, typ, want string }{
+	checkDecimals(t, b, []decimalCase{
 		{"ds[0]", "decimal(38, 2)", "0.10 null 900000000000000000000000000000000000.00"},
 		{"ds[-1]", "decimal(38, 2)", "2.50 null 900000000000000000000000000000000000.00"},
 		{"ds[1] * 2", "decimal(38, 2)", "-5.00 null failed"},
@@ -260,16 +268,7 @@ func TestDecimalLists(t *testing.T) {
 		{"9e35 in ds", "bool", "false false true"},
 		{"x in ds", "bool", "false false false"},
 		{"a in ds && a < 1", "bool", "true false false"},
-	} {
-		p, err := Compile(c.src, b.Schema)
-		if err != nil {
-			t.Errorf("%s: %v", c.src, err)
-			continue
-		}
-		if got := decimalRows(t, p, b); got != c.want || p.Type().String() != c.typ {
-			t.Errorf("%s: %s %s, want %s %s", c.src, p.Type(), got, c.typ, c.want)
-		}
-	}
+	})
 	for src, want := range map[string]string{
 		"f in ds":     "the list has decimal(38, 2), but the value is float64",
 		`"0.1" in ds`: "the list has decimal(38, 2), but the value is string",

@@ -24,6 +24,17 @@ func (l list) load(e *Evaluator, valid *mask) (c *batch.Column, off []int32) {
 	return c, batch.As[int32](c.Offsets)[e.start : e.start+e.n+1]
 }
 
+// loadBeside is load where the rows must not be null in another value either.
+func (l list) loadBeside(e *Evaluator, v vec, valid *mask) (c *batch.Column, off []int32) {
+	c, off = l.load(e, valid)
+	if v.valid != nil {
+		for w := range valid {
+			valid[w] &= v.valid[w]
+		}
+	}
+	return c, off
+}
+
 // item is item k of a list of numbers or times, held as a vec holds it.
 func item(t batch.Type, values []byte, k int) uint64 {
 	switch t.Kind {
@@ -142,12 +153,7 @@ type listHas struct {
 func (x *listHas) eval(e *Evaluator, d int) vec {
 	v := e.dense(x.x.eval(e, d), d)
 	var ok, found mask
-	c, off := x.list.load(e, &ok)
-	if v.valid != nil {
-		for w := range ok {
-			ok[w] &= v.valid[w]
-		}
-	}
+	c, off := x.list.loadBeside(e, v, &ok)
 	items, rep := c.Items(), reprOf(x.list.t)
 	for i := range e.n {
 		if !ok.get(i) || !e.active.get(i) {
@@ -171,8 +177,13 @@ func (x *listHas) eval(e *Evaluator, d int) vec {
 			}
 		}
 	}
+	return e.kept(d, &found, &ok)
+}
+
+// kept puts bools where the value of a depth is.
+func (e *Evaluator) kept(d int, bits, valid *mask) vec {
 	r := e.reg(d)
-	r.bits, r.valid = found, ok
+	r.bits, r.valid = *bits, *valid
 	return vec{bits: &r.bits, valid: &r.valid}
 }
 
@@ -186,12 +197,7 @@ type listHasDecimal struct {
 func (x *listHasDecimal) eval(e *Evaluator, d int) vec {
 	v := e.dense(x.x.eval(e, d), d)
 	var ok, found mask
-	c, off := x.list.load(e, &ok)
-	if v.valid != nil {
-		for w := range ok {
-			ok[w] &= v.valid[w]
-		}
-	}
+	c, off := x.list.loadBeside(e, v, &ok)
 	items, from := c.Decimals(), int(x.x.info().t.Scale)
 	scale := max(from, int(x.list.t.Scale))
 	for i, want := range v.dec[:e.n] {
@@ -205,9 +211,7 @@ func (x *listHasDecimal) eval(e *Evaluator, d int) vec {
 			}
 		}
 	}
-	r := e.reg(d)
-	r.bits, r.valid = found, ok
-	return vec{bits: &r.bits, valid: &r.valid}
+	return e.kept(d, &found, &ok)
 }
 
 // listFoldDecimal is listFold of decimals. A sum of more than 38 digits fails the row.

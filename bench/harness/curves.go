@@ -19,6 +19,7 @@ type curve struct {
 	at     []float64
 	size   func(float64) workload.Size
 	batch  func(float64) int // bytes of a batch, see workload.ProduceOptions; nil: as they come
+	asked  bool              // a number is asked of it: it is measured in all rounds, as the workloads that are asked about
 }
 
 var curveList = []curve{
@@ -26,19 +27,19 @@ var curveList = []curve{
 	// is a curve of its own: beside it, this one is of partitions alone.
 	{"partitions", "partitions", "batches of 64 KiB before compression at any number", 2_000_000, []float64{1, 4, 16, 64}, func(x float64) workload.Size {
 		return workload.Size{Partitions: int32(x)}
-	}, func(float64) int { return fullBatch }},
+	}, func(float64) int { return fullBatch }, true},
 	{"batch size", "KiB in a batch", "before compression, in one partition; smaller batches also compress worse", 1_000_000, []float64{2, 8, 64, 512}, func(float64) workload.Size {
 		return workload.Size{Partitions: 1}
-	}, func(x float64) int { return int(x) << 10 }},
+	}, func(x float64) int { return int(x) << 10 }, false},
 	{"keys", "devices", "more keys are also more rows shipped", 500_000, []float64{100, 1000, 10_000, 100_000}, func(x float64) workload.Size {
 		return workload.Size{Keys: int(x)}
-	}, nil},
+	}, nil, false},
 	{"windows", "windows of 10 s", "the same records spread over more event time: more rows shipped", 500_000, []float64{6, 60, 600, 6000}, func(x float64) workload.Size {
 		return workload.Size{Span: time.Duration(x) * 10 * time.Second}
-	}, nil},
+	}, nil, false},
 	{"record size", "bytes more in a record", "in a column that is passed over", 300_000, []float64{0, 250, 1000, 4000}, func(x float64) workload.Size {
 		return workload.Size{Bytes: int(x)}
-	}, nil},
+	}, nil, false},
 }
 
 // batchOf is how large the batches of a point are to be; 0: as they come.
@@ -50,8 +51,8 @@ func (k *curve) batchOf(x float64) int {
 }
 
 // curveRounds is how often a point is measured.
-func (b *bench) curveRounds() int {
-	if b.opts.Brief {
+func (b *bench) curveRounds(asked bool) int {
+	if b.opts.Brief && !asked {
 		return min(b.opts.Rounds, briefRounds)
 	}
 	return b.opts.Rounds
@@ -68,7 +69,7 @@ func (b *bench) fewer(events int64) int64 {
 func (b *bench) expectCurves() time.Duration {
 	var all time.Duration
 	for _, k := range curveList {
-		all += time.Duration(len(k.at)) * b.cost("sensors", b.fewer(k.events)*2, 2*b.curveRounds())
+		all += time.Duration(len(k.at)) * b.cost("sensors", b.fewer(k.events)*2, 2*b.curveRounds(k.asked))
 	}
 	return all
 }
@@ -96,7 +97,7 @@ func (b *bench) curves(ctx context.Context) error {
 			points[i] = point{x: x, stream: s, cost: map[string][]float64{}}
 		}
 		// Round by round, so that what else the machine does meets all points.
-		for range b.curveRounds() {
+		for range b.curveRounds(k.asked) {
 			for i := range points {
 				if err := b.visit(ctx, &points[i], "bare", "weir"); err != nil {
 					return err
@@ -152,7 +153,7 @@ func (b *bench) drawn(ctx context.Context, k curve, points []point) (*report.Fig
 		out.Memory = append(out.Memory, report.Point{X: p.x, Y: report.Median(p.memory)})
 		b.say("%s: %s %s: %.2f CPU-s/M, bare consumer %.2f, %.0f MiB; %s records in a batch", k.name, report.Thousands(int64(p.x)), k.unit, weir, bare, report.Median(p.memory),
 			report.Thousands(p.stream.batches.mean()))
-		if weir > out.Points[worst].Y {
+		if report.Median(beside(p.cost["weir"], points[0].cost["weir"])) > report.Median(beside(points[worst].cost["weir"], points[0].cost["weir"])) {
 			worst = i
 		}
 		if err := b.dropTopic(ctx, p.stream.topic); err != nil {
@@ -165,14 +166,24 @@ func (b *bench) drawn(ctx context.Context, k curve, points []point) (*report.Fig
 	}
 	last := points[len(points)-1].x
 	unit := fmt.Sprintf("x, the most from %s to %s beside the first", report.Thousands(int64(points[0].x)), report.Thousands(int64(last)))
-	first := cmp.Or(report.Median(points[0].cost["weir"]), 1)
-	var growth []float64
-	for _, v := range points[worst].cost["weir"] {
-		growth = append(growth, v/first)
-	}
-	f := b.figure("", "cost_growth_with_"+k.name, unit, report.Ratio, false, growth)
+	f := b.figure("", "cost_growth_with_"+k.name, unit, report.Ratio, false, beside(points[worst].cost["weir"], points[0].cost["weir"]))
 	if f != nil && k.batch != nil {
 		f.Note = out.Note
 	}
 	return f, nil
+}
+
+// beside gives what was measured as ratios to what was measured of a first point: in the same round where both have as many, so that
+// a machine that is slower for a while is slower for both, and to its median otherwise.
+func beside(values, first []float64) []float64 {
+	paired := len(values) == len(first)
+	by := report.Median(first)
+	out := make([]float64, len(values))
+	for i, v := range values {
+		if paired {
+			by = first[i]
+		}
+		out[i] = v / cmp.Or(by, 1)
+	}
+	return out
 }

@@ -107,7 +107,7 @@ const (
 )
 
 func (b *bench) expectMemory() time.Duration {
-	return b.cost("keys", b.fewer(memoryEvents)/2, b.curveRounds())
+	return b.cost("keys", b.fewer(memoryEvents)/2, b.curveRounds(true))
 }
 
 // memory measures the most memory that weir takes while it reads W1 as fast as it can on one core.
@@ -118,7 +118,7 @@ func (b *bench) memory(ctx context.Context) error {
 		return err
 	}
 	p := point{x: memoryKeys, stream: s, cost: map[string][]float64{}}
-	for range b.curveRounds() {
+	for range b.curveRounds(true) {
 		if err := b.visit(ctx, &p, "weir"); err != nil {
 			return err
 		}

@@ -48,114 +48,220 @@ func newTDigest(s Spec, function string, answer batch.Type) *Aggregate {
 	return a
 }
 
-// tDigest keeps centroids, and values that are not among them yet, in any order: what becomes of them when there are too many is a function
-// of what they are, so that a state that was written and read goes on as it would have. NaNs and infinities are left out.
-type tDigest struct{ centroids []centroid }
+// tDigest keeps centroids, and values that are not among them yet: what becomes of them when there are too many is a function of what they
+// are, so that a state that was written and read goes on as it would have. NaNs and infinities are left out.
+//
+//	words    2 of each centroid: keyOf its mean, and the bits of its count, which are in order but for those that were put there
+//	         1 of each value behind them: keyOf it, in any order
+//
+// So a row touches four bytes, and what is sorted is values alone. A value is a centroid whose count is 1, whichever way it is kept.
+type tDigest struct {
+	words     []uint32
+	centroids uint16
+	limit     uint16  // how many words there may be before room is made
+	loose     bool    // centroids are in no order
+	weight    float64 // the count of all centroids
+}
 
-// centroid is what a state has of it.
-type centroid struct{ mean, count float32 }
+// one is the bits of a count of 1.
+const one = 0x3f800000
 
-func (d *tDigest) seen() bool  { return len(d.centroids) > 0 }
-func (d *tDigest) size() int64 { return 8 * int64(cap(d.centroids)) }
+func (d *tDigest) seen() bool  { return len(d.words) > 0 }
+func (d *tDigest) size() int64 { return 4 * int64(cap(d.words)) }
+
+// full tells whether there are as many centroids and values as there may be.
+func (d *tDigest) full() bool { return len(d.words)-int(d.centroids) == digestEntries }
 
 func (d *tDigest) add(v float64) int64 {
 	mean := float32(v)
 	if mean-mean != 0 {
 		return 0
 	}
-	before := cap(d.centroids)
-	d.put(centroid{mean, 1})
-	return 8 * int64(cap(d.centroids)-before)
+	before := cap(d.words)
+	d.put(keyOf(mean), one)
+	return 4 * int64(cap(d.words)-before)
 }
 
-func (d *tDigest) put(c centroid) {
-	switch n := len(d.centroids); {
-	case n == digestEntries:
+// put adds a centroid.
+func (d *tDigest) put(key, count uint32) {
+	if d.full() {
 		d.compress()
-	case n == cap(d.centroids):
-		d.move(make([]centroid, 0, digestRoom(n)))
 	}
-	d.centroids = append(d.centroids, c)
+	n, at := len(d.words), 2*int(d.centroids)
+	if n+2 > cap(d.words) {
+		d.move(make([]uint32, 0, sizeOf(digestSize(n+2))))
+	}
+	if count == one {
+		d.words = append(d.words, key)
+		return
+	}
+	d.words = d.words[:n+2]
+	copy(d.words[max(n, at+2):], d.words[at:min(n, at+2)]) // values that were there go to the end
+	d.words[at], d.words[at+1] = key, count
+	d.loose = d.loose || at > 0 && (key < d.words[at-2] || key == d.words[at-2] && count < d.words[at-1])
+	d.weight += float64(math.Float32frombits(count))
+	d.centroids++
+	d.measure()
 }
 
-// move takes other memory for the centroids, and gives what they had.
-func (d *tDigest) move(to []centroid) (was []centroid) {
-	was = d.centroids
-	d.centroids = append(to, was...)
+// move takes other memory, and gives what it had.
+func (d *tDigest) move(to []uint32) (was []uint32) {
+	was = d.words
+	d.words = append(to, was...)
+	d.measure()
 	return was
 }
+
+// measure finds the limit.
+func (d *tDigest) measure() { d.limit = uint16(min(cap(d.words), digestEntries+int(d.centroids))) }
 
 // compress puts neighbours together while the part of all values that they are is small for where they are: while their count is at most
 // 4 ε q (1-q) of the total, where q is the part of all that lies before the middle of either. Nothing is divided but the mean of what has
 // become one: the total is on both sides, squared.
+//
+// Values and centroids are in order each, and are merged as they are read. Most need no look at the bound: see sure.
 func (d *tDigest) compress() {
-	c := d.centroids
-	var room [2][digestEntries]uint64
-	values := valuesOf(c)
-	keys := sorted(c, values, &room)
-	total := float64(len(c) - values) // exact, as all counts are whole numbers
-	for _, x := range c[:values] {
-		total += float64(x.count)
+	var sorted [digestEntries + 1]uint32
+	var out [2 * digestEntries]uint32
+	at := 2 * int(d.centroids)
+	centroids, values := d.words[:at], sortKeys(d.words[at:], out[:], sorted[:])
+	sorted[len(values)] = noKey
+	d.order()
+	total := d.weight + float64(len(values))
+	most := bound{total, 4 * digestEpsilon / total}
+	var before, count, sum, sure float64 // sum is not rounded to float32, so that means of neighbours stay in order when they are
+	value, next := 0, uint32(noKey-1)
+	if at > 0 {
+		next = centroids[0]
 	}
-	most := 4 * digestEpsilon / total
-	before, last := 0.0, 0
-	first := centroidOf(keys[0])
-	count := float64(first.count)
-	sum := float64(first.mean) * count // in float64, so that means of neighbours stay in order when they are rounded
-	for _, k := range keys[1:] {
-		r := centroidOf(k)
-		n := float64(r.count)
-		left, right := before+count*0.5, before+count+n*0.5
-		bound := left * (total - left)
-		if b := right * (total - right); b < bound { // min minds NaNs, which takes longer
-			bound = b
+	if sorted[0] <= next {
+		count, sum = 1, float64(ofKey(sorted[0]))
+		value = 1
+	} else {
+		count, sum, next, centroids = take(centroids)
+	}
+	n := 0 // words of out
+	for {
+		more, of := 1.0, 0.0
+		if k := sorted[value]; k <= next {
+			of = float64(ofKey(k))
+			value++
+		} else if len(centroids) == 0 {
+			break
+		} else {
+			more, of, next, centroids = take(centroids)
 		}
-		if count+n <= most*bound {
-			count += n
-			sum += n * float64(r.mean)
+		if count+more <= sure || most.fits(before, count, more) {
+			count += more
+			sum += of
 			continue
 		}
-		c[last] = centroid{float32(sum / count), float32(count)}
-		last++
+		to := (*[2]uint32)(out[n:])
+		to[0], to[1] = keyOf(float32(sum/count)), math.Float32bits(float32(count))
+		n += 2
 		before += count
-		sum, count = n*float64(r.mean), n
+		count, sum, sure = more, of, most.sure(before)
 	}
-	c[last] = centroid{float32(sum / count), float32(count)}
-	d.centroids = c[:last+1]
-	if len(d.centroids) > digestEntries/2 {
-		d.halve()
+	out[n], out[n+1] = keyOf(float32(sum/count)), math.Float32bits(float32(count))
+	n += 2
+	if n > digestEntries {
+		n = halve(out[:n])
 	}
+	d.words = append(d.words[:0], out[:n]...)
+	d.centroids = uint16(n / 2)
+	d.weigh()
+	d.measure()
+}
+
+// take reads the first centroid, and the key of the next.
+func take(centroids []uint32) (count, sum float64, next uint32, behind []uint32) {
+	count = float64(math.Float32frombits(centroids[1]))
+	sum = count * float64(ofKey(centroids[0]))
+	if behind = centroids[2:]; len(behind) == 0 {
+		return count, sum, noKey - 1, behind
+	}
+	return count, sum, behind[0], behind
+}
+
+// weigh finds the count of all centroids, and whether they are in order.
+func (d *tDigest) weigh() {
+	weight, before, loose := 0.0, uint64(0), false
+	for c := d.words[:2*d.centroids]; len(c) >= 2; c = c[2:] {
+		at := uint64(c[0])<<32 | uint64(c[1])
+		if at < before {
+			loose = true
+		}
+		before = at
+		weight += float64(math.Float32frombits(c[1]))
+	}
+	d.weight, d.loose = weight, loose
+}
+
+// bound is on the counts of centroids.
+type bound struct {
+	total float64
+	most  float64 // 4 ε / total
+}
+
+// fits tells whether n more belong to what becomes one, where so many are before it.
+func (b bound) fits(before, count, n float64) bool {
+	left, right := before+count*0.5, before+count+n*0.5
+	most := left * (b.total - left)
+	if r := right * (b.total - right); r < most { // min minds NaNs, which takes longer
+		most = r
+	}
+	return count+n <= b.most*most
+}
+
+// sure is up to which count all fits that comes behind so many. The bound rises up to the middle and falls behind it: over all places where a
+// centroid that begins here can end it is the least at one end, so that with less than that no place is looked at. Conversions keep
+// processors that multiply and add at once from rounding otherwise than others; and rounding is less than the part that is left out.
+func (b bound) sure(before float64) float64 {
+	first := float64(b.most * (before * (b.total - before)))
+	end := before + first
+	if last := float64(b.most * (end * (b.total - end))); last < first {
+		first = last
+	}
+	return first * (1 - 1e-6)
 }
 
 // halve puts each two neighbours together, where counts are such that hardly any became one otherwise.
-func (d *tDigest) halve() {
-	c := d.centroids
-	out := 0
-	for i := 0; i < len(c); i += 2 {
-		x := c[i]
-		if i+1 < len(c) {
-			n, m := float64(x.count), float64(c[i+1].count)
-			x = centroid{float32((float64(x.mean)*n + float64(c[i+1].mean)*m) / (n + m)), float32(n + m)}
-		}
-		c[out] = x
-		out++
+func halve(c []uint32) (words int) {
+	out := c[:0]
+	for ; len(c) >= 4; c = c[4:] {
+		n, m := float64(math.Float32frombits(c[1])), float64(math.Float32frombits(c[3]))
+		mean := float32((float64(ofKey(c[0]))*n + float64(ofKey(c[2]))*m) / (n + m))
+		out = append(out, keyOf(mean), math.Float32bits(float32(n+m)))
 	}
-	d.centroids = c[:out]
+	return len(append(out, c...))
 }
 
 func (d *tDigest) merge(from *tDigest, _ cells, _ int) {
-	for _, c := range from.centroids {
-		d.put(c)
+	at := 2 * int(from.centroids)
+	for i := 0; i < at; i += 2 {
+		d.put(from.words[i], from.words[i+1])
+	}
+	for _, v := range from.words[at:] {
+		d.put(v, one)
 	}
 }
 
 // append writes: varint n, and of each centroid float32 mean and float32 count, in order.
 func (d *tDigest) append(dst []byte, _ cells) []byte {
-	dst = binary.AppendUvarint(dst, uint64(len(d.centroids)))
-	inOrder(d.centroids)
-	for _, c := range d.centroids {
-		dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(c.mean))
-		dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(c.count))
+	var sorted, room [digestEntries]uint32
+	at := 2 * int(d.centroids)
+	d.order()
+	c, values := d.words[:at], sortKeys(d.words[at:], room[:], sorted[:])
+	dst = binary.AppendUvarint(dst, uint64(len(c)/2+len(values)))
+	for len(c) > 0 || len(values) > 0 {
+		key, count := uint32(0), uint32(one)
+		if len(c) == 0 || len(values) > 0 && values[0] <= c[0] {
+			key, values = values[0], values[1:]
+		} else {
+			key, count, c = c[0], c[1], c[2:]
+		}
+		dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(ofKey(key)))
+		dst = binary.LittleEndian.AppendUint32(dst, count)
 	}
 	return dst
 }
@@ -166,13 +272,17 @@ func (d *tDigest) load(src []byte, _ cells) error {
 	if n == 0 || n > digestEntries {
 		return errState
 	}
-	d.centroids = make([]centroid, n)
-	for i := range d.centroids {
-		c := centroid{math.Float32frombits(r.uint32()), math.Float32frombits(r.uint32())}
-		if c.mean-c.mean != 0 || c.count-c.count != 0 || !(c.count >= 1) || i > 0 && c.mean < d.centroids[i-1].mean {
+	d.words, d.centroids = make([]uint32, 0, 2*n), uint16(n)
+	before := float32(math.Inf(-1))
+	for range n {
+		mean, count := math.Float32frombits(r.uint32()), math.Float32frombits(r.uint32())
+		if mean-mean != 0 || count-count != 0 || !(count >= 1) || mean < before {
 			return errState
 		}
-		d.centroids[i] = c
+		d.words = append(d.words, keyOf(mean), math.Float32bits(count))
+		before = mean
 	}
+	d.weigh()
+	d.measure()
 	return r.end()
 }

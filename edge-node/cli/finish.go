@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"reflect"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/weir-stream/weir/edge-node/config"
 	"github.com/weir-stream/weir/edge-node/pipeline"
 	"github.com/weir-stream/weir/sink"
+	"github.com/weir-stream/weir/sink/clickhouse"
 )
 
 // finish is one call of the command.
@@ -23,6 +25,7 @@ type finish struct {
 	url, where, into    string
 	rollup              string
 	since, until        string
+	mixed               bool
 	query               query // how the answer is printed
 	sinceTime, untilEnd time.Time
 }
@@ -39,7 +42,10 @@ aggregates in their own modules, and print complete rows or store them.
 An aggregate whose 'merge' names a function of ClickHouse is finished there, and
 in the view already. This is for the others: the view has their states as the
 column NAME_states, which becomes NAME. The module is the one that the pipeline
-names; states of all revisions of the pipeline are merged.
+names. States of all revisions are merged, where the same module made them of the
+same arguments with the same config; where another did, the command says which
+windows that is about and ends, since it may take them for something else. --mixed
+merges them all the same: for a module that was changed and whose states were not.
 
 --rollup reads a view of wider windows that the pipeline has.
 
@@ -59,6 +65,7 @@ by the names of its columns.`,
 	flags.StringVar(&f.until, "until", "", "windows that end at this time or before")
 	flags.StringVar(&f.where, "where", "", "a condition in SQL on the view's columns")
 	flags.StringVar(&f.rollup, "rollup", "", "one of the pipeline's roll-ups, instead of its view")
+	flags.BoolVar(&f.mixed, "mixed", false, "merge states that another module, or another config of it, made, too")
 	flags.StringVar(&f.into, "into", "", "table to insert the rows into, instead of printing them")
 	flags.BoolVar(&f.query.json, "json", false, "print a JSON array of objects")
 	flags.BoolVar(&f.query.jsonl, "jsonl", false, "print one JSON object per line")
@@ -124,6 +131,11 @@ func (a *app) finishPlan(ctx context.Context, f *finish, p *pipeline.Plan) error
 			return &usageError{msg: fmt.Sprintf("--rollup: %s has no roll-up %q", p.Spec.File, view)}
 		}
 	}
+	if !f.mixed {
+		if err := f.sameMakers(ctx, p, cfg, a.logger(p.Node.Log)); err != nil {
+			return err
+		}
+	}
 	target := config.NewSecret(cfg.URL)
 	conn, err := openClickHouse(target)
 	if err != nil {
@@ -155,6 +167,34 @@ func (a *app) finishPlan(ctx context.Context, f *finish, p *pipeline.Plan) error
 		_, err = fmt.Fprintf(a.stderr, "%s into %s\n", count(w.rows, "row"), f.into)
 	}
 	return err
+}
+
+// sameMakers refuses windows of which not all states are made as the pipeline's module makes them.
+func (f *finish) sameMakers(ctx context.Context, p *pipeline.Plan, cfg clickhouse.Config, log *slog.Logger) error {
+	s, err := clickhouse.New(cfg, p.Table, log)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }()
+	revisions, err := s.RowRevisions(ctx, f.sinceTime, f.untilEnd, p.Revision)
+	if err != nil {
+		return fmt.Errorf("%s: %w", p.Spec.File, err)
+	}
+	others := p.OtherMakers(revisions)
+	if len(others) == 0 {
+		return nil
+	}
+	text := fmt.Sprintf("%s: not all states in these windows are such as its module makes, and merging them may give wrong answers:", p.Spec.File)
+	const most = 10
+	for i, o := range others {
+		if i == most {
+			text += fmt.Sprintf("\n  and %d more", len(others)-most)
+			break
+		}
+		text += fmt.Sprintf("\n  %s: %s in revision %s of %s, site %s, windows from %s to %s; %s in the file", o.Aggregate, o.Made, o.Text(), o.Pipeline, o.Site,
+			o.First.Format(time.RFC3339Nano), o.Last.Format(time.RFC3339Nano), o.Makes)
+	}
+	return errors.New(text + "\nchoose other windows with --since and --until, finish those with the file of their revision, or say --mixed if the states are of one form all the same")
 }
 
 // statement asks the view for the rows that are wanted.

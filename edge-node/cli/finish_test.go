@@ -116,4 +116,28 @@ func TestFinish(t *testing.T) {
 		t.Errorf("of an aggregate that ClickHouse finishes: %s", errs)
 	}
 	weir(exitUsage, "finish", "--since", "yesterday", "p.yaml")
+
+	// A revision that makes the states of other arguments: they are told apart by nothing but the revision.
+	changed := strings.Replace(good, "here: {wasm: "+module+", args: [temp, one]}", "here: {wasm: "+module+", args: [one, temp]}", 1)
+	if err := os.WriteFile("changed.yaml", []byte(changed), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	weir(exitOK, "finish", "--json", "p.yaml")
+	produce(t, brokers, topic, 10)
+	weir(exitOK, "run", "--stop-at-end", "--listen", "127.0.0.1:0", "changed.yaml")
+	for file, want := range map[string]string{
+		"p.yaml":       "of (one, temp) in revision ",
+		"changed.yaml": "of (temp, one) in revision ",
+	} {
+		out, errs := weir(exitFailed, "finish", "--json", file)
+		if !strings.Contains(errs, "here: module ") || !strings.Contains(errs, want) || !strings.Contains(errs, "--mixed") || strings.Contains(errs, "there: ") || out != "" {
+			t.Errorf("states of two revisions: %s%s", out, errs)
+		}
+		weir(exitOK, "finish", "--json", "--mixed", file)
+		weir(exitOK, "finish", "--json", "--since", "1s", file) // no rows of either
+	}
+	weir(exitOK, "query", "--url", dsn, "TRUNCATE TABLE weir_revisions")
+	if _, errs := weir(exitFailed, "finish", "p.yaml"); !strings.Contains(errs, "here: something that weir_revisions does not tell in revision ") {
+		t.Errorf("of a revision that nothing is known of: %s", errs)
+	}
 }

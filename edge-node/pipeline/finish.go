@@ -2,7 +2,9 @@ package pipeline
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/weir-stream/weir/ingest/batch"
@@ -55,6 +57,82 @@ func (p *Plan) Finish(ctx context.Context, name string, lists [][]string) ([]any
 		out[i] = goValue(program.Answer().Type, &c, i)
 	}
 	return out, nil
+}
+
+// OtherMaker is a revision whose states of an aggregate are not made as those of the plan are.
+type OtherMaker struct {
+	clickhouse.RowRevision
+	Aggregate string
+	// For people: what made the states of the revision, and what makes those of the plan.
+	Made, Makes string
+}
+
+// OtherMakers finds, among revisions that rows are of, those whose states of the aggregates that only their module can finish were made by
+// something else: another module or configuration, or of other arguments. What is in a state is known to its module alone, so merging
+// them may fail, or give a wrong answer. A revision that has no such aggregate has no states of it.
+func (p *Plan) OtherMakers(revisions []clickhouse.RowRevision) []OtherMaker {
+	own := makersOf(p.Describe("").Spec)
+	var all []OtherMaker
+	for _, r := range revisions {
+		if r.Pipeline == p.Spec.Name && r.Revision == p.Revision {
+			continue
+		}
+		makers := makersOf(r.Spec)
+		for _, u := range p.Unfinished() {
+			made, there := makers[u.Name]
+			if makers != nil && (!there || made == own[u.Name]) {
+				continue
+			}
+			o := OtherMaker{RowRevision: r, Aggregate: u.Name, Made: made.String(), Makes: own[u.Name].String()}
+			if makers == nil {
+				o.Made = "something that weir_revisions does not tell"
+			}
+			all = append(all, o)
+		}
+	}
+	return all
+}
+
+// maker is what makes the states of an aggregate. Limits are not in it: they decide which rows count, and not what is in a state.
+type maker struct{ module, args, config, expr string }
+
+// String is for people.
+func (m maker) String() string {
+	if m.module == "" {
+		return m.expr
+	}
+	text := fmt.Sprintf("module %.16s… of (%s)", m.module, m.args)
+	if m.config != "" {
+		text += " with config " + m.config
+	}
+	return text
+}
+
+// makersOf reads them out of what a revision consists of, by aggregate. It is nil where nothing is known.
+func makersOf(spec string) map[string]maker {
+	var s struct {
+		Aggregates [][2]string
+		Programs   []struct {
+			Name, Module string
+			Args         []string
+			Config       json.RawMessage
+		}
+	}
+	if json.Unmarshal([]byte(spec), &s) != nil {
+		return nil
+	}
+	makers := map[string]maker{}
+	for _, a := range s.Aggregates {
+		makers[a[0]] = maker{expr: a[1]}
+	}
+	for _, w := range s.Programs {
+		m := maker{module: w.Module, args: strings.Join(w.Args, ", "), config: string(w.Config)}
+		if m.config == "{}" || m.config == "null" {
+			m.config = ""
+		}
+		makers[w.Name] = m
+	}
+	return makers
 }
 
 // goValue is a value of a column as Go has it.

@@ -165,6 +165,10 @@ func TestNewRefuses(t *testing.T) {
 		{"trap in alloc", source{bodies: map[int][]byte{1: {0x00}}}.module(), "", "unreachable"},
 		{"trap in _initialize", source{exports: with("_initialize", 4), bodies: map[int][]byte{5: {0x00}}}.module(), "", "fails in _initialize"},
 		{"schema refused", calibrate, `{"column": "nothing"}`, "refused the input schema or its configuration: no float64 column to calibrate"},
+		{"key refused", calibrate, `{"scale": 2, "ofs\u0065t": 1}`, `refused the input schema or its configuration: config has no key "ofset"; there are: column scale offset by classes`},
+		{"key refused in Go", example(t, "calibrate-go"), `{"scale": 2, "ofs\u0065t": 1}`, `config has no key "ofset"; there are: column scale offset by classes`},
+		{"key refused in Rust", example(t, "calibrate-rust"), `{"scale": 2, "ofs\u0065t": 1}`, `config has no key "ofset"; there are: column scale offset by classes`},
+		{"key refused in AssemblyScript", example(t, "calibrate-assemblyscript"), `{"scale": 2, "ofs\u0065t": 1}`, `config has no key "ofset"; there are: column scale offset by classes`},
 		{"schema refused in Go", example(t, "calibrate-go"), `{"column": "site"}`, "needs column site of type float64; it is string"},
 	}
 	for _, c := range cases {

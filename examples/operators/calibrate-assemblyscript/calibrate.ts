@@ -13,6 +13,7 @@ class Calibrate extends Operator {
   offsets: f64[] = [];
 
   open(plan: Plan): void {
+    plan.configKeys(["column", "scale", "offset", "by", "classes"]);
     const config = plan.config;
     this.scale = config.get("scale").number(1);
     this.offset = config.get("offset").number(0);

@@ -15,6 +15,7 @@ func init() { weir.Serve(open) }
 func main() {}
 
 func open(p *weir.Plan) (weir.Process, error) {
+	p.ConfigKeys("column", "scale", "offset", "by", "classes")
 	cfg := p.Config()
 	scale, offset := cfg.Get("scale").Number(1), cfg.Get("offset").Number(0)
 	column := p.Column(cfg.Get("column").Text("temp"), weir.Float64)

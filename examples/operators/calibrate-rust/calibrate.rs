@@ -13,6 +13,7 @@ struct Calibrate {
 
 impl Operator for Calibrate {
     fn open(config: Value, input: &Schema) -> Result<(Self, Schema)> {
+        config.only(&["column", "scale", "offset", "by", "classes"])?;
         let name = |key, otherwise: &str| config.get(key).string().unwrap_or_else(|| otherwise.into());
         let column = input.column(&name("column", "temp"))?;
         let mut output = input.clone();

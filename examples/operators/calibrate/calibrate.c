@@ -28,6 +28,7 @@ static const char *name_of(weir_json v, const char *otherwise, char *to) {
 }
 
 bool weir_on_open(void) {
+  if (!weir_config_keys("column scale offset by classes")) return false;
   scale = weir_number(weir_config("scale"), 1);
   offset = weir_number(weir_config("offset"), 0);
   column = weir_column(name_of(weir_config("column"), "temp", text[0]), WEIR_F64);

@@ -57,6 +57,9 @@ static void weir_keep_rows(void);                   /* call it in weir_on_open i
 typedef struct { const char *ptr, *end; } weir_json; /* one JSON value; ptr is NULL for "not there" */
 static weir_json weir_config(const char *key);       /* a top level value */
 static weir_json weir_get(weir_json object, const char *key);
+/* Whether there are no other top level keys than these, "factor column" with spaces between. Otherwise it fails and names the
+ * first, which is misspelled as a rule. */
+static bool weir_config_keys(const char *keys);
 static double weir_number(weir_json v, double otherwise);
 static bool weir_flag(weir_json v, bool otherwise);
 static weir_str weir_text_of(weir_json v);           /* of a string, escapes decoded; half of a surrogate pair is U+FFFD */
@@ -369,6 +372,34 @@ WEIR_COLD weir_json weir_get(weir_json o, const char *name) {
   return none;
 }
 WEIR_COLD weir_json weir_config(const char *name) { return weir_get(weir_g.config, name); }
+WEIR_COLD char *weir_say(char *to, const char *end, const char *s, size_t n) { /* as much as there is room for */
+  for (size_t i = 0; i < n && to < end; i++) *to++ = s[i];
+  return to;
+}
+WEIR_COLD bool weir_is_listed(weir_str word, const char *list) {
+  while (*list) {
+    weir_str one = {list, 0};
+    while (list[one.len] && list[one.len] != ' ') one.len++;
+    if (weir_equal(word, one)) return true;
+    list += one.len;
+    while (*list == ' ') list++;
+  }
+  return false;
+}
+WEIR_COLD bool weir_config_keys(const char *keys) {
+  weir_json all = weir_g.config, v;
+  weir_str key;
+  while (weir_next(&all, &key, &v)) {
+    if (weir_is_listed(key, keys)) continue;
+    char text[512], *to = text, *end = text + sizeof text - 1;
+    to = weir_say(to, end, "config has no key \"", 19);
+    to = weir_say(to, end, key.ptr, key.len);
+    to = weir_say(to, end, "\"; there are: ", 14);
+    *weir_say(to, end, keys, weir_strlen(keys)) = 0;
+    return weir_fail(text);
+  }
+  return true;
+}
 WEIR_COLD bool weir_flag(weir_json v, bool otherwise) { return v.ptr && (*v.ptr == 't' || *v.ptr == 'f') ? *v.ptr == 't' : otherwise; }
 /* Exact for numbers of up to 15 digits and small exponents, which is what people write; close otherwise. */
 WEIR_COLD double weir_number(weir_json v, double otherwise) {

@@ -66,6 +66,14 @@ export class Plan {
     return c;
   }
 
+  /** Says which keys the configuration may have. One that has another, a misspelled one as a rule, is refused with a message that names it. */
+  configKeys(keys: string[]): void {
+    const have = this.config.keys();
+    for (let i = 0; i < have.length; i++) {
+      if (!keys.includes(have[i])) this.refuse('config has no key "' + have[i] + '"; there are: ' + keys.join(" "));
+    }
+  }
+
   /** Makes the operator refuse its input or configuration, when open returns. The first reason counts. */
   refuse(why: string): void {
     if (!this.refused) this.error = why;

@@ -1,3 +1,5 @@
+use crate::error::Result;
+
 /// A JSON value of the configuration, or one that is not there.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Value<'a>(&'a str);
@@ -22,6 +24,14 @@ impl<'a> Value<'a> {
     /// The entries of an object, in order.
     pub fn entries(&self) -> impl Iterator<Item = (String, Value<'a>)> {
         self.raw_entries().map(|(k, v)| (k.string().unwrap_or_default(), v))
+    }
+
+    /// Says which keys an object may have. One that has another, a misspelled one as a rule, is an error that names it.
+    pub fn only(&self, keys: &[&str]) -> Result<()> {
+        match self.entries().find(|(key, _)| !keys.contains(&key.as_str())) {
+            Some((key, _)) => Err(["config has no key \"", &key, "\"; there are: ", &keys.join(" ")].concat().into()),
+            None => Ok(()),
+        }
     }
 
     /// The elements of an array, in order.
@@ -207,6 +217,13 @@ mod tests {
         assert_eq!(v.get("f").bool(), Some(true));
         assert_eq!((v.get("g").f64(), v.get("g").string(), v.get("g").get("x").f64()), (None, None, None));
         assert_eq!(v.entries().count(), 6);
+    }
+
+    #[test]
+    fn only() {
+        let v = Value::new(r#"{"a": 1, "\u0062": {"c": 2}}"#);
+        assert!(v.only(&["b", "a"]).is_ok() && Value::new("{}").only(&[]).is_ok());
+        assert_eq!(v.only(&["a", "c"]).unwrap_err().to_string(), r#"config has no key "b"; there are: a c"#);
     }
 
     #[test]

@@ -40,6 +40,7 @@ func (a *app) main(ctx context.Context, args []string) int {
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
+	checkShell(root)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitOK
@@ -114,6 +115,30 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 		hint = fmt.Sprintf("did you mean %q?", near)
 	}
 	return usagef(cmd, "unknown command %q; %s", args[0], hint)
+}
+
+// checkShell has the command that cobra makes refuse shells that it does not know, and not show its help as if all were well. It is called
+// when the streams are set: the command keeps the one that it finds.
+func checkShell(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() != "completion" {
+			continue
+		}
+		var shells []string
+		for _, shell := range c.Commands() {
+			shells = append(shells, shell.Name())
+			shell.Args = exactly(0, "")
+		}
+		slices.Sort(shells)
+		c.Args = func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usagef(cmd, "there is no script for %q; shells: %s", args[0], strings.Join(shells, ", "))
+			}
+			return nil
+		}
+		c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
 }
 
 // flagProblem says what is wrong with a flag, and which was meant.

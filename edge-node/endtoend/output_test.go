@@ -183,6 +183,55 @@ func checkLevels(ctx context.Context, t *testing.T, s nodeSpec, conn driver.Conn
 	}
 }
 
+// TestIdleOutput has windows go through the operator of an output, and then none: its sandbox is given up, and made anew for the next ones.
+func TestIdleOutput(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	s := nodeSpec{YAML: alarms, ClickHouse: embeddedtest.ClickHouse(t)}
+	s.Brokers, s.Prefix = embeddedtest.Kafka(t)
+	client, err := kgo.NewClient(kgo.SeedBrokers(s.Brokers...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if _, err := kadm.NewClient(client).CreateTopics(ctx, 1, 1, nil, s.Prefix+"in", s.Prefix+"alarms", s.Prefix+"levels"); err != nil {
+		t.Fatal(err)
+	}
+	plan, err := s.plan(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan.Node.IdleAfter = 50 * time.Millisecond
+	runner, err := plan.Open(ctx, pipeline.RunOptions{Log: testLog()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	running, stop := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- runner.Run(running) }()
+	for round := range 2 {
+		before := runner.Status().OutputSteps[0].In
+		for second := range 30 {
+			value := fmt.Appendf(nil, `{"device":"d","ts":%d,"v":18}`, 1_700_000_000_000+1000*(second+60*round))
+			if err := client.ProduceSync(ctx, &kgo.Record{Topic: s.Prefix + "in", Value: value}).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		eventually(t, patience, func() (bool, string) {
+			st := runner.Status().OutputSteps[0]
+			return st.In > before && st.Usage.Instances == st.Usage.Ended, fmt.Sprintf("round %d: the step is %+v", round, st)
+		})
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if err := runner.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // readTopic reads partition 0 of a topic to where it ends now.
 func readTopic(ctx context.Context, t *testing.T, s nodeSpec, topic string, each func(*kgo.Record)) {
 	t.Helper()

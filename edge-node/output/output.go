@@ -139,6 +139,13 @@ func (o *Output) Close() error {
 	return o.steps.close()
 }
 
+// Rest has the instances of the steps give up their sandboxes, where no window came for so long: the next ones make them anew. It waits for nobody.
+func (o *Output) Rest(idle time.Duration) {
+	if o.steps != nil {
+		o.steps.rest(idle)
+	}
+}
+
 // Window is where rows are from.
 type Window struct {
 	Partition batch.Partition

@@ -22,6 +22,7 @@ type steps struct {
 	log     *slog.Logger
 
 	mu    sync.Mutex // held while a batch is in the steps, and while they are closed
+	began time.Time  // guarded by mu: when the last batch came
 	pool  *batch.Pool
 	ops   []operators.Operator
 	batch batch.Batch
@@ -60,7 +61,7 @@ const (
 
 // openSteps makes the instances.
 func openSteps(ctx context.Context, cfg *Config) (*steps, error) {
-	s := &steps{planned: cfg.Steps, rows: atOnce, log: cfg.Log.With("topic", cfg.Topic), told: map[complaint]*complaint{}}
+	s := &steps{planned: cfg.Steps, rows: atOnce, began: time.Now(), log: cfg.Log.With("topic", cfg.Topic), told: map[complaint]*complaint{}}
 	if cfg.BatchRows > 0 {
 		s.rows = min(s.rows, cfg.BatchRows)
 	}
@@ -115,6 +116,22 @@ func (s *steps) close() error {
 	return errors.Join(errs...)
 }
 
+// rest has the instances give up what the next batch can make anew, where none came for so long.
+func (s *steps) rest(idle time.Duration) {
+	if !s.mu.TryLock() {
+		return // a batch is in the steps
+	}
+	defer s.mu.Unlock()
+	if time.Since(s.began) < idle {
+		return
+	}
+	for i, op := range s.ops {
+		if r, ok := op.(operators.Releaser); ok && r.Release() {
+			s.count(i, op, func(*StepStatus) {})
+		}
+	}
+}
+
 // run takes rows of a batch of finished windows through the steps. take is called with what becomes of them, whose Origin says of which
 // row of windows each is; it keeps nothing of it. dropped is how many rows the steps left out, and rejected how many they could not handle.
 func (s *steps) run(ctx context.Context, p batch.Partition, windows *batch.Batch, rows []int32, take func(*batch.Batch)) (dropped, rejected int64, err error) {
@@ -123,6 +140,7 @@ func (s *steps) run(ctx context.Context, p batch.Partition, windows *batch.Batch
 	if s.pool == nil {
 		return 0, 0, errors.New("the steps of the output are closed")
 	}
+	s.began = time.Now()
 	b := &s.batch
 	defer b.Release()
 	b.Begin(windows.Schema, p, nil)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weir-stream/weir/edge-node/output"
 	"github.com/weir-stream/weir/ingest/batch"
@@ -89,11 +90,24 @@ func TestSteps(t *testing.T) {
 	if n := strings.Count(log.String(), "cannot handle a window"); n != 1 || !strings.Contains(log.String(), `\"device\":\"c\"`) || !strings.Contains(log.String(), "reason=expression") {
 		t.Errorf("the log has %d lines about rejects: %s", n, log.String())
 	}
+	live := func() int64 { u := o.Status().Steps[2].Usage; return u.Instances - u.Ended }
+	o.Rest(time.Hour)
+	if n := live(); n != 1 {
+		t.Errorf("%d sandboxes live before the hour is over", n)
+	}
+	o.Rest(0)
+	if n := live(); n != 0 {
+		t.Errorf("%d sandboxes live of an output that has nothing to do", n)
+	}
+	if err := o.Send(t.Context(), &from, windows); err != nil || live() != 1 || o.Status().Sent != 6 {
+		t.Errorf("the next windows: %v, %d sandboxes, %+v", err, live(), o.Status())
+	}
 	for range 2 {
 		if err := o.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
+	o.Rest(0)
 	if err := o.Send(t.Context(), &from, windows); err == nil || !strings.Contains(err.Error(), "closed") {
 		t.Errorf("an output that is closed sends: %v", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/weir-stream/weir/edge-node/config"
 	"github.com/weir-stream/weir/edge-node/engine"
@@ -194,6 +195,34 @@ func (o *outputs) announce() func(context.Context, *engine.Finals) error {
 			}
 		}
 		return nil
+	}
+}
+
+// startResting has the steps of outputs give up their sandboxes when they had nothing to do for so long; 0 is never. What it returns ends
+// that and waits until it has ended.
+func (o *outputs) startResting(idle time.Duration) (stop func()) {
+	if idle <= 0 || len(o.plans) == 0 {
+		return func() {}
+	}
+	ended, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(max(idle/4, 10*time.Millisecond))
+		defer tick.Stop()
+		for {
+			select {
+			case <-ended:
+				return
+			case <-tick.C:
+				for _, out := range o.all {
+					out.Rest(idle)
+				}
+			}
+		}
+	}()
+	return func() {
+		close(ended)
+		<-done
 	}
 }
 

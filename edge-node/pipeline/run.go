@@ -170,6 +170,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	}
 	stopMeter := r.startMeter(ctx)
 	defer stopMeter() // when everything is counted
+	defer r.outputs.startResting(r.current().Node.IdleAfter)()
 	// Delivery outlives the engine, which ships its last cuts while it stops.
 	deliveryCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()

@@ -36,6 +36,7 @@ type Assignment struct {
 	// EpochEnd asks the same for what the handler knows to be of leader epochs up to one: up to which offset the log has these records still.
 	// -1 where nobody can tell. It is nil where the source does not know leader epochs.
 	EpochEnd func(ctx context.Context, epoch int32) (int64, error)
+	Epoch    int32 // one more than the leader epoch that the commit was made with; 0 where it has none
 	Metadata string
 	Refused  error // why the source will not read the partition, whatever the handler says; mostly nil
 }
@@ -43,7 +44,10 @@ type Assignment struct {
 // Start is where a partition that was assigned begins.
 type Start struct {
 	Offset int64 // the first to read
-	Err    error // why the partition is left unread, which the source reports; nil where it is read
+	// Epoch is one more than a leader epoch that is not lower than that of any record below Offset; 0 where it is not known. With it the
+	// source finds out where the log is cut back before it has read anything.
+	Epoch int32
+	Err   error // why the partition is left unread, which the source reports; nil where it is read
 }
 
 // Handler is told by a Source what happens to partitions. Calls for one partition never overlap.
@@ -100,5 +104,8 @@ type Source interface {
 type Commit struct {
 	Partition batch.Partition
 	Offset    int64
-	Metadata  string // at most 4096 bytes, the broker's default limit
+	// Epoch is one more than a leader epoch that is not lower than that of any record that was done with; 0 where the handler does not
+	// know it, and then the commit is made with that of the newest record that was handed over.
+	Epoch    int32
+	Metadata string // at most 4096 bytes, the broker's default limit
 }

@@ -88,6 +88,9 @@ type Coverage struct {
 	// nobody can build any more. GapReason says why.
 	Lost      int64
 	GapReason string // why offsets or rows were lost, or empty
+	// Epoch is one more than a leader epoch that is not lower than that of any record below Version; 0 where it is not known. By it a
+	// reader finds out whether the log has these records still, or others under their offsets.
+	Epoch int32
 
 	// RowsVersion is the highest version of any row stored for the segment. Sink.Coverage fills it and Write ignores
 	// it. It is above Version where a node died between storing rows and coverage.

@@ -308,11 +308,12 @@ func (e *Engine) Assigned(ctx context.Context, as []ingest.Assignment) []ingest.
 	starts := make([]ingest.Start, len(as))
 	stored := e.newAnswers(as)
 	for i, a := range as {
-		at, err := e.assigned(ctx, a, stored)
+		start, err := e.assigned(ctx, a, stored)
 		if err != nil && e.cfg.StopAtEnd && ctx.Err() == nil {
 			e.fail(fmt.Errorf("%s: %w", a.Partition, err)) // or the run would end well without the partition
 		}
-		starts[i] = ingest.Start{Offset: at, Err: err}
+		start.Err = err
+		starts[i] = start
 	}
 	e.mu.Lock()
 	e.partial = false
@@ -332,18 +333,19 @@ func (e *Engine) assigning() bool {
 	return e.partial
 }
 
-func (e *Engine) assigned(ctx context.Context, a ingest.Assignment, stored *answers) (int64, error) {
+func (e *Engine) assigned(ctx context.Context, a ingest.Assignment, stored *answers) (ingest.Start, error) {
+	none := ingest.Start{}
 	if err := ctx.Err(); err != nil {
-		return 0, err
+		return none, err
 	}
 	if a.Refused != nil {
-		return 0, a.Refused
+		return none, a.Refused
 	}
 	gen := e.enter()
 	at, err := e.resume(ctx, a, gen, stored)
 	if err != nil {
 		e.leave(gen)
-		return 0, err
+		return none, err
 	}
 	l := newLane(e, gen, a, at)
 	if at.saved != nil {
@@ -354,7 +356,7 @@ func (e *Engine) assigned(ctx context.Context, a ingest.Assignment, stored *answ
 		l.cancel()
 		l.discard()
 		e.leave(gen)
-		return 0, err
+		return none, err
 	}
 	e.mu.Lock()
 	if old := e.lanes[keyOf(a.Partition)]; old != nil {
@@ -362,7 +364,7 @@ func (e *Engine) assigned(ctx context.Context, a ingest.Assignment, stored *answ
 		l.cancel()
 		l.discard()
 		e.leave(gen)
-		return 0, fmt.Errorf("partition %s was assigned twice", a.Partition)
+		return none, fmt.Errorf("partition %s was assigned twice", a.Partition)
 	}
 	e.lanes[keyOf(a.Partition)] = l
 	e.seen = true
@@ -371,7 +373,7 @@ func (e *Engine) assigned(ctx context.Context, a ingest.Assignment, stored *answ
 	e.log.Info("partition assigned", "partition", a.Partition.String(), "from", at.read, "position", at.position,
 		"segment", at.segment, "log_start", a.LogStart, "log_end", a.LogEnd)
 	go l.run()
-	return at.read, nil
+	return ingest.Start{Offset: at.read, Epoch: at.epoch}, nil
 }
 
 // Records implements ingest.Handler.
@@ -379,7 +381,7 @@ func (e *Engine) Records(p batch.Partition, records []batch.Record, logEnd int64
 	e.fetched.Do(func() { e.log.Debug("start", "phase", "fetch") })
 	if l := e.lane(p); l != nil {
 		l.stats.logEnd.Store(logEnd)
-		l.push(chunk{records: records})
+		l.push(chunk{records: records, epoch: e.cfg.Source.LeaderEpoch(p) + 1})
 	}
 }
 
@@ -387,7 +389,7 @@ func (e *Engine) Records(p batch.Partition, records []batch.Record, logEnd int64
 func (e *Engine) Skipped(p batch.Partition, to, logEnd int64) {
 	if l := e.lane(p); l != nil {
 		l.stats.logEnd.Store(logEnd)
-		l.push(chunk{skip: to})
+		l.push(chunk{skip: to, epoch: e.cfg.Source.LeaderEpoch(p) + 1})
 	}
 }
 

@@ -134,7 +134,7 @@ func (c *centre) storeRows(cut *sink.Cut) {
 	cov := cut.Coverage
 	if b := cut.Rows; b != nil {
 		if _, opened := c.coverage[coverageID(cov)]; !opened { // as sink/clickhouse does
-			c.storeCoverage(sink.Coverage{Partition: cov.Partition, Revision: cov.Revision, Segment: cov.Segment, Start: cov.Start, Version: cov.Start, Final: sink.MinWatermark, Content: sink.Content{Known: cov.Content.Known}})
+			c.storeCoverage(sink.Coverage{Partition: cov.Partition, Revision: cov.Revision, Segment: cov.Segment, Start: cov.Start, Version: cov.Start, Final: sink.MinWatermark, Content: sink.Content{Known: cov.Content.Known}, Epoch: cov.Epoch})
 		}
 		hashes := make([]uint64, b.Rows)
 		batch.HashRows(hashes, b, nil)

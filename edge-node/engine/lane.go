@@ -48,6 +48,7 @@ type lane struct {
 	gap      int64
 	lost     int64 // open rows of the segment before, see sink.Coverage
 	why      string
+	epoch    int32 // one more than a leader epoch that is not lower than that of any record below position; 0: not known
 	letters  []sink.DeadLetter
 	letterB  int64               // bytes of letters
 	told     map[LetterKind]bool // kinds of letters that Engine.told has
@@ -77,6 +78,7 @@ type chunk struct {
 	bytes   int64
 	gap     *gap
 	skip    int64
+	epoch   int32 // one more than a leader epoch that is not lower than that of any of these records; 0: not known
 }
 
 type gap struct {
@@ -99,7 +101,7 @@ func newLane(e *Engine, gen *generation, a ingest.Assignment, at resumption) *la
 		e: e, partition: a.Partition, ctx: ctx, cancel: cancel,
 		done: make(chan struct{}), finished: make(chan struct{}), wake: make(chan struct{}, 1),
 		gen: gen, window: gen.Window(), segment: at.segment, start: at.start, position: at.position, replayTo: at.position,
-		begins: at.begins, reached: at.reached, counters: at.counters, content: at.content, spans: at.spans, open: at.open, gap: at.gap, lost: at.lost, why: at.why, shipped: at.position,
+		begins: at.begins, reached: at.reached, counters: at.counters, content: at.content, spans: at.spans, open: at.open, gap: at.gap, lost: at.lost, why: at.why, epoch: at.epoch, shipped: at.position,
 		endAt: a.LogEnd,
 	}
 	l.local.disk, l.local.pass = at.disk, noPass
@@ -291,6 +293,9 @@ func (l *lane) take(c chunk) error {
 	}
 	if c.gap != nil {
 		return l.takeGap(c.gap)
+	}
+	if l.epoch = max(l.epoch, c.epoch); c.epoch == 0 {
+		l.epoch = 0
 	}
 	if c.skip > 0 {
 		return l.takeSkip(c.skip)
@@ -488,6 +493,7 @@ func (l *lane) takeGap(g *gap) error {
 	// A lane that was still building windows again could not ship them: then the account has open rows.
 	lost := l.e.openRows(l.partition, cov, string(g.why))
 	l.stats.lost.Add(lost)
+	l.epoch = 0
 	return l.nextSegment(number, start, missing{offsets, lost, string(g.why)})
 }
 

@@ -48,7 +48,6 @@ type local struct {
 	acked, dropped int
 	barren         int64    // one more than the position of what is saved, where no windows of it can be merged
 	carried        [32]byte // hash of the states that are on the disk
-	epoch          int32    // as in localMeta, of what is on the disk
 }
 
 // saved is a moment of a lane that is on the disk.
@@ -178,10 +177,9 @@ func (l *lane) save(w *operators.Cut, cut *sink.Cut, commit ingest.Commit) error
 func (l *lane) commitLocal(ch sink.LocalChange, at *saved, gone int64) error {
 	d := &l.local
 	ch.DropLetters(d.acked - d.dropped)
-	d.epoch = max(d.epoch, l.e.cfg.Source.LeaderEpoch(l.partition)+1)
 	m := localMeta{
 		localNote: l.note(), Format: localFormat, Offset: at.commit.Offset, Commit: json.RawMessage(at.commit.Metadata), Open: at.open,
-		Letters: at.letters - d.acked, OpenHash: at.openHash, Gone: &gone, Epoch: d.epoch, Watermark: at.coverage.Watermark, Final: at.coverage.Final,
+		Letters: at.letters - d.acked, OpenHash: at.openHash, Gone: &gone, Epoch: l.epoch, Watermark: at.coverage.Watermark, Final: at.coverage.Final,
 	}
 	text, err := json.Marshal(&m)
 	if err != nil {
@@ -421,17 +419,17 @@ func (r *remembered) resumption() resumption {
 	return resumption{
 		read: m.Position, position: m.Position, segment: m.Segment, start: m.Start, at: reached,
 		reached: operators.Clock{Max: operators.Unset}, counters: arrayCounters(m.Counters), content: m.Content.sink(), spans: r.spans, open: m.Open,
-		gap: m.Gap, lost: m.Lost, why: m.Why, saved: r,
+		gap: m.Gap, lost: m.Lost, why: m.Why, epoch: r.meta.Epoch, saved: r,
 	}
 }
 
 // load has the lane go on with what is saved, whose window it was made with.
 func (l *lane) load(r *remembered) {
 	d := &l.local
-	d.closed, d.epoch = r.closed, r.meta.Epoch
+	d.closed = r.closed
 	d.saved = saved{
 		coverage: l.coverage(), letters: r.meta.Letters, open: r.meta.Open, clock: arrayClock(r.at.Reached), openHash: r.meta.OpenHash,
-		commit: ingest.Commit{Partition: l.partition, Offset: r.meta.Offset, Metadata: string(r.meta.Commit)},
+		commit: ingest.Commit{Partition: l.partition, Offset: r.meta.Offset, Epoch: r.meta.Epoch, Metadata: string(r.meta.Commit)},
 	}
 	if r.meta.Gone != nil {
 		d.gone = *r.meta.Gone
@@ -455,6 +453,7 @@ func (e *Engine) deliver(ctx context.Context, a ingest.Assignment, r *remembered
 	coverage := sink.Coverage{
 		Partition: a.Partition, Revision: revision, Segment: m.Segment, Start: m.Start, Version: m.Position,
 		Watermark: r.meta.Watermark, Final: r.meta.Final, Counters: arrayCounters(m.Counters), Content: content, Spans: r.spans, Gap: m.Gap, Lost: m.Lost, GapReason: m.Why,
+		Epoch: r.meta.Epoch,
 	}
 	for more := true; more; {
 		cut, err := nextCut(view, coverage, resendRows)

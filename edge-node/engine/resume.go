@@ -29,6 +29,7 @@ type resumption struct {
 	gap      int64
 	lost     int64 // open rows of the segment before, see sink.Coverage
 	why      string
+	epoch    int32       // one more than a leader epoch that is not lower than that of any record below position; 0: not known
 	stored   int64       // the offset under which the state of stateful steps before read is stored; 0: there is none yet
 	disk     sink.Local  // where the lane saves what it cuts; nil if the node keeps nothing
 	saved    *remembered // what is there, and is to be loaded
@@ -140,12 +141,14 @@ func (e *Engine) resumeWith(ctx context.Context, a ingest.Assignment, revision u
 		if err != nil || m.Position < a.Committed || m.Start > m.Position || m.State > a.Committed {
 			return resumption{}, fmt.Errorf("the commit of %s is damaged: %s", a.Partition, a.Metadata)
 		}
-		if a.SameUpTo >= 0 && m.Position > a.SameUpTo {
-			return e.cutBack(ctx, a, rev, &m, stored)
-		}
-		if m.Position > a.LogEnd || a.Committed > a.LogEnd {
-			return resumption{}, fmt.Errorf("the commit of %s is at %d but the log ends at %d: the log was cut back; reset the group's offset to go on",
-				a.Partition, m.Position, a.LogEnd)
+		switch {
+		case a.SameUpTo >= 0 && m.Position > max(a.SameUpTo, a.LogStart):
+			return e.cutBack(ctx, a, revision, rev, &m, stored)
+		case a.SameUpTo < 0 && m.Position > a.LogEnd:
+			// It was cut back, and the commit does not tell where. The account may.
+			return e.newSegment(ctx, a, revision, opening{at: m.Position, number: m.Segment + 1}, stored)
+		case m.Position > a.LogEnd:
+			return resumption{}, fmt.Errorf("the commit of %s is at %d but the log ends at %d, and has all of these records", a.Partition, m.Position, a.LogEnd)
 		}
 		spans, err := sink.FlatSpans(m.Spans)
 		if err != nil {
@@ -160,7 +163,7 @@ func (e *Engine) resumeWith(ctx context.Context, a ingest.Assignment, revision u
 			return resumption{
 				read: a.Committed, position: m.Position, segment: m.Segment, start: m.Start,
 				at: arrayClock(m.At), reached: arrayClock(m.Reached), counters: arrayCounters(m.Counters), content: m.Content.sink(),
-				spans: spans, open: m.Open, gap: m.Gap, lost: m.Lost, why: m.Why, stored: m.State,
+				spans: spans, open: m.Open, gap: m.Gap, lost: m.Lost, why: m.Why, epoch: a.Epoch, stored: m.State,
 			}, nil
 		}
 		if rev != revision {
@@ -170,57 +173,32 @@ func (e *Engine) resumeWith(ctx context.Context, a ingest.Assignment, revision u
 		}
 		// Another revision, or records that open windows need are gone. What was stored up to the commit stays true;
 		// a new segment adds to it.
-		return e.newSegment(ctx, a, revision, m.Position, m.Segment+1, stored)
+		return e.newSegment(ctx, a, revision, opening{at: m.Position, number: m.Segment + 1}, stored)
 	}
-	begin := a.Begin
 	if a.Committed >= 0 && !fits {
-		begin = a.Committed // somebody set the group's offset by hand
+		return e.newSegment(ctx, a, revision, opening{at: a.Committed, byHand: true}, stored)
 	}
-	return e.newSegment(ctx, a, revision, begin, 0, stored)
+	return e.newSegment(ctx, a, revision, opening{at: a.Begin}, stored)
 }
 
-// cutBack goes on where the log was cut back while nobody was reading: the offsets from there on are those of other records. What
-// was counted under them stays.
-func (e *Engine) cutBack(ctx context.Context, a ingest.Assignment, revision uint64, m *commitMetadata, stored *answers) (resumption, error) {
-	at := max(a.SameUpTo, a.LogStart)
-	e.log.Warn("the log was cut back: offsets are those of other records now", "partition", a.Partition.String(), "from", at, "counted_to", m.Position)
-	if e.cfg.OnGapStop {
-		return resumption{}, fmt.Errorf("%s: the log was cut back from %d to %d, and on_gap is stop; reset the group's offset to go on", a.Partition, m.Position, at)
-	}
-	ended := *m
-	ended.Open = 0 // nobody can build them again
-	if err := e.finishSaved(ctx, a, revision, &ended, stored); err != nil {
-		return resumption{}, err
-	}
-	cov, err := stored.of(ctx, a.Partition)
-	if err != nil {
-		return resumption{}, err
-	}
-	number := m.Segment + 1
-	if len(cov) > 0 {
-		number = max(number, cov[0].Segment+1)
-	}
-	lost := e.openRows(a.Partition, cov, string(ingest.GapTruncated))
-	unset := operators.Clock{Max: operators.Unset}
-	return resumption{
-		read: at, position: at, start: at, segment: number, begins: true, at: unset, reached: unset,
-		content: sink.Content{Known: true}, lost: lost, why: string(ingest.GapTruncated),
-	}, nil
-}
-
-// newSegment opens a segment at the given offset, or after what the destination already has of the partition. Its
-// number is at least the given one.
-func (e *Engine) newSegment(ctx context.Context, a ingest.Assignment, revision uint64, begin int64, number uint64, stored *answers) (resumption, error) {
+// newSegment opens a segment at the given offset, or after what the destination already has of the partition.
+func (e *Engine) newSegment(ctx context.Context, a ingest.Assignment, revision uint64, open opening, stored *answers) (resumption, error) {
 	cov, err := stored.of(ctx, a.Partition)
 	if err != nil {
 		return resumption{}, err
 	}
 	failpoint.Hit(failpoint.ResumeCoverage)
 	unset := operators.Clock{Max: operators.Unset}
-	r := resumption{read: begin, start: begin, segment: number, begins: true, at: unset, reached: unset, content: sink.Content{Known: true}}
+	r := resumption{read: open.at, start: open.at, segment: open.number, begins: true, at: unset, reached: unset, content: sink.Content{Known: true}}
 	if len(cov) > 0 {
+		if cut, err := e.cutSince(ctx, a, open, cov); err != nil {
+			return resumption{}, err
+		} else if cut != nil {
+			return *cut, nil
+		}
 		last := cov[0]
-		if last.Revision == revision && last.Start >= a.LogStart && number <= last.Segment {
+		r.epoch = last.Epoch
+		if last.Revision == revision && last.Start >= a.LogStart && open.number <= last.Segment {
 			// The segment was never closed by a commit, so whoever wrote it may still be writing: another segment
 			// beside it could count the same records twice. The same one from its beginning cannot.
 			r.read, r.position, r.start, r.segment = last.Start, last.Start, last.Start, last.Segment
@@ -230,7 +208,7 @@ func (e *Engine) newSegment(ctx context.Context, a ingest.Assignment, revision u
 		if beyond(&last) > last.Version {
 			// A node died after it stored rows and before it stored their coverage.
 			if last.Revision == revision && !e.cfg.OnGapStop {
-				return e.unaccounted(a, last)
+				return e.unaccounted(a, last), nil
 			}
 			return resumption{}, fmt.Errorf("%s: revision %s stored rows up to offset %d but accounted for %d only; run that revision once more so that it can finish",
 				a.Partition, sink.RevisionText(last.Revision), last.RowsVersion, last.Version)
@@ -238,9 +216,9 @@ func (e *Engine) newSegment(ctx context.Context, a ingest.Assignment, revision u
 		if last.Counters.Open > 0 && last.Revision != revision {
 			return resumption{}, withheld(a.Partition, last.Revision, last.Counters.Open)
 		}
-		r.segment = max(number, last.Segment+1)
-		r.read = max(begin, last.Version)
-		if begin < last.Version {
+		r.segment = max(open.number, last.Segment+1)
+		r.read = max(open.at, last.Version)
+		if open.at < last.Version {
 			e.log.Info("the destination is ahead of the group's offset", "partition", a.Partition.String(), "from", last.Version)
 		}
 		if r.read > last.Version {
@@ -256,8 +234,11 @@ func (e *Engine) newSegment(ctx context.Context, a ingest.Assignment, revision u
 		r.read = a.LogStart
 	}
 	if r.read > a.LogEnd {
-		return resumption{}, fmt.Errorf("%s would go on at offset %d but the log ends at %d: the log was cut back, or the topic is another one",
+		return resumption{}, fmt.Errorf("%s would go on at offset %d but the log ends at %d: set the group's offset to one that the log has, or the topic is another one",
 			a.Partition, r.read, a.LogEnd)
+	}
+	if r.gap > 0 {
+		r.epoch = 0 // of the records between, nobody knows
 	}
 	r.start, r.position = r.read, r.read
 	if len(cov) > 0 && cov[0].Counters.Open > 0 && r.why == "" {
@@ -278,17 +259,14 @@ func (e *Engine) newSegment(ctx context.Context, a ingest.Assignment, revision u
 // unaccounted goes on after rows that were stored without their coverage and that cannot be made again, because the
 // log no longer has their records. Blocks are stored whole, so the rows are most likely complete; the gap says where
 // they might not be.
-func (e *Engine) unaccounted(a ingest.Assignment, last sink.Coverage) (resumption, error) {
+func (e *Engine) unaccounted(a ingest.Assignment, last sink.Coverage) resumption {
 	at := max(last.RowsVersion, a.LogStart)
 	unset := operators.Clock{Max: operators.Unset}
 	e.log.Warn("rows were stored without an account of them, and the log no longer has their records",
 		"partition", a.Partition.String(), "from", last.Version, "to", at)
-	if at > a.LogEnd {
-		return resumption{}, fmt.Errorf("%s: the destination has rows up to offset %d but the log ends at %d", a.Partition, at, a.LogEnd)
-	}
 	return resumption{
 		read: at, position: at, start: at, segment: last.Segment + 1, begins: true, at: unset, reached: unset,
 		content: sink.Content{Known: true},
 		gap:     at - last.Version, why: string(ingest.GapRetention),
-	}, nil
+	}
 }

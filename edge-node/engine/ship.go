@@ -243,6 +243,7 @@ func (l *lane) coverage() sink.Coverage {
 	return sink.Coverage{
 		Partition: l.partition, Revision: l.gen.Revision, Segment: l.segment, Start: l.start, Version: l.position,
 		Watermark: l.window.Watermark(), Final: l.window.Final(), Counters: counters, Content: l.content, Spans: l.spans, Gap: l.gap, Lost: l.lost, GapReason: l.why,
+		Epoch: l.epoch,
 	}
 }
 
@@ -297,7 +298,7 @@ func (l *lane) commit(offset int64, m commitMetadata) ingest.Commit {
 	if err != nil {
 		panic("engine: encode commit metadata: " + err.Error()) // numbers and short strings
 	}
-	return ingest.Commit{Partition: l.partition, Offset: offset, Metadata: string(text)}
+	return ingest.Commit{Partition: l.partition, Offset: offset, Epoch: l.epoch, Metadata: string(text)}
 }
 
 // drain ships everything that was processed and waits for the acknowledgement. It tells whether that worked.

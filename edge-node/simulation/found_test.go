@@ -60,6 +60,8 @@ func TestFound(t *testing.T) {
 				w.want(w.nodes[0], true)
 			})
 		}},
+		{"the group is forgotten, and the log cut back", func(p *plan) { p.forgetAndCut(1) }},
+		{"the group is forgotten, the log cut back, and the revision another one", func(p *plan) { p.forgetAndCut(2) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -72,6 +74,29 @@ func TestFound(t *testing.T) {
 			}
 		})
 	}
+}
+
+// forgetAndCut has the centre alone know how far a node came whose records are cut off the log then; it comes back in a revision.
+func (p *plan) forgetAndCut(revisionThen uint64) {
+	p.parts, p.nodes, p.begin, p.protocol, p.static, p.store, p.flush, p.durable = 2, 1, 1, "classic", false, false, time.Second, true
+	p.revisions = append(p.revisions, revision{number: 2, modulo: 3})
+	p.add(40*time.Second, "n1 leaves, the group is deleted, and the broker loses what n1 has read last", func(w *world) {
+		w.want(w.nodes[0], false)
+		for {
+			answer, err := w.adm.DeleteGroup(w.life, "weir")
+			if err == nil && answer.Err == nil {
+				break
+			}
+			if sleep(w.life, 100*time.Millisecond) != nil { // it is not empty yet
+				return
+			}
+		}
+		w.restartBroker(time.Second, 40)
+	})
+	p.add(55*time.Second, "n1 is back", func(w *world) {
+		w.restartAs(w.nodes[0], revisionThen, false)
+		w.want(w.nodes[0], true)
+	})
 }
 
 // beganAnother tells whether a node has all partitions, in segments that are not their first.

@@ -154,7 +154,7 @@ func (s *Source) adjust(ctx context.Context, offsets map[string]map[int32]kgo.Of
 			a := ingest.Assignment{
 				Partition: batch.Partition{Topic: topic, TopicID: found.ids[topic], ID: id},
 				LogStart:  start.Offset, LogEnd: end.Offset, Begin: min(max(begin.Offset, start.Offset), end.Offset),
-				Committed: m.offset, SameUpTo: same, Metadata: m.metadata, Refused: found.refused[topic],
+				Committed: m.offset, SameUpTo: same, Metadata: m.metadata, Epoch: m.epoch + 1, Refused: found.refused[topic],
 				EpochEnd: func(ctx context.Context, epoch int32) (int64, error) { return s.epochEnd(ctx, key, epoch) },
 			}
 			s.Resume(a.Partition) // the client remembers a pause for longer than the handler that asked for it
@@ -174,11 +174,14 @@ func (s *Source) adjust(ctx context.Context, offsets map[string]map[int32]kgo.Of
 			}
 			continue
 		}
-		pos, offset := &position{partition: p, next: start.Offset, epoch: m.epoch}, offsets[p.Topic][p.ID]
-		if start.Offset != m.offset {
-			// Without the epoch of the commit: it belongs to another offset.
-			pos.epoch, offset = -1, kgo.NewOffset().At(start.Offset).WithEpoch(-1)
+		epoch, offset := start.Epoch-1, offsets[p.Topic][p.ID]
+		if start.Offset == m.offset { // else the epoch of the commit belongs to another offset
+			epoch = max(epoch, m.epoch)
 		}
+		if start.Offset != m.offset || epoch != m.epoch {
+			offset = kgo.NewOffset().At(start.Offset).WithEpoch(epoch)
+		}
+		pos := &position{partition: p, next: start.Offset, epoch: epoch}
 		s.mu.Lock()
 		s.owned[tp{p.Topic, p.ID}] = pos
 		s.mu.Unlock()

@@ -429,9 +429,11 @@ func (s *Source) Commit(ctx context.Context, commits []ingest.Commit) error {
 			offsets[c.Partition.Topic] = map[int32]kgo.EpochOffset{}
 		}
 		key := tp{c.Partition.Topic, c.Partition.ID}
-		epoch := int32(-1)
+		epoch := c.Epoch - 1
 		s.mu.Lock()
-		if pos := s.owned[key]; pos != nil {
+		if pos := s.owned[key]; epoch >= 0 {
+			// The handler knows better: what was handed over last may be of a log that was cut back behind what is done.
+		} else if pos != nil {
 			epoch = pos.epoch
 		} else if m, ok := s.metadata[key]; ok && m.offset == c.Offset {
 			epoch = m.epoch // a segment begins where the commit is, and the source is not told so far

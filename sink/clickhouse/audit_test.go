@@ -38,7 +38,7 @@ func (b *bed) story() {
 		letter(3, 0, batch.ReasonMalformed), letter(3, 1, batch.ReasonMissing), letter(4, 0, batch.ReasonLate),
 	}
 	second := b.cut(source{rev: 2, segment: 1}, 30, row{1_700_000_000, "a", 20, f(6), 3, f(9)})
-	second.Coverage.Start = 10
+	second.Coverage.Start, second.Coverage.Epoch = 10, 1
 	third := b.cut(source{rev: 2, segment: 2}, 100, row{1_700_000_020, "a", 50, f(6), 3, f(4)})
 	third.Coverage.Start, third.Coverage.Gap, third.Coverage.GapReason = 50, 20, "retention"
 	other := b.cut(source{partition: 1, rev: 2}, 5, row{1_700_000_000, "a", 5, f(1), 1, f(1)})
@@ -171,6 +171,16 @@ func TestAuditCatchesDamage(t *testing.T) {
 		{
 			"the hashes are removed",
 			"ALTER TABLE weir_coverage UPDATE content_columns = '', content_all = 0, content_final = 0 WHERE segment = 1 SETTINGS mutations_sync = 2",
+			"segment 1 of revision 0000000000000002: the account was changed by hand: its hash does not fit",
+		},
+		{
+			"the leader epoch is changed",
+			"ALTER TABLE weir_coverage UPDATE leader_epoch = 1 WHERE segment = 1 SETTINGS mutations_sync = 2",
+			"segment 1 of revision 0000000000000002: the account was changed by hand: its hash does not fit",
+		},
+		{
+			"the leader epoch is removed",
+			"ALTER TABLE weir_coverage UPDATE leader_epoch = NULL WHERE segment = 1 SETTINGS mutations_sync = 2",
 			"segment 1 of revision 0000000000000002: the account was changed by hand: its hash does not fit",
 		},
 		{

@@ -39,6 +39,7 @@ func (s *Sink) insertCoverage(ctx context.Context, cs []sink.Coverage) error {
 				c.Counters.RecordsIn, c.Counters.Expanded, c.Counters.Aggregated, c.Counters.Late,
 				c.Counters.Filtered, c.Counters.Rejected, c.Gap, c.GapReason, s.table.Node, hashes[i],
 				s.contentColumns(&c), c.Content.Final, c.Content.All, c.Counters.Dropped, c.Spans.Flat(), c.Counters.Open, c.Lost,
+				leaderEpoch(&c),
 			); err != nil {
 				return err
 			}
@@ -52,6 +53,15 @@ func (s *Sink) insertCoverage(ctx context.Context, cs []sink.Coverage) error {
 		s.opened[keyOf(c)] = true
 	}
 	return nil
+}
+
+// leaderEpoch is the leader epoch of an account as the table has it; nil where it is not known.
+func leaderEpoch(c *sink.Coverage) *int32 {
+	if c.Epoch == 0 {
+		return nil
+	}
+	epoch := c.Epoch - 1
+	return &epoch
 }
 
 // contentColumns are those that the hashes of an account are of; empty where it has none.
@@ -80,6 +90,9 @@ func (s *Sink) coverageHash(c *sink.Coverage) string {
 	add("spans", listText(c.Spans.Flat()), "[]")
 	add("open_rows", strconv.FormatInt(c.Counters.Open, 10), "0")
 	add("lost_rows", strconv.FormatInt(c.Lost, 10), "0")
+	if epoch := leaderEpoch(c); epoch != nil {
+		add("leader_epoch", strconv.Itoa(int(*epoch)), "")
+	}
 	h := sha256.Sum256([]byte(strings.Join([]string{
 		s.table.Site, s.table.Pipeline, strconv.FormatUint(c.Revision, 10), c.Partition.Topic,
 		uuid.UUID(c.Partition.TopicID).String(), id(int64(c.Partition.ID)), strconv.FormatUint(c.Segment, 10),
@@ -106,7 +119,11 @@ func coverageHashSQL() string {
 		if c[0] == "node" || c[0] == "hash" {
 			continue
 		}
-		if absent, later := laterCoverageColumns[c[0]]; later {
+		switch absent, later := laterCoverageColumns[c[0]]; {
+		case absent == "NULL":
+			parts = append(parts, fmt.Sprintf("ifNull(concat('%[1]s=', toString(%[1]s), '\\n'), '')", c[0]))
+			continue
+		case later:
 			parts = append(parts, fmt.Sprintf("if(%[1]s = %[2]s, '', concat('%[1]s=', toString(%[1]s), '\\n'))", c[0], absent))
 			continue
 		}

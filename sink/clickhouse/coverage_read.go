@@ -52,7 +52,7 @@ func (s *Sink) readCoverage(ctx context.Context, ps []batch.Partition, all [][]s
 	}
 	sql := fmt.Sprintf(`SELECT topic, topic_id, partition, rev, segment, start_offset, version, watermark_us, final_us,
     records_in, expanded, aggregated, late, filtered, rejected, gap, gap_reason,
-    content_columns, content_final, content_all, dropped, spans, open_rows, lost_rows
+    content_columns, content_final, content_all, dropped, spans, open_rows, lost_rows, leader_epoch
 FROM %s FINAL
 WHERE site = %s AND pipeline = %s AND (%s)
 ORDER BY segment DESC, version DESC, rev`,
@@ -62,10 +62,10 @@ ORDER BY segment DESC, version DESC, rev`,
 		var id uuid.UUID
 		var partition uint32
 		c, version := sink.Coverage{}, uint64(0)
-		n, columns, spans := &c.Counters, "", []int64(nil)
+		n, columns, spans, epoch := &c.Counters, "", []int64(nil), (*int32)(nil)
 		err := rows.Scan(&topic, &id, &partition, &c.Revision, &c.Segment, &c.Start, &version, &c.Watermark, &c.Final,
 			&n.RecordsIn, &n.Expanded, &n.Aggregated, &n.Late, &n.Filtered, &n.Rejected, &c.Gap, &c.GapReason,
-			&columns, &c.Content.Final, &c.Content.All, &n.Dropped, &spans, &n.Open, &c.Lost)
+			&columns, &c.Content.Final, &c.Content.All, &n.Dropped, &spans, &n.Open, &c.Lost, &epoch)
 		if err == nil {
 			c.Spans, err = sink.FlatSpans(spans)
 		}
@@ -77,6 +77,9 @@ ORDER BY segment DESC, version DESC, rev`,
 			return fmt.Errorf("the server answers with %s/%d, which it was not asked for", topic, partition)
 		}
 		c.Partition = ps[i]
+		if epoch != nil {
+			c.Epoch = *epoch + 1
+		}
 		// Of other columns than are shipped now, the hashes say nothing to whoever goes on with the segment.
 		c.Content.Known = columns == contentColumns(s.schema)
 		c.Version = int64(version)

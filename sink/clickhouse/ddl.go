@@ -278,7 +278,8 @@ func coverageDef(t *sink.Table) tableDef {
 }
 
 // coverageColumns are the columns weir writes, with their types, in the order coverage.go fills them. Offsets and
-// counts are as in sink.Coverage; times are microseconds since 1970, which hold any event time and the lowest one.
+// counts are as in sink.Coverage; times are microseconds since 1970, which hold any event time and the lowest one. The leader epoch
+// is null where it is not known.
 var coverageColumns = [][2]string{
 	{"site", "String"},
 	{"pipeline", "String"},
@@ -308,13 +309,14 @@ var coverageColumns = [][2]string{
 	{"spans", "Array(Int64)"},
 	{"open_rows", "Int64"},
 	{"lost_rows", "Int64"},
+	{"leader_epoch", "Nullable(Int32)"},
 }
 
 // laterCoverageColumns are those that were added to the table after there were rows in it, with the value such rows have. They
 // are the last.
 var laterCoverageColumns = map[string]string{
 	"content_columns": "''", "content_final": "0", "content_all": "0", "dropped": "0", "spans": "emptyArrayInt64()", "open_rows": "0",
-	"lost_rows": "0",
+	"lost_rows": "0", "leader_epoch": "NULL",
 }
 
 func deadLettersDef(cfg Config) tableDef {

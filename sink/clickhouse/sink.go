@@ -214,6 +214,7 @@ func (w *write) openSegments(ctx context.Context) error {
 			Partition: c.Coverage.Partition, Revision: c.Coverage.Revision, Segment: c.Coverage.Segment,
 			Start: c.Coverage.Start, Version: c.Coverage.Start, Watermark: sink.MinWatermark, Final: sink.MinWatermark,
 			Gap: c.Coverage.Gap, Lost: c.Coverage.Lost, GapReason: c.Coverage.GapReason, Content: sink.Content{Known: c.Coverage.Content.Known},
+			Epoch: c.Coverage.Epoch,
 		})
 	}
 	if err := w.insertCoverage(ctx, first); err != nil {

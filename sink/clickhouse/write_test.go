@@ -200,6 +200,7 @@ func TestCoverage(t *testing.T) {
 		Watermark: 1_700_000_009_000_000, Final: 1_700_000_000_000_000,
 		Counters: sink.Counters{RecordsIn: 1, Aggregated: 2, Late: 3, Filtered: 4, Rejected: 5, Expanded: 6},
 		Gap:      2, GapReason: "retention",
+		Epoch: 1, // leader epoch 0, and that of the first is not known
 	}
 	older := b.cut(s, 20)
 	older.Coverage.Start = 12
@@ -232,12 +233,12 @@ func TestSegmentIsOpenedBeforeItsRows(t *testing.T) {
 	b := newBed(t)
 	b.exec("ALTER TABLE weir_coverage ADD CONSTRAINT c CHECK aggregated = 0")
 	c := b.cut(source{segment: 4}, 30, row{1_700_000_000, "a", 4, f(1), 1, f(1)})
-	c.Coverage.Start = 20
+	c.Coverage.Start, c.Coverage.Epoch = 20, 3
 	if err := b.sink.Write(b.ctx(), []*sink.Cut{c}); err == nil {
 		t.Fatal("the account was stored")
 	}
 	got, err := b.coverage(source{}.key())
-	if err != nil || len(got) != 1 || got[0].Segment != 4 || got[0].Start != 20 || got[0].Version != 20 || got[0].RowsVersion != 30 {
+	if err != nil || len(got) != 1 || got[0].Segment != 4 || got[0].Start != 20 || got[0].Version != 20 || got[0].RowsVersion != 30 || got[0].Epoch != 3 {
 		t.Errorf("%+v, %v", got, err)
 	}
 }

@@ -58,6 +58,7 @@ CREATE TABLE IF NOT EXISTS `default`.`weir_coverage`
     `spans` Array(Int64),
     `open_rows` Int64,
     `lost_rows` Int64,
+    `leader_epoch` Nullable(Int32),
     `received_at` DateTime64(3, 'UTC') MATERIALIZED now64(3, 'UTC'),
     `precedence` UInt128 MATERIALIZED bitOr(bitShiftLeft(toUInt128(version), 64), toUInt128(bitNot(toUInt64(open_rows))))
 )

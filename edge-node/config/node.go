@@ -210,7 +210,7 @@ func nodeTable() object[Node] {
 		what: "node.yaml",
 		fields: []field[Node]{
 			at("site", nameKind("site"), func(n *Node) *string { return &n.Site },
-				"Name of the site, part of the identity of every row shipped. Default local. WEIR_SITE."),
+				"Name of the site, part of the identity of every row shipped: one for each Kafka cluster. Default local. WEIR_SITE."),
 			at("node", nameKind("node"), func(n *Node) *string { return &n.Node }, "Name of the node. Default: the host's. WEIR_NODE."),
 			at("listen", listenKind(), func(n *Node) *string { return &n.Listen }, "Address of metrics and health. Default 127.0.0.1:9464. WEIR_LISTEN."),
 			at("log", object[Log]{what: "log", fields: []field[Log]{

@@ -46,7 +46,7 @@ type SegmentAudit struct {
 	Gap        int64  `json:"gap"`
 	GapReason  string `json:"gap_reason,omitempty"`
 	Lost       int64  `json:"lost"`           // rows in windows that were not final when the segment before ended
-	Gone       int64  `json:"gone,omitempty"` // the same when the topic was deleted and made again
+	Gone       int64  `json:"gone,omitempty"` // rows in windows that are not final, of a topic whose name belongs to a newer topic ID
 	RecordsIn  int64  `json:"records_in"`
 	Expanded   int64  `json:"expanded"`
 	Aggregated int64  `json:"aggregated"`
@@ -160,8 +160,10 @@ func (a *audit) tiling(rows driver.Rows) error {
 	var k partitionKey
 	var g SegmentAudit
 	var open int64 // rows of the segment before
+	var newest string
+	var heard time.Time
 	if err := rows.Scan(&k.site, &k.topic, &k.topicID, &k.partition, &g.Revision, &g.Segment, &g.Start, &g.Version,
-		&g.Gap, &g.GapReason, &g.Lost, &g.Tiling, &g.Withheld, &open, &g.Gone); err != nil {
+		&g.Gap, &g.GapReason, &g.Lost, &g.Tiling, &g.Withheld, &open, &g.Gone, &newest, &heard); err != nil {
 		return err
 	}
 	p := a.partition(k)
@@ -189,7 +191,10 @@ func (a *audit) tiling(rows driver.Rows) error {
 		p.note(&g, "%d rows of the segment before, in windows that were not final when it ended, are lost: %s", g.Lost, g.GapReason)
 	}
 	if g.Gone > 0 {
-		p.note(&g, "%d rows in windows that were not final: the topic has another ID now; they are lost if it was deleted and made again, and still open if this is the topic of another cluster with the same site", g.Gone)
+		p.note(&g, "%d rows are in windows that are not final, and the newest account of a topic %s is of another topic ID, %s; this one was last heard of at %s."+
+			" If the topic was deleted and made again, these rows are lost and this time stays as it is."+
+			" If it moves on, two Kafka clusters have a topic of that name and ship it as one site, %s: the rows are open and nothing is lost, but run each cluster's nodes with a site of their own",
+			g.Gone, k.topic, newest, heard.UTC().Format(time.RFC3339), k.site)
 	}
 	p.End = g.Version
 	p.Gap += g.Gap

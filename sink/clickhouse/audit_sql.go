@@ -86,7 +86,7 @@ const tilingSQL = `SELECT
         start_offset > previous_version, 'GAP',
         'OVERLAP') AS verdict,
     multiIf(lost_rows != previous_open, 'UNTOLD', lost_rows > 0, 'lost', 'ok') AS withheld, previous_open,
-    if(position_in_partition = segments AND topic_id != topic_now, open_rows, 0) AS gone_rows
+    if(position_in_partition = segments AND topic_id != topic_now, open_rows, 0) AS gone_rows, toString(topic_now) AS newest_topic_uuid, received_at
 FROM
 (
     SELECT

@@ -130,7 +130,9 @@ func TestOpenRowsOfATopicThatIsGone(t *testing.T) {
 	write(other, 10, 0)
 	told()
 	write(source{rev: 1, topicID: 2}, 3, 1)
-	told("5 rows in windows that were not final: the topic has another ID now")
+	told("5 rows are in windows that are not final, and the newest account of a topic sensors is of another topic ID, 00000000-0000-0000-0000-000000000002")
+	write(before, 12, 7) // it was not deleted: there are two clusters
+	told("1 rows are in windows that are not final, and the newest account of a topic sensors is of another topic ID, 00000000-0000-0000-0000-000000000001")
 }
 
 // TestAccountsOfOneVersion has a lane end in order at the version of its account before, and that one arrive late, once more: the one

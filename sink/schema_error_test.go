@@ -12,6 +12,7 @@ func TestSchemaErrorText(t *testing.T) {
 	}{
 		{"nothing mends it", SchemaError{Problems: []string{"table t is odd"}}, head + " odd"},
 		{"all is missing", SchemaError{Problems: []string{"table t is missing"}, DDL: []string{create}}, head + " missing\n" +
+			"what is there and looks missing, this user has no grant for: deploy/README.md lists what a role needs\n" +
 			"run 'weir schema apply', or set 'schema: apply'; 'weir schema print' shows the statements"},
 		{"something changes", SchemaError{Problems: []string{"table t is narrow"}, DDL: []string{alter, create}}, head + " narrow\n" +
 			"run 'weir schema apply', set 'schema: apply', or run:\n\n" + alter + ";\n\n" + create + ";\n"},

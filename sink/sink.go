@@ -364,6 +364,9 @@ func (e *SchemaError) Error() string {
 	for _, p := range e.Problems {
 		s += "\n  " + p
 	}
+	if slices.ContainsFunc(e.Problems, func(p string) bool { return strings.HasSuffix(p, " is missing") }) {
+		s += "\nwhat is there and looks missing, this user has no grant for: deploy/README.md lists what a role needs"
+	}
 	if len(e.DDL) == 0 {
 		return s
 	}

@@ -185,16 +185,25 @@ func queryError(err error, target config.Secret) error {
 		// The message names the error's symbol by itself.
 		msg := strings.TrimSpace(strings.TrimPrefix(server.Message, "DB::Exception: "))
 		said := fmt.Errorf("ClickHouse error %d: %s%w", server.Code, msg, hidden{err})
+		hint, _ := advice(err, target)
 		if refusesLogin(server.Code) {
-			return &unreachableError{said, "check user and password in the URL"}
+			return &unreachableError{said, hint}
 		}
-		return said
+		if server.Code == accessDenied {
+			return fmt.Errorf("%w\nhint: %s", said, hint)
+		}
+		return said // of other codes the hints are for weir's own statements
 	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, errOutput) {
 		return err
 	}
 	if u := (*url.Error)(nil); errors.As(err, &u) { // it quotes the URL
 		err = u.Err
+	}
+	if hint, must := advice(err, target); must {
+		return fmt.Errorf("ask ClickHouse at %s: %w\nhint: %s", target.URL(), err, hint)
+	} else if hint != "" {
+		return &unreachableError{fmt.Errorf("ask ClickHouse at %s: %w", target.URL(), err), hint}
 	}
 	return &unreachableError{fmt.Errorf("ask ClickHouse at %s: %w", target.URL(), err), "is it running, and is this its native port (usually 9000) or its HTTP port (8123) with http://?"}
 }

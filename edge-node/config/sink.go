@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/url"
 	"regexp"
+	"strconv"
 	"time"
 )
 
@@ -189,11 +190,17 @@ func CheckClickHouseURL(s string) error {
 		return fmt.Errorf("the URL names no host: write it like clickhouse://user:password@host:9000/database")
 	}
 	native := u.Scheme[0] != 'h'
+	secure, err := strconv.ParseBool(u.Query().Get("secure"))
+	secure = secure && err == nil || u.Query().Has("secure") && u.Query().Get("secure") == ""
 	switch _, port, _ := net.SplitHostPort(u.Host); {
 	case native && port == "8123":
 		return fmt.Errorf("8123 is the HTTP port of ClickHouse: clickhouse:// speaks the native protocol, usually on port 9000")
 	case !native && port == "9000":
 		return fmt.Errorf("9000 is the native port of ClickHouse: write clickhouse://, or the HTTP port, usually 8123")
+	case !native && secure != (u.Scheme == "https"):
+		return fmt.Errorf("https:// and secure=true go together: write https://user:password@host:8443/database?secure=true for TLS, http://user:password@host:8123/database without")
+	case native && !secure && port == "9440":
+		return fmt.Errorf("9440 is the port of ClickHouse for TLS: write clickhouse://user:password@host:9440/database?secure=true, or the port without, usually 9000")
 	}
 	return nil
 }

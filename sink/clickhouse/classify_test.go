@@ -48,7 +48,10 @@ func TestClassOfOtherErrors(t *testing.T) {
 		{&net.OpError{Op: "dial", Err: errors.New("refused")}, sink.Retry, ""},
 		{&net.DNSError{Name: "central", IsNotFound: true}, sink.Retry, "check the host"},
 		{&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, sink.Stop, "not trusted"},
-		{x509.HostnameError{Certificate: &x509.Certificate{}}, sink.Stop, "not trusted"},
+		{&tls.CertificateVerificationError{Err: errors.New("of another kind")}, sink.Stop, "not trusted: check its dates"},
+		{x509.HostnameError{Certificate: &x509.Certificate{}}, sink.Stop, "is for no host at all"},
+		{errors.New("[handshake] unexpected packet [21] from server"), sink.Retry, "secure=true"},
+		{errors.New("[handshake] unexpected packet [72] from server"), sink.Retry, "speaks HTTP"},
 		{tls.RecordHeaderError{Msg: "no TLS"}, sink.Stop, "does not speak TLS"},
 		{&column.ColumnConverterError{}, sink.Stop, ""},
 		{&clickhouse.HTTPError{StatusCode: 401, Err: errors.New("x")}, sink.Stop, "user and password"},
@@ -59,6 +62,35 @@ func TestClassOfOtherErrors(t *testing.T) {
 		if class != c.want || !strings.Contains(hint, c.hint) {
 			t.Errorf("%T: %s %q, want %s %q", c.err, class, hint, c.want, c.hint)
 		}
+	}
+}
+
+// TestMissingGrants reads what servers say of grants.
+func TestMissingGrants(t *testing.T) {
+	for _, c := range []struct{ url, says, want string }{
+		{
+			"clickhouse://edge:x@h:9000/weir", "edge: Not enough privileges. To execute this query, it's necessary to have the grant INSERT(site, `pipe line`, rev) ON weir.weir_coverage. ",
+			"run GRANT INSERT ON weir.weir_coverage TO `edge` (deploy/README.md lists what a role needs)",
+		},
+		{
+			"http://h:8123", "default: Not enough privileges. To execute this query it's necessary to have grant SELECT(a) ON `my-db`.`t`",
+			"run GRANT SELECT ON `my-db`.`t` TO `default` (deploy/README.md lists what a role needs)",
+		},
+		{
+			"clickhouse://edge@h/weir", "edge: Not enough privileges. To execute this query, it's necessary to have the grant CREATE TABLE ON weir.weir_usage. (ACCESS_DENIED)",
+			"run GRANT CREATE TABLE ON weir.weir_usage TO `edge` (deploy/README.md lists what a role needs)",
+		},
+		{"clickhouse://edge@h/weir", "edge: Not enough privileges. To execute this query, it's necessary to have the grant CREATE DATABASE ON weir.*", "run GRANT CREATE DATABASE ON weir.* TO `edge` (deploy/README.md lists what a role needs)"},
+		{"clickhouse://edge@h/weir", "edge: Not enough privileges. To execute this query, it's necessary to have the grant SELECT for at least one column on weir.t", "grant the user what the message names"},
+		{"clickhouse://edge@h/weir", "", "grant the user what the message names"},
+	} {
+		hint, must := Advice(fmt.Errorf("over: %w", &clickhouse.Exception{Code: accessDenied, Message: c.says}), c.url)
+		if hint != c.want || !must {
+			t.Errorf("%q gives %q, want %q", c.says, hint, c.want)
+		}
+	}
+	if hint, must := Advice(io.EOF, "clickhouse://h"); hint != "" || must {
+		t.Errorf("a connection that ends gives %q", hint)
 	}
 }
 

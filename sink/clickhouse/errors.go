@@ -1,13 +1,19 @@
 package clickhouse
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/column"
@@ -15,7 +21,16 @@ import (
 	"github.com/weir-stream/weir/sink"
 )
 
-// stopCodes are errors that need a person, with what he should do. A * in a hint stands for the user.
+// checkLogin names where a URL can stand.
+const checkLogin = "check user and password in the URL (sink.clickhouse.url of the pipeline, clickhouse.url in node.yaml, or WEIR_CLICKHOUSE)"
+
+// defaultUser is whom the server takes a client for that names nobody.
+const defaultUser = "default"
+
+// accessDenied is the server's code for a grant that is missing.
+const accessDenied = 497
+
+// stopCodes are errors that need a person, with what he should do.
 var stopCodes = map[int32]string{
 	8:   "",                                                                                                               // THERE_IS_NO_COLUMN
 	10:  "",                                                                                                               // NOT_FOUND_COLUMN_IN_BLOCK
@@ -29,14 +44,14 @@ var stopCodes = map[int32]string{
 	62:  "use ClickHouse 22.8 or newer",                                                                                   // SYNTAX_ERROR
 	115: "use ClickHouse 22.8 or newer",                                                                                   // UNKNOWN_SETTING
 	164: "the server or the user is read-only: give the user the right to insert",                                         // READONLY
-	192: "check user and password in the URL",                                                                             // UNKNOWN_USER
-	193: "check user and password in the URL",                                                                             // WRONG_PASSWORD
+	192: checkLogin,                                                                                                       // UNKNOWN_USER
+	193: checkLogin,                                                                                                       // WRONG_PASSWORD
 	194: "the user needs a password: put it in the URL",                                                                   // REQUIRED_PASSWORD
 	195: "the user may not connect from this address: allow it, or use another",                                           // IP_ADDRESS_NOT_ALLOWED
 	291: "grant the user access to the database",                                                                          // DATABASE_ACCESS_DENIED
 	452: "the user's settings profile forbids it: allow async_insert = 0, insert_deduplication_token and receive_timeout", // SETTING_CONSTRAINT_VIOLATION
 	497: "grant the user what the message names",                                                                          // ACCESS_DENIED
-	516: "check user and password in the URL",                                                                             // AUTHENTICATION_FAILED
+	516: checkLogin,                                                                                                       // AUTHENTICATION_FAILED
 }
 
 // rejectCodes are errors about the rows themselves.
@@ -77,11 +92,30 @@ func (s *Sink) classify(op string, err error) error {
 	if errors.As(err, &done) {
 		return err
 	}
-	class, hint := classOf(err)
-	if class == sink.Retry {
+	class, hint := advise(err, s.user)
+	if class == sink.Retry || hint != "" {
 		op += " at " + s.cfg.Target()
 	}
 	return &sink.Error{Class: class, Hint: hint, Err: fmt.Errorf("%s: %w", op, err), Overload: overloaded(err)}
+}
+
+// Advice is what a person can do about an error that a client of ClickHouse gave, empty where that is not known, and whether he must,
+// since it does not pass by itself. url is the one that the client was made with.
+func Advice(err error, url string) (hint string, must bool) {
+	user := defaultUser
+	if opt, err := clickhouse.ParseDSN(url); err == nil {
+		user = cmp.Or(opt.Auth.Username, user)
+	}
+	class, hint := advise(err, user)
+	return hint, class == sink.Stop && hint != ""
+}
+
+func advise(err error, user string) (sink.Class, string) {
+	class, hint := classOf(err)
+	if grant := grantFor(err, user); grant != "" {
+		hint = "run " + grant + " (deploy/README.md lists what a role needs)"
+	}
+	return class, hint
 }
 
 // overloaded tells whether a server says that it has too much to do: too slow, too many queries, short of memory, too many
@@ -125,22 +159,86 @@ func classOf(err error) (sink.Class, string) {
 	case errors.As(err, &httpErr):
 		switch httpErr.StatusCode {
 		case http.StatusUnauthorized, http.StatusForbidden:
-			return sink.Stop, "check user and password in the URL"
+			return sink.Stop, checkLogin
 		case http.StatusNotFound, http.StatusMethodNotAllowed:
 			return sink.Stop, "is this the HTTP port of a ClickHouse server"
 		}
 	case errors.As(err, &record):
 		return sink.Stop, "the server does not speak TLS on this port: use its secure port, or leave out secure=true"
-	case errors.As(err, &authority), errors.As(err, &hostname), errors.As(err, &invalid), errors.As(err, &verify):
-		return sink.Stop, "the server's certificate is not trusted: check its name, its dates and the system's certificates"
+	case errors.As(err, &hostname):
+		return sink.Stop, "the server's certificate is for " + namesOf(hostname.Certificate) + ": use such a name in the URL, or add tls_server_name=NAME to it"
+	case errors.As(err, &authority):
+		return sink.Stop, "the server's certificate is not trusted" + issuerOf(authority.Cert) + ": add the certificate of its authority to the system's, or name the PEM file that has it in SSL_CERT_FILE"
+	case errors.As(err, &invalid), errors.As(err, &verify):
+		return sink.Stop, "the server's certificate is not trusted" + datesOf(invalid.Cert) + ": check its dates, its uses and the clock of this machine"
 	case errors.As(err, &converter), errors.As(err, &colErr), errors.As(err, &unknown):
 		return sink.Stop, ""
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return sink.Retry, "the name is not known: check the host in the URL"
+	case strings.Contains(err.Error(), firstByte+"[21] "): // of an alert of TLS
+		return sink.Retry, "the server speaks TLS on this port: add secure=true to the URL, or use its other port"
+	case strings.Contains(err.Error(), firstByte+"[72] "): // H
+		return sink.Retry, "the server speaks HTTP on this port: use its native port, usually 9000, or a URL that begins with http://"
+	case errors.Is(err, io.EOF) && strings.Contains(err.Error(), "handshake: "):
+		return sink.Retry, "the server ends the connection at its beginning: if this is its port for TLS, add secure=true to the URL"
 	case errors.Is(err, context.DeadlineExceeded):
 		return sink.Retry, "no answer in time; what was sent may be stored, and sending it again does no harm"
 	}
 	return sink.Retry, ""
+}
+
+// firstByte is what the client says when a server does not begin as ClickHouse does, with the byte behind it.
+const firstByte = "[handshake] unexpected packet "
+
+// neededGrant finds in the server's text what is missing: "INSERT(a, b) ON db.t". Where any column would do, it says so in words.
+var neededGrant = regexp.MustCompile("necessary to have (?:the )?grant ([A-Z][A-Z ]*)(?:\\([^)]*\\))? ON ((?:`[^`]+`|[\\w*-]+)(?:\\.(?:`[^`]+`|[\\w*-]+))?)")
+
+// grantFor is the statement that gives a user what the server says is missing, for whole tables; empty where it is not about that.
+func grantFor(err error, user string) string {
+	var ex *clickhouse.Exception
+	if !errors.As(err, &ex) || ex.Code != accessDenied {
+		return ""
+	}
+	m := neededGrant.FindStringSubmatch(ex.Message)
+	if m == nil {
+		return ""
+	}
+	return fmt.Sprintf("GRANT %s ON %s TO %s", m[1], m[2], ident(user))
+}
+
+// namesOf are the hosts that a certificate is for.
+func namesOf(c *x509.Certificate) string {
+	if c == nil {
+		return "another name"
+	}
+	names := slices.Clone(c.DNSNames)
+	for _, ip := range c.IPAddresses {
+		names = append(names, ip.String())
+	}
+	if len(names) == 0 {
+		return "no host at all (it has no subject alternative names)"
+	}
+	const most = 5
+	if len(names) > most {
+		names = append(names[:most], "...")
+	}
+	return strings.Join(names, ", ")
+}
+
+// issuerOf says who signed a certificate.
+func issuerOf(c *x509.Certificate) string {
+	if c == nil {
+		return ""
+	}
+	return fmt.Sprintf(" (%q, signed by %q)", c.Subject.String(), c.Issuer.String())
+}
+
+// datesOf says when a certificate is valid.
+func datesOf(c *x509.Certificate) string {
+	if c == nil {
+		return ""
+	}
+	return fmt.Sprintf(" (%q, valid from %s to %s)", c.Subject.String(), c.NotBefore.UTC().Format(time.DateOnly), c.NotAfter.UTC().Format(time.DateOnly))
 }
 
 // schemaCode tells whether an error may come from tables that are missing or different.

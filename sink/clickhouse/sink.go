@@ -1,6 +1,7 @@
 package clickhouse
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ type Sink struct {
 	schema *batch.Schema // of a cut's rows
 	layout *layout
 	conn   driver.Conn
+	user   string // that the server knows
 	log    *slog.Logger
 
 	mu      sync.Mutex // one Write at a time; guards what follows
@@ -62,7 +64,7 @@ func New(cfg Config, table sink.Table, log *slog.Logger) (*Sink, error) {
 	}
 	return &Sink{
 		cfg: cfg, table: table, schema: table.Schema(), layout: newLayout(cfg, &table),
-		conn: conn, log: log, opened: map[segmentKey]bool{}, revisions: revisions{known: map[uint64]*describedRevision{}},
+		conn: conn, user: cmp.Or(opt.Auth.Username, defaultUser), log: log, opened: map[segmentKey]bool{}, revisions: revisions{known: map[uint64]*describedRevision{}},
 	}, nil
 }
 

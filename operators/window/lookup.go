@@ -109,10 +109,10 @@ func (gs *groups) lookup(x *index, b *batch.Batch, from, to int) []uint32 {
 
 // fetch looks at the rows of the slab, so that the processor gets them all: to compare one by one would be to wait for each.
 func (gs *groups) fetch(candidates []uint32) {
-	slab, stride := gs.slab.Words, gs.slab.Stride
-	if len(slab) < inCache {
+	if !gs.far() {
 		return
 	}
+	slab, stride := gs.slab.Words, gs.slab.Stride
 	seen := uint64(0)
 	for _, g := range candidates {
 		if g != 0 {
@@ -123,8 +123,10 @@ func (gs *groups) fetch(candidates []uint32) {
 	gs.seen = seen
 }
 
-// inCache is how many words of a slab are mostly in a cache that is near enough.
-const inCache = 4 << 20 / 8
+// far tells whether the slab is larger than what is mostly in a cache that is near enough.
+func (gs *groups) far() bool { return len(gs.slab.Words) >= inCache }
+
+const inCache = 4 << 20 / 8 // words
 
 // sameText drops candidates whose text is another.
 func (gs *groups) sameText(k int, c *batch.Column, from int, candidates []uint32) {

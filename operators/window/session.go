@@ -129,14 +129,35 @@ func (s *Sessions) Add(_ context.Context, b *batch.Batch, offset int64) (operato
 	s.done = 0
 	for from := 0; from < b.Rows; from += lookAhead {
 		to := min(from+lookAhead, b.Rows)
-		for i, root := range s.groups.lookup(&s.index, b, from, to) {
+		roots := s.groups.lookup(&s.index, b, from, to)
+		s.fetch(roots)
+		for i, root := range roots {
 			if err := s.addRow(b, from+i, root, &n); err != nil {
 				return n, err
 			}
 		}
+		if s.groups.far() { // what they have in the slab is near now
+			s.addUpTo(b, to)
+		}
 	}
 	s.addUpTo(b, b.Rows)
 	return n, nil
+}
+
+// fetch looks at sessions, so that the processor gets them all: see groups.fetch.
+func (s *Sessions) fetch(roots []uint32) {
+	const words = 6 // of a session
+	if words*len(s.of) < inCache {
+		return
+	}
+	seen := uint64(0)
+	for _, root := range roots {
+		if root != 0 {
+			o := &s.of[root-1]
+			seen ^= uint64(o.start) ^ uint64(o.nth)
+		}
+	}
+	s.groups.seen = seen
 }
 
 // addRow finds the session of row i. root is the number + 1 of a group that had the key a moment ago, or 0.

@@ -367,16 +367,21 @@ func TestSessionsOfManyKeys(t *testing.T) {
 	}
 }
 
-// BenchmarkSessions takes rows into sessions, per row: of many keys, and of one that has thousands of them open at a time.
+// BenchmarkSessions takes rows into sessions, per row: of many keys, which begin or were open before, and of one that has thousands of them
+// open at a time.
 func BenchmarkSessions(b *testing.B) {
 	for _, c := range []struct {
 		name       string
 		keys, open int
-	}{{"1000 keys", 1000, 1}, {"10000 keys", 10_000, 1}, {"100000 keys", 100_000, 1}, {"1 key, 1000 sessions", 1, 1000}, {"1 key, 100000 sessions", 1, 100_000}, {"1 key, joined", 1, 0}} {
+	}{{"1000 keys", 1000, 1}, {"10000 keys", 10_000, 1}, {"100000 keys", 100_000, 1}, {"100000 keys, open before", 100_000, 2}, {"1 key, 1000 sessions", 1, 1000}, {"1 key, 100000 sessions", 1, 100_000}, {"1 key, joined", 1, 0}} {
 		b.Run(c.name, func(b *testing.B) {
 			cfg := testConfig(b)
 			cfg.Gap, cfg.Size, cfg.MaxOutOfOrder = time.Second, 24*time.Hour, 0
-			if c.keys > 1 {
+			stay := c.keys > 1 && c.open > 1
+			switch {
+			case stay:
+				cfg.Gap = time.Hour
+			case c.keys > 1:
 				cfg.Gap = time.Minute
 			}
 			cfg.AllowedLateness = time.Duration(max(1, c.open)) * 2 * time.Second
@@ -409,9 +414,14 @@ func BenchmarkSessions(b *testing.B) {
 			for i := range batches {
 				batches[i] = fill()
 			}
+			next, used := int64(0), int64(0)
+			if stay {
+				for _, in := range batches {
+					add(b, w, in, next)
+				}
+			}
 			b.ReportAllocs()
 			b.ResetTimer()
-			next, used := int64(0), int64(0)
 			for b.Loop() {
 				began := cpuTime(b)
 				for _, in := range batches {
@@ -421,8 +431,10 @@ func BenchmarkSessions(b *testing.B) {
 				}
 				b.StopTimer()
 				used += cpuTime(b) - began
-				w.Cut(next)
-				w = cfg.Open()
+				if !stay {
+					w.Cut(next)
+					w = cfg.Open()
+				}
 				b.StartTimer()
 			}
 			b.ReportMetric(float64(used)/float64(b.N)/(16*n), "cpu-ns/row")

@@ -183,18 +183,27 @@ func take(centroids []uint32) (count, sum float64, next uint32, behind []uint32)
 	return count, sum, behind[0], behind
 }
 
-// weigh finds the count of all centroids, and whether they are in order.
+// weigh finds the count of all centroids, and puts those in order that are out of place: of one mean they may be, which values that have few
+// digits make. Where there are more it gives up, and they are loose.
 func (d *tDigest) weigh() {
-	weight, before, loose := 0.0, uint64(0), false
-	for c := d.words[:2*d.centroids]; len(c) >= 2; c = c[2:] {
-		at := uint64(c[0])<<32 | uint64(c[1])
-		if at < before {
-			loose = true
+	weight, before, moves := 0.0, uint64(0), 4*int(d.centroids)
+	words := d.words[:2*d.centroids]
+	for i := 0; i+1 < len(words); i += 2 {
+		key, count := words[i], words[i+1]
+		weight += float64(math.Float32frombits(count))
+		k := uint64(key)<<32 | uint64(count)
+		if k >= before {
+			before = k
+			continue
 		}
-		before = at
-		weight += float64(math.Float32frombits(c[1]))
+		at := i
+		for ; at > 0 && uint64(words[at-2])<<32|uint64(words[at-1]) > k && moves > 0; at -= 2 {
+			words[at], words[at+1] = words[at-2], words[at-1]
+			moves--
+		}
+		words[at], words[at+1] = key, count
 	}
-	d.weight, d.loose = weight, loose
+	d.weight, d.loose = weight, moves == 0
 }
 
 // bound is on the counts of centroids.

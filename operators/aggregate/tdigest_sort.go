@@ -17,29 +17,10 @@ func (d *tDigest) order() {
 	for i := 0; i < len(c); i += 2 {
 		all = append(all, uint64(c[i])<<32|uint64(c[i+1]))
 	}
-	if !orderNear(all) {
-		slices.Sort(all)
-	}
+	slices.Sort(all)
 	for i, at := range all {
 		c[2*i], c[2*i+1] = uint32(at>>32), uint32(at)
 	}
-}
-
-// orderNear sorts numbers of which few are out of place, and not far: so are centroids of one mean, which values that have few digits make.
-// It gives up on others.
-func orderNear(all []uint64) bool {
-	left := 4 * len(all)
-	for i := range all {
-		v, at := all[i], i
-		for ; at > 0 && all[at-1] > v; at-- {
-			all[at] = all[at-1]
-			left--
-		}
-		if all[at] = v; left < 0 {
-			return false
-		}
-	}
-	return true
 }
 
 const (

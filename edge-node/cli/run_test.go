@@ -139,8 +139,8 @@ func TestRunWaits(t *testing.T) {
 	}
 }
 
-// TestRunLimits gives a pipeline less memory for its windows than their keys need: it stops, says which limit that was, and
-// goes on to exact totals when it is raised.
+// TestRunLimits gives a pipeline less memory for its windows than their keys need. Where windows must not be in parts it stops, and says which
+// limit that was; elsewhere it begins segments early and comes to exact totals, which the audit proves and the log gives again.
 func TestRunLimits(t *testing.T) {
 	dsn := embeddedtest.ClickHouse(t)
 	brokers, prefix := embeddedtest.Kafka(t)
@@ -163,16 +163,29 @@ func TestRunLimits(t *testing.T) {
 			t.Fatalf("%v: exit %d\n%s%s", args, code, stdout, stderr)
 		}
 	}
-	run := []string{"run", "--stop-at-end", "--listen", "127.0.0.1:0", "p.yaml"}
-	t.Setenv("WEIR_STATE", "1MiB")
-	_, stderr, code := runCommand(t, run, nil)
-	if code != exitFailed || !strings.Contains(stderr, "raise limits.state in node.yaml") {
+	ordered := strings.NewReplacer("pipeline: run-test", "pipeline: run-test-ordered", "group: "+prefix+"group", "group: "+prefix+"ordered",
+		"n: count(),", "n: count(), newest: last(v),").Replace(file)
+	if err := os.WriteFile("ordered.yaml", []byte(ordered), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, stderr, code := runCommand(t, []string{"schema", "apply", "ordered.yaml"}, nil); code != 0 {
 		t.Fatalf("exit %d\n%s", code, stderr)
 	}
-	t.Setenv("WEIR_STATE", "")
+	t.Setenv("WEIR_STATE", "2MiB")
 	t.Setenv("WEIR_QUEUE", "1MiB")
-	if _, stderr, code = runCommand(t, run, nil); code != 0 {
+	run := []string{"run", "--stop-at-end", "--listen", "127.0.0.1:0", "ordered.yaml"}
+	_, stderr, code := runCommand(t, run, nil)
+	if code != exitFailed || !strings.Contains(stderr, "raise limits.state in node.yaml") || !strings.Contains(stderr, "the states of aggregate newest, last,") {
+		t.Fatalf("exit %d\n%s", code, stderr)
+	}
+	run[len(run)-1] = "p.yaml"
+	if _, stderr, code = runCommand(t, run, nil); code != 0 || !strings.Contains(stderr, "began its next segment early") {
 		t.Fatalf("exit %d\n%s", code, stderr)
 	}
 	checkTotal(t, keys, keys*(keys-1)/2)
+	for _, args := range [][]string{{"audit", "p.yaml"}, {"replay", "p.yaml"}, {"resend", "--since", "24h", "p.yaml"}} {
+		if stdout, stderr, code := runCommand(t, args, nil); code != 0 {
+			t.Errorf("%v: exit %d\n%s%s", args, code, stdout, stderr)
+		}
+	}
 }

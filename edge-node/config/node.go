@@ -144,8 +144,8 @@ type NodeClickHouse struct {
 
 // NodeLimits bound what the node uses.
 type NodeLimits struct {
-	// State is the most bytes of window state that a pipeline holds over all its partitions. A pipeline that needs more
-	// stops and says so. Default 256 MiB.
+	// State is the most bytes of window state that a pipeline holds over all its partitions. Where open windows need more, partitions
+	// begin their next segments early, or the pipeline stops where windows must not be in parts. Default 256 MiB.
 	State int64
 	// Queue is about how many bytes of records that were read wait for a pipeline. When there are more, reading pauses.
 	// Default 32 MiB.
@@ -239,7 +239,7 @@ func nodeTable() object[Node] {
 				"Budget of the link to ClickHouse, for all pipelines of the node together."),
 			at("limits", object[NodeLimits]{what: "limits", fields: []field[NodeLimits]{
 				at("state", nodeLimitKind(), func(l *NodeLimits) *int64 { return &l.State },
-					"Most window state of a pipeline, over all its partitions. One that needs more stops. Default 256MiB. WEIR_STATE."),
+					"Most window state of a pipeline, over all its partitions. Where open windows need more, a partition begins its next segment early; a pipeline whose windows must not be in parts stops. Default 256MiB. WEIR_STATE."),
 				at("queue", nodeLimitKind(), func(l *NodeLimits) *int64 { return &l.Queue },
 					"Records that were read and wait for a pipeline; when there are more, reading pauses. Default 32MiB. WEIR_QUEUE."),
 				at("disk", nodeLimitKind(), func(l *NodeLimits) *int64 { return &l.Disk },

@@ -142,6 +142,8 @@ type Engine struct {
 	queued  atomic.Int64       // bytes of records waiting in lanes
 	state   atomic.Int64       // bytes of window state
 	closing atomic.Int64       // bytes of it that the next cuts give back
+	early   early
+	held    atomic.Bool // the log has said that lanes wait for room
 	commits commitQueue
 	preload preload
 
@@ -167,6 +169,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	}
 	e.stats.init()
 	e.commits.init()
+	e.early.claimed = make(chan struct{}, 1)
 	g, err := newGeneration(ctx, &cfg, cfg.Generation)
 	if err != nil {
 		return nil, err

@@ -19,6 +19,7 @@ type Generation struct {
 	Window    func() operators.Window // one per lane
 	Longest   time.Duration           // no window is longer
 	EmitFinal bool                    // cuts of windows have Final, which alone is shipped while the lane goes on
+	Undivided string                  // why a window must not be in the rows of two segments of a revision; empty where the parts add up in any order
 	Unsaved   bool                    // nothing of it is kept in the local store, because windows cannot be loaded
 	// Widening merges windows that wait on the disk where WhenFull is Coarsen; nil: they cannot be merged.
 	Widening  operators.Widening

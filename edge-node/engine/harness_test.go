@@ -40,8 +40,9 @@ type truth struct {
 	late, rejected int64
 	next           []int64 // records per partition
 	newest         []int64
-	devices        int  // 0: 7
-	punctual       bool // no row is late, whatever the clock was at first
+	devices        int   // 0: 7
+	pace           int64 // milliseconds from record to record, on average; 0: 40
+	punctual       bool  // no row is late, whatever the clock was at first
 	// sums is, where it is set, what each device of each partition has sent so far: v is that then.
 	sums map[string]int64
 }
@@ -78,31 +79,50 @@ func (tr *truth) add(part int, ts int64, device string, v int64, broken bool) {
 // produce writes n random records to every partition and adds them to the truth.
 func produce(t *testing.T, cl *kgo.Client, rng *rand.Rand, tr *truth, n int) {
 	t.Helper()
-	if tr.next == nil {
-		tr.next, tr.newest, tr.groups = make([]int64, partCount), make([]int64, partCount), map[string][2]int64{}
-	}
 	var records []*kgo.Record
 	for part := range partCount {
-		at := int64(1_700_000_000_000) + tr.next[part]*40
-		for range n {
-			at += rng.Int64N(80)
-			ts := at - rng.Int64N(disorder)
-			if rng.IntN(30) == 0 && !tr.punctual {
-				ts -= rng.Int64N(40_000)
-			}
-			device, v := fmt.Sprintf("d%d", rng.IntN(max(7, tr.devices))), rng.Int64N(100)
-			value := fmt.Appendf(nil, `{"ts":%d,"device":%q,"v":%d}`, ts, device, v)
-			broken := rng.IntN(50) == 0
-			if broken {
-				value = value[:len(value)-1]
-			}
-			tr.add(part, ts, device, v, broken)
-			records = append(records, &kgo.Record{Topic: topic, Partition: int32(part), Value: value, Timestamp: time.UnixMilli(at)})
-		}
+		records = append(records, tr.draw(rng, part, n)...)
 	}
 	if err := cl.ProduceSync(t.Context(), records...).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// produceTo writes n random records to one partition and adds them to the truth.
+func produceTo(t *testing.T, cl *kgo.Client, rng *rand.Rand, tr *truth, part, n int) {
+	t.Helper()
+	if err := cl.ProduceSync(t.Context(), tr.draw(rng, part, n)...).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// draw makes n random records of a partition, and adds them.
+func (tr *truth) draw(rng *rand.Rand, part, n int) []*kgo.Record {
+	if tr.next == nil {
+		tr.next, tr.newest, tr.groups = make([]int64, partCount), make([]int64, partCount), map[string][2]int64{}
+	}
+	var records []*kgo.Record
+	pace := int64(40)
+	if tr.pace > 0 {
+		pace = tr.pace
+	}
+	at := int64(1_700_000_000_000) + tr.next[part]*pace
+	for range n {
+		at += rng.Int64N(2 * pace)
+		ts := at - rng.Int64N(disorder)
+		if rng.IntN(30) == 0 && !tr.punctual {
+			ts -= rng.Int64N(40_000)
+		}
+		device, v := fmt.Sprintf("d%d", rng.IntN(max(7, tr.devices))), rng.Int64N(100)
+		value := fmt.Appendf(nil, `{"ts":%d,"device":%q,"v":%d}`, ts, device, v)
+		broken := rng.IntN(50) == 0
+		if broken {
+			value = value[:len(value)-1]
+		}
+		tr.add(part, ts, device, v, broken)
+		records = append(records, &kgo.Record{Topic: topic, Partition: int32(part), Value: value, Timestamp: time.UnixMilli(at)})
+	}
+	return records
 }
 
 // centre is a destination that keeps what a ReplacingMergeTree would, by identity and version.
@@ -246,6 +266,9 @@ type life struct {
 	tried       atomic.Int64  // such commits
 
 	commitDeath int // one commit in so many is the last thing it does, half of them without effect
+
+	beforeCommit func(ingest.Commit)  // told of commits before they are sent; nil: nobody is
+	beforeStore  func(*sink.Coverage) // told of cuts before they are stored, with centre.mu held; nil: nobody is
 }
 
 func (l *life) Pause(p batch.Partition) {
@@ -274,6 +297,11 @@ func (l *life) Commit(ctx context.Context, commits []ingest.Commit) error {
 		case <-ctx.Done():
 		}
 		return errors.New("slow")
+	}
+	for _, c := range commits {
+		if l.beforeCommit != nil {
+			l.beforeCommit(c)
+		}
 	}
 	if l.commitDeath > 0 && l.chance(l.commitDeath) {
 		l.dead.Store(true) // killed before the commit
@@ -317,6 +345,9 @@ func (l *life) store(cut *sink.Cut) bool {
 	defer l.centre.mu.Unlock()
 	if l.dead.Load() {
 		return false
+	}
+	if l.beforeStore != nil {
+		l.beforeStore(&cut.Coverage)
 	}
 	l.centre.writes++
 	l.centre.storeStates(cut)
@@ -407,6 +438,7 @@ type setup struct {
 	full     engine.WhenFull
 	announce func(context.Context, *engine.Finals) error
 	flush    time.Duration // 0: 30 ms
+	change   func(*engine.Generation)
 }
 
 // generation is the real stages in a revision.
@@ -460,6 +492,9 @@ func start(t *testing.T, s setup) (*engine.Engine, *life) {
 	}
 	gen := generation(t, s.revision, s.rows)
 	gen.Steps = s.steps
+	if s.change != nil {
+		s.change(&gen)
+	}
 	shutdown := 2 * time.Second
 	var local func(p batch.Partition, revision uint64) sink.Local
 	if s.disk != nil {

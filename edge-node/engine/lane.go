@@ -61,13 +61,16 @@ type lane struct {
 	beyond   int64 // how far somebody before had stored the segment
 	stateB   int64
 	closing  int64 // bytes of stateB that the next cut gives back
+	batches  int   // of the segment, as far as it matters whether there were several
 	skipTo   int64 // records below were accounted for by somebody before
 	endAt    int64 // log end at assignment, for StopAtEnd
 
 	local local
 
-	inFlight atomic.Bool // a cut is with delivery
-	giving   atomic.Bool // the lane will give back state: a cut is on its way or can be made
+	inFlight atomic.Bool  // a cut is with delivery
+	giving   atomic.Bool  // the lane will give back state: a cut is on its way or can be made
+	yields   atomic.Int32 // what it can do where no lane will: a yield
+	heldAt   atomic.Int64 // since when it waits for room for its windows, in nanoseconds since 1970; 0: it does not
 	atEnd    atomic.Bool
 	stats    laneStats
 }
@@ -92,6 +95,7 @@ type want uint8
 const (
 	wantFlush  want = 1 << iota
 	wantFinish      // ship everything that was processed, then end
+	wantRoom        // begin the next segment, if there is still no room
 )
 
 func newLane(e *Engine, gen *generation, a ingest.Assignment, at resumption) *lane {
@@ -120,6 +124,9 @@ func newLane(e *Engine, gen *generation, a ingest.Assignment, at resumption) *la
 	l.window.Restore(at.at, at.reached)
 	if l.replayTo == 0 {
 		l.allReplayed()
+	}
+	if l.position > l.start {
+		l.batches = 2 // or more
 	}
 	l.local.gone = l.keptFrom()
 	l.stats.init(l)
@@ -240,8 +247,12 @@ func (l *lane) run() {
 		if err == nil && l.begins && (ok || flush || l.comeToEnd()) {
 			err = l.beginFirst()
 		}
-		if err == nil && ok {
+		switch {
+		case err != nil:
+		case ok:
 			err = l.take(c)
+		case w&wantRoom != 0:
+			_, err = l.makeWay()
 		}
 		switch {
 		case errors.Is(err, errFinishing):
@@ -282,6 +293,7 @@ func (l *lane) discard() {
 	l.e.state.Add(-l.stateB)
 	l.e.closing.Add(-l.closing)
 	l.stateB, l.closing = 0, 0
+	l.yields.Store(int32(yieldEmpty))
 	l.disown()
 	l.giveUp()
 }
@@ -382,6 +394,7 @@ func (l *lane) process(records []batch.Record, replay bool) (int, error) {
 		return n, nil
 	}
 	l.position = last
+	l.batches++
 	l.giving.Store(true)
 	l.stats.batch(l, n, bytes, time.Since(began))
 	return n, nil
@@ -518,7 +531,7 @@ func (l *lane) nextSegment(number uint64, start int64, before missing) error {
 	l.gap, l.lost, l.why = before.offsets, before.rows, before.why
 	l.counters, l.content = sink.Counters{}, sink.Content{Known: true}
 	l.spans, l.open = nil, 0
-	l.opened, l.begins, l.asked, l.beyond = false, false, true, start // nobody has had this one before
+	l.opened, l.begins, l.asked, l.beyond, l.batches = false, false, true, start, 0 // nobody has had this one before
 	return l.forget()
 }
 

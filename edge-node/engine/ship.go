@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"math"
 	"sync"
 	"time"
@@ -44,14 +43,16 @@ func (l *lane) closesMuch() bool {
 }
 
 // waitForRoom waits while window state, over all lanes, is over its budget. Shipping closes windows, so there will be
-// room as long as any lane has something to ship. When none has, open windows alone are too much, and the pipeline ends
-// with an error. Nothing is lost by that: the next run begins where the commit is.
+// room as long as any lane has something to ship. When none has, open windows alone are too much, and the lane that has most of them
+// begins its next segment; or the pipeline ends with an error where that must not be. Nothing is lost by that: the next run begins where the commit is.
 func (l *lane) waitForRoom() error {
 	const again = 20 * time.Millisecond
+	defer l.endHeld()
 	for asked := false; l.e.state.Load() > l.e.cfg.MaxState; {
 		if l.replayTo > 0 {
 			return nil // a replay rebuilds what was open before, and ships nothing
 		}
+		l.noteHeld()
 		if l.keeps() || !l.inFlight.Load() {
 			l.ship()
 		}
@@ -61,9 +62,9 @@ func (l *lane) waitForRoom() error {
 			l.e.eachLane(func(other *lane) { other.request(wantFlush) })
 		}
 		if l.e.noneGives() {
-			return fmt.Errorf("open windows need %d MiB (of these %s: %d keys in %d windows), and all partitions together may use %d MiB: "+
-				"raise limits.state in node.yaml, group by fewer keys, or make windows or lateness shorter",
-				l.e.state.Load()>>20, l.partition, l.window.Groups(), l.window.Windows(), l.e.cfg.MaxState>>20)
+			if goOn, err := l.makeWay(); goOn || err != nil {
+				return err
+			}
 		}
 		select {
 		case <-l.wake:
@@ -94,6 +95,7 @@ func (l *lane) countState() {
 	state := l.window.MemorySize()
 	l.e.state.Add(state - l.stateB)
 	l.stateB = state
+	l.stats.stateBytes.Store(state)
 	closing := int64(0)
 	if w, ok := l.window.(operators.Closing); ok {
 		if n := w.Closing(); n > 0 {
@@ -120,8 +122,9 @@ func (l *lane) hurry() {
 	}
 }
 
-// mayGive notes whether the lane has something to ship.
+// mayGive notes whether the lane has something to ship, and what it can do where it has not.
 func (l *lane) mayGive() {
+	l.yields.Store(int32(l.yield()))
 	l.giving.Store(l.inFlight.Load() || (l.replayTo == 0 && l.position != l.shipped))
 }
 

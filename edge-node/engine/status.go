@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -39,6 +40,7 @@ type laneStats struct {
 	replayed, pauses, gaps                atomic.Int64
 	cuts, rows, letters, ackNanos, saves  atomic.Int64
 	overflowed                            atomic.Int64 // rows of keys beyond the limit
+	early                                 atomic.Int64 // segments begun because open windows were over the budget
 	dropped                               atomic.Int64 // rows of windows that were dropped
 	lost                                  atomic.Int64 // rows of windows that were not final when a segment ended
 	merged                                atomic.Int64 // rows of cuts that went when windows were merged
@@ -75,7 +77,6 @@ func (s *laneStats) batch(l *lane, n int, bytes int64, took time.Duration) {
 	s.watermark.Store(l.window.Watermark())
 	s.windows.Store(int64(l.window.Windows()))
 	s.groups.Store(int64(l.window.Groups()))
-	s.stateBytes.Store(l.stateB)
 	s.bytes.Add(bytes)
 }
 
@@ -99,6 +100,7 @@ type LaneStatus struct {
 	Pauses, Gaps                 int64
 	Cuts, Rows, DeadLetters      int64
 	Overflowed                   int64         // of Aggregated, rows of keys beyond the limit of a window
+	Early                        int64         // segments begun because open windows needed more memory than there may be
 	Dropped                      int64         // rows of windows that were dropped for want of room
 	Lost                         int64         // rows of windows that were not final when a segment ended, and that nobody can build any more
 	Merged                       int64         // rows of cuts that became part of those of wider windows for want of room
@@ -138,6 +140,7 @@ func (s *LaneStatus) add(o LaneStatus) {
 	s.Dropped += o.Dropped
 	s.Lost += o.Lost
 	s.Overflowed += o.Overflowed
+	s.Early += o.Early
 	s.Merged += o.Merged
 	s.Acknowledged = max(s.Acknowledged, o.Acknowledged)
 	s.Busy += o.Busy
@@ -158,7 +161,7 @@ func (l *lane) status() LaneStatus {
 		Partition: l.partition, Records: s.records.Load(), Bytes: s.bytes.Load(), Batches: s.batches.Load(),
 		Aggregated: s.aggregated.Load(), Late: s.late.Load(), Filtered: s.filtered.Load(), Expanded: s.expanded.Load(),
 		Replayed: s.replayed.Load(), Rejected: map[batch.Reason]int64{}, Pauses: s.pauses.Load(), Gaps: s.gaps.Load(),
-		Cuts: s.cuts.Load(), Rows: s.rows.Load(), DeadLetters: s.letters.Load(), Saves: s.saves.Load(), Dropped: s.dropped.Load(), Lost: s.lost.Load(), Overflowed: s.overflowed.Load(), Merged: s.merged.Load(), Backlog: s.backlog.Load(),
+		Cuts: s.cuts.Load(), Rows: s.rows.Load(), DeadLetters: s.letters.Load(), Saves: s.saves.Load(), Dropped: s.dropped.Load(), Lost: s.lost.Load(), Overflowed: s.overflowed.Load(), Early: s.early.Load(), Merged: s.merged.Load(), Backlog: s.backlog.Load(),
 		Busy: time.Duration(s.busyNanos.Load()), Ack: time.Duration(s.ackNanos.Load()),
 		Owned: true, Position: s.position.Load(), Acknowledged: s.acknowledged.Load(), Lag: max(0, s.logEnd.Load()-s.position.Load()), Segment: s.segment.Load(), Watermark: microTime(s.watermark.Load()),
 		Windows: s.windows.Load(), Groups: s.groups.Load(), StateBytes: s.stateBytes.Load(), InFlight: l.inFlight.Load(),
@@ -195,6 +198,9 @@ type Status struct {
 	ShippedBefore []ShippedBefore
 	// Problems is why the pipeline is not doing its work, a line each; empty when it is.
 	Problems []string
+	// Held says that nothing is read because there is no room for more window state; empty while there is, or where it has not
+	// been so for long.
+	Held string
 	// Moving counts partitions that are not in the newest generation yet.
 	Moving int
 	// Assigned tells whether the group has given this node its partitions, which may be none.
@@ -210,7 +216,13 @@ func (e *Engine) Status() Status {
 	st.Revision = e.current.Load().Revision
 	st.Steps, st.Moving = e.stepStatus()
 	live := map[laneKey]LaneStatus{}
-	e.eachLane(func(l *lane) { live[keyOf(l.partition)] = l.status() })
+	e.eachLane(func(l *lane) {
+		live[keyOf(l.partition)] = l.status()
+		if l.heldFor() > heldQuietly {
+			st.Held = fmt.Sprintf("open windows and what waits to be shipped take %d of %d MiB (limits.state in node.yaml): nothing more is read until ClickHouse has taken some of it",
+				st.StateBytes>>20, e.cfg.MaxState>>20)
+		}
+	})
 	e.stats.mu.Lock()
 	for key, old := range e.stats.retired {
 		now := live[key]

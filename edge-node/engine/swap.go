@@ -122,7 +122,7 @@ func (l *lane) follow() error {
 	if !l.asked && !l.ask() || l.position < l.beyond {
 		return nil
 	}
-	return l.move()
+	return l.move(false)
 }
 
 // ask finds out how far the destination has the lane's segment. A process that had the partition before may have stored
@@ -171,13 +171,14 @@ func (l *lane) settle(to *generation, goesOn bool) error {
 	return l.carry(states)
 }
 
-// move ends the segment of the old revision where the lane is, and begins one of the new.
+// move ends the segment of the old revision where the lane is, and begins one of the new; or one of the same revision, where early
+// says that the windows are to give their memory back.
 //
 // The order is what makes it exact: all of the old segment is acknowledged, then the group says that the next one begins
 // here, and only then does anything of the next one leave the lane. Before the commit, whoever takes the partition over
 // goes on in the old segment, or begins another behind what is stored of it; after it, nobody continues the old one. A
 // process that lost the partition cannot commit, so it never begins a segment beside that of the owner.
-func (l *lane) move() error {
+func (l *lane) move(early bool) error {
 	if !l.drain() {
 		return l.ctx.Err()
 	}
@@ -186,7 +187,7 @@ func (l *lane) move() error {
 		return errFinishing
 	}
 	to := l.e.enter()
-	if to.Revision == l.gen.Revision && !l.gen.OwnWindows { // it was swapped back
+	if !early && to.Revision == l.gen.Revision && !l.gen.OwnWindows { // it was swapped back
 		return l.settle(to, true)
 	}
 	clock := l.window.Clock()
@@ -204,7 +205,9 @@ func (l *lane) move() error {
 		return err
 	}
 	failpoint.Hit(failpoint.SwapAfter)
-	to.opened.Add(1)
+	if to != l.gen {
+		to.opened.Add(1)
+	}
 	if err := l.settle(to, false); err != nil {
 		return err
 	}

@@ -278,6 +278,9 @@ func (r *Runner) Problems() []string {
 		problems = append(problems, "local store: the disk is slow: "+what)
 	}
 	st := r.engine.Status()
+	if st.Held != "" {
+		problems = append(problems, "memory: "+st.Held)
+	}
 	for _, p := range st.Problems {
 		problems = append(problems, "kafka: "+p)
 	}
@@ -390,6 +393,7 @@ func (p *Plan) generation() engine.Generation {
 		Window:    func() operators.Window { return p.Window.Open() },
 		Longest:   p.Window.Longest(),
 		EmitFinal: p.Window.EmitFinal,
+		Undivided: p.Window.Undivided(),
 		Unsaved:   p.unkept() != "",
 		Programs:  programs,
 		BatchRows: p.batchRows, SlotSize: p.slotSize, OwnWindows: len(p.Programs) > 0,

@@ -126,7 +126,7 @@ func (c *Config) follow(before, s *account) {
 	}
 	if before.counted && before.Watermark != sink.MinWatermark && before.Version == s.Start-s.Gap {
 		carried := origin{operators.Clock{Max: before.Watermark + c.MaxOutOfOrder.Microseconds()}, clockCarried}
-		if before.Revision != s.Revision {
+		if before.Revision != s.Revision || s.Gap == 0 && s.GapReason == "" { // it was swapped to, or began early
 			s.clocks = append([]origin{carried}, s.clocks...)
 		} else {
 			s.clocks = append(s.clocks, carried)

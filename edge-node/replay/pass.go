@@ -264,7 +264,8 @@ func (p *pass) due(ctx context.Context, next int64) error {
 	if err := p.settle(ctx, next, false); err != nil {
 		return err
 	}
-	if left := r.Window().MemorySize(); left > p.cfg.MaxState {
+	// A node has a batch more than limits.state in its windows where it begins its next segment early, and one batch is not more than that.
+	if left := r.Window().MemorySize(); left > 2*p.cfg.MaxState {
 		return fmt.Errorf("%s: open windows need %d MiB (%d keys in %d windows), and limits.state is %d MiB: raise it in node.yaml",
 			p.of.Partition, left>>20, r.Window().Groups(), r.Window().Windows(), p.cfg.MaxState>>20)
 	}

@@ -45,6 +45,7 @@ const (
 	faultRestart
 	faultCut
 	faultNumbers
+	faultEarly
 	faults
 )
 
@@ -57,7 +58,7 @@ func (f fault) String() string {
 		"bits of the local store turned", "disk full", "outage of hours",
 		"outage longer than the room for what waits", "account with windows that were merged", "account with windows that were dropped",
 		"state of a step taken up", "broker restarts", "log cut back, and other records under the same offsets",
-		"numbers of count windows taken up",
+		"numbers of count windows taken up", "segment begun early for want of memory",
 	}[f]
 }
 
@@ -195,6 +196,11 @@ var exclusions = []struct {
 		[]fault{faultLateInsert},
 		[]fault{faultRetention},
 		"the same with a segment that begins behind records that are gone",
+	},
+	{
+		[]fault{faultLateInsert},
+		[]fault{faultEarly},
+		"the same with a segment that begins early",
 	},
 }
 

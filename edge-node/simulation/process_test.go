@@ -283,7 +283,7 @@ func (w *world) launch(n *node, revision uint64) (*process, error) {
 	p.engine, err = engine.New(p.ctx, engine.Config{
 		Pipeline: "sim", Node: n.name, Source: &source{Source: src, p: p}, Generation: w.generation(revision),
 		Delivery: p.delivery, Coverage: c.Coverage, States: c.States, Local: local, WhenFull: w.plan.whenFull, Kept: kept, Announce: announce,
-		FlushEvery: w.plan.flush, PlainPool: true, Chains: 2, MaxQueued: 256 << 10, ShutdownTimeout: 5 * time.Second, Log: log,
+		FlushEvery: w.plan.flush, PlainPool: true, Chains: 2, MaxState: w.plan.maxState, MaxQueued: 256 << 10, ShutdownTimeout: 5 * time.Second, Log: log,
 	})
 	if err != nil {
 		return nil, err
@@ -299,6 +299,11 @@ func (p *process) run() {
 	delivered := make(chan error, 1)
 	go func() { delivered <- p.delivery.Run(ctx) }()
 	err := p.engine.Run(p.ctx)
+	for _, l := range p.engine.Status().Lanes {
+		for range l.Early {
+			p.w.hit(faultEarly)
+		}
+	}
 	stop()
 	err = errors.Join(err, <-delivered, p.engine.Close())
 	if p.store != nil {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/weir-stream/weir/edge-node/engine"
+	"github.com/weir-stream/weir/operators"
 	"github.com/weir-stream/weir/sink"
 )
 
@@ -31,6 +32,29 @@ func (p *plan) small() {
 		}
 	}
 }
+
+// tight gives the nodes of a plan less memory than its open windows need, so that segments begin early. That is for windows whose parts add
+// up, and for one plan of five. It draws by itself, so that the other plans stay as they were.
+func (p *plan) tight() {
+	rng := rand.New(rand.NewPCG(p.seed, 13))
+	if rng.IntN(5) > 0 || p.quietly || p.mutant != sound {
+		return
+	}
+	p.maxState = groupBytes * (20 + rng.Int64N(60))
+	p.devices, p.batchRows = 8+rng.IntN(30), 1+rng.IntN(16)
+	p.stateful, p.emitFinal, p.sessions, p.counts, p.outputs = false, false, false, nil, false
+	p.kinds[faultEarly] = true
+}
+
+// groupBytes is what a group takes where there is little memory.
+const groupBytes = 100
+
+// frugal are windows that take memory by the group: the real ones have room for a thousand groups at once, which is all that there ever are.
+type frugal struct{ operators.Window }
+
+func (f frugal) MemorySize() int64 { return groupBytes * int64(f.Groups()) }
+
+func (f frugal) Closing() int { return f.Window.(operators.Closing).Closing() }
 
 // Room is that of a node with a budget for each lane.
 func (l *lane) Room() error {

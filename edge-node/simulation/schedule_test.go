@@ -41,6 +41,7 @@ type plan struct {
 	mayFill  bool            // disks may be full
 	whenFull engine.WhenFull // what nodes do that have no room for more than the budget; Block: there is no budget
 	budget   int             // entries of the local store that there is room for, by lane
+	maxState int64           // bytes of window state that a node may have; 0: more than there ever is
 	quietly  bool            // no faults are drawn
 	forced   []fault         // kinds that are drawn in any case
 	kinds    map[fault]bool  // drawn faults
@@ -56,8 +57,8 @@ type event struct {
 
 func (p *plan) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d: %d partitions, %d of %d nodes, protocol %s, static %t, local store %t with policy %d and room for %d entries, session %s, flush %s, restart %s, batches of %d rows, %d devices, %d revisions, final windows only %t, sessions %t, rows of a window %s, stateful %t, outputs %t, %s\n",
-		p.seed, p.parts, p.begin, p.nodes, p.protocol, p.static, p.store, p.whenFull, p.budget, p.session, p.flush, p.restart, p.batchRows, p.devices, len(p.revisions), p.emitFinal, p.sessions, p.counts, p.stateful, p.outputs, p.length)
+	fmt.Fprintf(&b, "seed %d: %d partitions, %d of %d nodes, protocol %s, static %t, local store %t with policy %d and room for %d entries, %d bytes of window state, session %s, flush %s, restart %s, batches of %d rows, %d devices, %d revisions, final windows only %t, sessions %t, rows of a window %s, stateful %t, outputs %t, %s\n",
+		p.seed, p.parts, p.begin, p.nodes, p.protocol, p.static, p.store, p.whenFull, p.budget, p.maxState, p.session, p.flush, p.restart, p.batchRows, p.devices, len(p.revisions), p.emitFinal, p.sessions, p.counts, p.stateful, p.outputs, p.length)
 	for _, e := range p.events {
 		if e.what != "" {
 			fmt.Fprintf(&b, "  %8.3f  %s\n", e.at.Seconds(), e.what)
@@ -95,6 +96,7 @@ func newPlanOf(seed uint64, change func(p *plan)) *plan {
 	if p.store && !p.quietly {
 		p.small()
 	}
+	p.tight()
 	p.draw(rng)
 	p.drawRestarts()
 	for i := range p.revisions {

@@ -303,11 +303,14 @@ func (w *world) generation(number uint64) engine.Generation {
 	} else if widening, err = window.NewWidening(cfg, coarsest*time.Millisecond); err != nil {
 		panic(err)
 	}
-	rows := w.plan.batchRows
+	rows, open := w.plan.batchRows, cfg.Open
+	if w.plan.maxState > 0 {
+		open = func() operators.Window { return frugal{cfg.Open()} }
+	}
 	return engine.Generation{
 		Revision: number, Steps: steps, Widening: widening,
 		Decoder:   func() (ingest.Decoder, error) { return decode.New("json", cols, decode.Options{MaxRows: rows}) },
-		Window:    func() operators.Window { return cfg.Open() },
+		Window:    open,
 		EmitFinal: w.plan.emitFinal,
 		Unsaved:   rev.sessions || rev.counts != nil,
 		BatchRows: rows, SlotSize: decode.SlotSize(cols, rows, 1<<10),

@@ -65,6 +65,7 @@ var laneMetrics = []metric[engine.LaneStatus]{
 	{desc("batch_busy_seconds_total", "Time spent decoding, in steps and in windows.", byPartition...), counter, func(s engine.LaneStatus) float64 { return s.Busy.Seconds() }},
 	{desc("rows_aggregated_total", "Rows taken into windows.", byPartition...), counter, func(s engine.LaneStatus) float64 { return float64(s.Aggregated) }},
 	{desc("rows_overflowed_total", "Rows in windows whose keys were beyond max_keys.", byPartition...), counter, func(s engine.LaneStatus) float64 { return float64(s.Overflowed) }},
+	{desc("early_segments_total", "Segments that began early because open windows needed more memory than limits.state.", byPartition...), counter, func(s engine.LaneStatus) float64 { return float64(s.Early) }},
 	{desc("rows_late_total", "Rows behind the allowed lateness.", byPartition...), counter, func(s engine.LaneStatus) float64 { return float64(s.Late) }},
 	{desc("rows_filtered_total", "Rows that steps dropped on purpose.", byPartition...), counter, func(s engine.LaneStatus) float64 { return float64(s.Filtered) }},
 	{desc("rows_expanded_total", "Rows that steps added.", byPartition...), counter, func(s engine.LaneStatus) float64 { return float64(s.Expanded) }},

@@ -95,6 +95,16 @@ func (a *Aggregate) CanMerge() bool {
 	return ok
 }
 
+// InOrder tells whether the answer of states that are merged may depend on the order, because that of rows depends on theirs: of first
+// and last, and others like them, where rows are the first or last by the same value. Those of the user's say by themselves that it does not.
+func (a *Aggregate) InOrder() bool {
+	switch a.Func {
+	case "first", "last", "argmin", "argmax", "any", "group_array", "delta", "rate", "time_avg":
+		return true
+	}
+	return false
+}
+
 // Sized is an accumulator whose states have memory of their own beside 16 bytes a group.
 type Sized interface {
 	Accumulator

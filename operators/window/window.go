@@ -174,6 +174,25 @@ func (c *Config) Longest() time.Duration {
 	return c.Size
 }
 
+// Undivided tells why the rows of a window and key must not come from two windows that were filled one after the other, each with a part of
+// the records, for somebody else to merge in whatever order; empty where that gives what one window would give.
+func (c *Config) Undivided() string {
+	switch {
+	case c.Gap > 0:
+		return "a session would be cut in two"
+	case c.Count != nil:
+		return "windows of so many rows would begin anew"
+	case c.MaxKeys > 0:
+		return "which keys are beyond max_keys would not follow from the log alone"
+	}
+	for _, a := range c.Aggregate {
+		if a.InOrder() {
+			return fmt.Sprintf("the states of aggregate %s, %s, can be merged in the order of the log alone", a.Name, a.Func)
+		}
+	}
+	return ""
+}
+
 // CheckKey tells why a column cannot be a key.
 func CheckKey(f batch.Field) error {
 	if f.Type.Kind == batch.List {

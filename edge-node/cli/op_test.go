@@ -76,7 +76,7 @@ func TestOpTest(t *testing.T) {
 	out, _, code := runCommand(t, []string{"op", "test", dir}, nil)
 	for _, want := range []string{
 		"FAIL    " + file + ": expected (-) is not what came out (+)\n", "\n    -{\"device\":\"pump-17\"", `"temp":42}`,
-		"\n    +{\"device\":\"pump-17\"", "\n1 of 3 golden files failed\n", "ok      ",
+		"\n    +{\"device\":\"pump-17\"", "\n1 of 4 golden files failed\n", "ok      ",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
@@ -87,7 +87,7 @@ func TestOpTest(t *testing.T) {
 	}
 	out, _, code = runCommand(t, []string{"op", "test", "--json", dir}, nil)
 	var results []goldenResult
-	if err := json.Unmarshal([]byte(out), &results); err != nil || code != exitFailed || len(results) != 3 || results[0].OK || results[0].Diff == "" || !results[1].OK {
+	if err := json.Unmarshal([]byte(out), &results); err != nil || code != exitFailed || len(results) != 4 || results[0].OK || results[0].Diff == "" || !results[1].OK {
 		t.Errorf("exit %d, %v, %s", code, err, out)
 	}
 	if out, errs, code := runCommand(t, []string{"op", "test", "--update", dir}, nil); code != exitOK || strings.Count(out, "updated ") != 1 {
@@ -221,7 +221,7 @@ func TestOpNewBuildTest(t *testing.T) {
 	if code != exitOK || !strings.Contains(out, "mine.wasm") || !strings.Contains(out, " KiB  sha256:") {
 		t.Fatalf("exit %d\n%s%s", code, out, errs)
 	}
-	if out, errs, code := runCommand(t, []string{"op", "test", "--build", dir}, nil); code != exitOK || strings.Count(out, "ok  ") != 2 {
+	if out, errs, code := runCommand(t, []string{"op", "test", "--build", dir}, nil); code != exitOK || strings.Count(out, "ok  ") != 3 {
 		t.Errorf("exit %d\n%s%s", code, out, errs)
 	}
 }

@@ -147,7 +147,7 @@ func readRows(file string) ([]string, error) {
 }
 
 func writeBench(to io.Writer, r *authoring.BenchResult) error {
-	fmt.Fprintf(to, "%d rows of %s\n%d rows of %s\n\n", r.Rows, strings.Join(r.Input, ", "), r.RowsOut, strings.Join(r.Output, ", "))
+	fmt.Fprintf(to, "%d rows of %s\nbecome %d rows of %s\n\n", r.Rows, strings.Join(r.Input, ", "), r.RowsOut, strings.Join(r.Output, ", "))
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "\tns/row\tMB/s\tratio\tcopied bytes/row\t")
 	row := func(name string, t authoring.BenchTime) {

@@ -33,6 +33,9 @@ Kinds:
 		Example: "  weir op new --lang c scale\n  weir op new --lang go operators/dedupe\n  weir op new --lang c --kind function dewpoint",
 		Args:    exactly(1, "the operator's name"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if lang == "" {
+				return usagef(cmd, "--lang is missing: it is one of %s", strings.Join(authoring.Languages(), ", "))
+			}
 			if !slices.Contains(authoring.Languages(), lang) {
 				return usagef(cmd, "--lang is %q: it must be one of %s", lang, strings.Join(authoring.Languages(), ", "))
 			}

@@ -48,6 +48,9 @@ func (w *running) uses(spec *config.Pipeline) {
 	for i := range spec.Outputs {
 		steps = append(steps, spec.Outputs[i].Steps...)
 	}
+	for i := range spec.Functions {
+		w.files = append(w.files, spec.Functions[i].Wasm.File)
+	}
 	for i := range steps {
 		if m := steps[i].Wasm; m != nil {
 			w.files = append(w.files, m.File)

@@ -139,8 +139,12 @@ func (a *app) replay(ctx context.Context, o *replaying, file string) error {
 		return fmt.Errorf("%s: %w", p.Spec.File, err)
 	}
 	if len(report.Segments) == 0 && len(report.Others) == 0 {
-		return fmt.Errorf("%s: there is nothing to read again: neither ClickHouse nor group %s knows a segment of pipeline %s that was chosen",
-			p.Spec.File, p.Spec.Source.Kafka.Group, p.Spec.Name)
+		chosen := "that was chosen"
+		if !o.choice.Since.IsZero() {
+			chosen = fmt.Sprintf("with records of %s or later, by the timestamps that Kafka has of them, as --since says", o.choice.Since.UTC().Format(time.RFC3339))
+		}
+		return fmt.Errorf("%s: there is nothing to read again: neither ClickHouse nor group %s knows a segment of pipeline %s %s",
+			p.Spec.File, p.Spec.Source.Kafka.Group, p.Spec.Name, chosen)
 	}
 	verdict := replayVerdict(report)
 	if o.json {

@@ -71,7 +71,7 @@ var ErrStoreInUse = spool.ErrLocked
 // LookAtStore opens the store of a node that does not run, to read what it has. It writes nothing.
 func LookAtStore(node config.Node, log *slog.Logger) (*Store, error) {
 	if node.StateDir == "" {
-		return nil, fmt.Errorf("%w: the node has no state_dir", ErrNoStore)
+		return nil, fmt.Errorf("%w: the node has no state_dir (in node.yaml, WEIR_STATE_DIR or --state-dir)", ErrNoStore)
 	}
 	s, err := spool.OpenReadOnly(spool.Config{Dir: node.StateDir, MaxBytes: node.Limits.Disk, Log: log})
 	switch {

@@ -92,10 +92,17 @@ type Coverage struct {
 	// reader finds out whether the log has these records still, or others under their offsets.
 	Epoch int32
 
+	// Began are Watermark and Final where the segment begins, as far as whoever ships of it first knows them. The account that opens the
+	// segment has them, so that a reader does not take the partition for one without rows. Sink.Coverage does not fill it.
+	Began *Began
+
 	// RowsVersion is the highest version of any row stored for the segment. Sink.Coverage fills it and Write ignores
 	// it. It is above Version where a node died between storing rows and coverage.
 	RowsVersion int64
 }
+
+// Began is how far the event time of a partition is where a segment begins, as Coverage has it.
+type Began struct{ Watermark, Final int64 }
 
 // Content is what the rows of a segment are: the sums of their hashes, by batch.HashRows of the columns of Table.Schema, modulo
 // 2^64. With it a reader can prove that the rows are those that were shipped.

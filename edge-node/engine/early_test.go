@@ -221,6 +221,9 @@ func TestEarlySegmentOrder(t *testing.T) {
 		}
 	}
 	l.beforeStore = func(cov *sink.Coverage) {
+		if cov.Segment > 0 && (cov.Began == nil || cov.Began.Final <= 0 || cov.Began.Final > cov.Final) {
+			t.Errorf("%s: segment %d does not say how far its partition was where it begins: %+v", cov.Partition, cov.Segment, cov.Began)
+		}
 		if !begun[fmt.Sprintf("%s|%d", cov.Partition, cov.Segment)] {
 			t.Errorf("%s: something of segment %d is stored, and nobody committed that it begins", cov.Partition, cov.Segment)
 		}

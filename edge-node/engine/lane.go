@@ -54,6 +54,7 @@ type lane struct {
 	told     map[LetterKind]bool // kinds of letters that Engine.told has
 	shipped  int64               // position of the last cut
 	sentAt   time.Time           // when delivery was given a cut last
+	began    *sink.Began         // of the segment; nil where the lane was not there
 	opened   bool                // whether the segment's coverage was shipped once
 	begins   bool                // the group does not know of the segment yet
 	asked    bool                // beyond is known
@@ -127,6 +128,8 @@ func newLane(e *Engine, gen *generation, a ingest.Assignment, at resumption) *la
 	}
 	if l.position > l.start {
 		l.batches = 2 // or more
+	} else {
+		l.began = l.reach()
 	}
 	l.local.gone = l.keptFrom()
 	l.stats.init(l)
@@ -530,7 +533,7 @@ func (l *lane) nextSegment(number uint64, start int64, before missing) error {
 	l.start, l.position, l.shipped, l.skipTo, l.replayTo = start, start, start, start, 0
 	l.gap, l.lost, l.why = before.offsets, before.rows, before.why
 	l.counters, l.content = sink.Counters{}, sink.Content{Known: true}
-	l.spans, l.open = nil, 0
+	l.spans, l.open, l.began = nil, 0, l.reach()
 	l.opened, l.begins, l.asked, l.beyond, l.batches = false, false, true, start, 0 // nobody has had this one before
 	return l.forget()
 }

@@ -245,9 +245,14 @@ func (l *lane) coverage() sink.Coverage {
 	counters.Open = l.open
 	return sink.Coverage{
 		Partition: l.partition, Revision: l.gen.Revision, Segment: l.segment, Start: l.start, Version: l.position,
-		Watermark: l.window.Watermark(), Final: l.window.Final(), Counters: counters, Content: l.content, Spans: l.spans, Gap: l.gap, Lost: l.lost, GapReason: l.why,
+		Watermark: l.window.Watermark(), Final: l.window.Final(), Counters: counters, Content: l.content, Spans: l.spans, Gap: l.gap, Lost: l.lost, GapReason: l.why, Began: l.began,
 		Epoch: l.epoch,
 	}
+}
+
+// reach is how far event time is.
+func (l *lane) reach() *sink.Began {
+	return &sink.Began{Watermark: l.window.Watermark(), Final: l.window.Final()}
 }
 
 // submit hands a cut to delivery; commit is what to commit when it is acknowledged, or nil.

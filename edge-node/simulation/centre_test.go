@@ -163,6 +163,9 @@ func (c *centre) take(in *insert) bool {
 			cov := cut.Coverage
 			cov.Version, cov.Counters, cov.Spans = cov.Start, sink.Counters{}, nil
 			cov.Final, cov.Content = sink.MinWatermark, sink.Content{Known: cov.Content.Known}
+			if cov.Began != nil {
+				cov.Final = cov.Began.Final
+			}
 			c.storeCoverage(&cov)
 		case insertRows:
 			c.storeRows(cut)

@@ -212,9 +212,13 @@ func (w *write) openSegments(ctx context.Context) error {
 		if _, rejected := w.rejected[i]; rejected || w.opened[k] || c.Rows == nil || c.Rows.Rows == 0 {
 			continue
 		}
+		began := sink.Began{Watermark: sink.MinWatermark, Final: sink.MinWatermark}
+		if c.Coverage.Began != nil {
+			began = *c.Coverage.Began
+		}
 		first = append(first, sink.Coverage{
 			Partition: c.Coverage.Partition, Revision: c.Coverage.Revision, Segment: c.Coverage.Segment,
-			Start: c.Coverage.Start, Version: c.Coverage.Start, Watermark: sink.MinWatermark, Final: sink.MinWatermark,
+			Start: c.Coverage.Start, Version: c.Coverage.Start, Watermark: began.Watermark, Final: began.Final,
 			Gap: c.Coverage.Gap, Lost: c.Coverage.Lost, GapReason: c.Coverage.GapReason, Content: sink.Content{Known: c.Coverage.Content.Known},
 			Epoch: c.Coverage.Epoch,
 		})

@@ -261,6 +261,25 @@ func TestCompleteness(t *testing.T) {
 	}
 }
 
+// TestCompletenessOfNewSegment begins a segment in the partition that is furthest behind: what is complete does not jump ahead to where the
+// others are while its rows are stored and its account is not.
+func TestCompletenessOfNewSegment(t *testing.T) {
+	b := newBed(t)
+	const behind, ahead = 1_690_000_000_000_000, 1_700_000_000_000_000
+	for i, final := range []int64{behind, ahead} {
+		c := b.cut(source{partition: int32(i)}, 10)
+		c.Coverage.Final, c.Coverage.Watermark = final, final
+		b.write(c)
+	}
+	next := b.cut(source{segment: 1}, 20, row{1_690_000_000, "a", 1, f(1), 1, f(1)})
+	next.Coverage.Start, next.Coverage.Began, next.Partial = 10, &sink.Began{Watermark: behind, Final: behind}, true
+	b.write(next)
+	got := b.ask("SELECT concatWithSeparator(' ', toString(partitions_without_rows), toString(complete_until), toString(watermark)) FROM weir_completeness")
+	if want := "0 2023-07-22 04:26:40.000000 2023-07-22 04:26:40.000000"; len(got) != 1 || got[0] != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestRejectedBeforeItIsSent(t *testing.T) {
 	b := newBed(t)
 	good := b.cut(source{}, 10, row{1_700_000_000, "a", 1, f(1), 1, f(1)})

@@ -147,6 +147,24 @@ type Cut struct {
 	// Open are the windows that are open after the cut, and Closed those that it closed, both in no particular order.
 	Open   []OpenWindow
 	Closed []ClosedWindow
+	// Of windows that are Keyed, where they are kept. Stay is how many of Rows, from the first on, are of windows that stay open; those behind
+	// them take no more rows, or take back what was. Over has the rows of the windows that the cut closed and that had not changed since
+	// the one before. Left are rows of cuts before that are not those of an open window any more: only their starts and keys are
+	// there, and LeftHashes are what they were hashed to; borrowed as Hashes are.
+	Stay       int
+	Over, Left *batch.Batch
+	LeftHashes []uint64
+}
+
+// Keyed is implemented by windows of one key each, which do not end together where they begin together. A local store has their rows one by one:
+// those of open windows, and apart from them, in the order in which they came, those that only wait to be shipped.
+//
+// Their cuts have no Closed, and of Open, where they are kept, no more than some places in the log where a replay can begin, in order: windows that start
+// at or after the Start of one need no record before its Offset, and the first is for all.
+type Keyed interface {
+	// Keep has the next cut say what a local store needs to know. waits says that cuts before may not have been shipped yet: only then there is
+	// an Over, and where windows are shipped when they are final, never.
+	Keep(kept, waits bool)
 }
 
 // ClosedWindow is a window that takes no more rows.
@@ -159,7 +177,7 @@ type ClosedWindow struct {
 
 // OpenWindow is a window that still takes rows.
 type OpenWindow struct {
-	Start  int64 // in milliseconds since 1970
+	Start  int64 // in milliseconds since 1970; see Keyed
 	Offset int64 // reading from here, with Clock, builds the window again
 	Clock  Clock
 }

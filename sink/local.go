@@ -13,7 +13,7 @@ type Local interface {
 	// Load reads what Commit was last given, and checks that everything is there that was then; nil when nothing was ever
 	// saved. An error wraps ErrDamaged where it is not. It comes before everything else.
 	//
-	// Where rows is not nil, it is given all rows on the way with their hashes, in the order of their windows, some thousands at a time;
+	// Where rows is not nil, it is given all rows that are not queued on the way with their hashes, in the order of their windows, some thousands at a time;
 	// they are borrowed for the call. It comes before the end of the check: when Load fails, what was made of the rows is worth nothing.
 	// Its errors are those of Load.
 	Load(rows func(meta []byte, rows *batch.Batch, hashes []uint64) error) (meta []byte, err error)
@@ -49,6 +49,13 @@ type LocalChange interface {
 	// DropWindows removes the rows of all windows that start from a time on and before another. Rows of such windows may be Put after
 	// it, in their place, and none before.
 	DropWindows(from, to int64, of Sum)
+	// DropRows removes rows that were Put, each by its window and key: of the batch only window_start and the keys count. hashes are those
+	// that they were Put with.
+	DropRows(rows *batch.Batch, hashes []uint64)
+	// Queue saves rows from one of a batch on behind those that are queued: nothing takes their place any more, and they only wait to be shipped.
+	// DropQueued removes the n oldest of those that were there before the change.
+	Queue(rows *batch.Batch, from int)
+	DropQueued(n int)
 	// PutState saves what a stateful step carries on, in place of what it did before.
 	PutState(step string, state []byte)
 	// PutLetters saves dead letters behind those that are there; DropLetters removes the n oldest.
@@ -76,9 +83,12 @@ func (s *Sum) Add(hashes ...uint64) {
 
 // LocalView reads what is saved. It must be closed.
 type LocalView interface {
+	// Skip leaves out the n oldest of the rows that are queued. It comes before Rows.
+	Skip(n int)
 	// From moves to the rows of the first window that starts at a time, in milliseconds since 1970, or later.
 	From(start int64)
-	// Rows returns the next rows, in the order of their windows, at most n; nil at the end. They belong to the caller.
+	// Rows returns the next rows, at most n; nil at the end: those that are queued, oldest first, then the others in the order of their
+	// windows. They belong to the caller.
 	Rows(n int) (*batch.Batch, error)
 	// Letters returns the next dead letters, oldest first, of about bytes together; none at the end.
 	Letters(bytes int) ([]DeadLetter, error)

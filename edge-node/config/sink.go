@@ -97,11 +97,11 @@ func (p *Pipeline) checkSpool(add func(Pos, string, string, ...any) *Error) {
 	s, w := &p.Sink.Spool, &p.Window
 	const key, coarsest = "sink.spool.when_full", "sink.spool.coarsest"
 	if w.Session != nil && s.WhenFull != WhenFullBlock {
-		_ = add(p.At(key), key, "%s: a node keeps no sessions on its disk, so there is nothing to give up", key).WithHint("leave it out")
+		_ = add(p.At(key), key, "%s: sessions are neither given up nor merged: those that begin together do not end together", key).WithHint("leave it out: a node whose disk is full reads no more until there is room")
 		return
 	}
 	if w.Count != nil && s.WhenFull != WhenFullBlock {
-		_ = add(p.At(key), key, "%s: a node keeps no windows of so many rows on its disk, so there is nothing to give up", key).WithHint("leave it out")
+		_ = add(p.At(key), key, "%s: windows of so many rows are neither given up nor merged: those that begin together do not end together", key).WithHint("leave it out: a node whose disk is full reads no more until there is room")
 		return
 	}
 	if s.WhenFull != WhenFullCoarsen {

@@ -23,6 +23,8 @@ type resend struct {
 	first *batch.Batch // read already, to see how much there is
 	rows  int          // of a part, at most
 	parts bool         // over closed windows
+	until int64        // of a run over closed windows: none of those that were closed when it began starts here or later
+	one   int64        // start of the one window that the parts so far were of; noPass: there was no part
 	asked time.Time    // when the last part was submitted
 }
 
@@ -68,7 +70,10 @@ func (l *lane) submitSaved() error {
 	}
 	r := d.run
 	r.asked = time.Now()
-	if r.parts {
+	switch {
+	case r.parts && l.keyed() != nil:
+		return l.submitQueued()
+	case r.parts:
 		return l.submitClosed()
 	}
 	cut := &sink.Cut{Coverage: r.of.coverage, Backlog: true, Rows: r.first, Partial: true}
@@ -100,9 +105,12 @@ func (l *lane) beginRun() error {
 	if err != nil {
 		return err
 	}
-	r := &resend{view: view, of: d.saved}
+	r := &resend{view: view, of: d.saved, one: noPass}
 	d.run, d.behind = r, false
 	r.rows, d.long = max(1, l.e.cfg.PartRows()), false
+	if l.keyed() != nil {
+		return l.beginQueue(r)
+	}
 	oldest := l.oldestClosed()
 	if oldest == nil {
 		// Closed windows that are acknowledged stay on the disk until something is saved again.
@@ -114,7 +122,8 @@ func (l *lane) beginRun() error {
 		return err
 	}
 	starts := batch.As[int64](r.first.Cols[0].Values)
-	r.parts = starts[r.first.Rows-1] <= d.closed[len(d.closed)-1].start
+	r.until = d.closed[len(d.closed)-1].start + 1
+	r.parts = starts[r.first.Rows-1] < r.until
 	d.long = r.parts
 	return nil
 }
@@ -130,6 +139,8 @@ func (l *lane) countBacklog() {
 		rows = int64(d.disk.Entries())
 		if c := l.oldestClosed(); c != nil {
 			oldest = c.start
+		} else if d.queue.acked < d.saved.queued {
+			oldest = d.queue.oldest
 		}
 	}
 	l.stats.backlog.Store(rows)
@@ -180,12 +191,16 @@ func (l *lane) submitClosed() error {
 			return err
 		}
 	}
-	end := func() error {
+	end := func(pass int64) error {
 		d.run, d.behind = nil, true
+		d.pass = min(pass, r.until) // what was open then may have more rows by now
 		return r.view.Close()
 	}
 	if rows == nil {
-		return end()
+		return end(r.until)
+	}
+	if first := batch.As[int64](rows.Cols[0].Values)[0]; r.one != noPass && first != r.one {
+		return end(first) // the parts before were all of a window, and are acknowledged
 	}
 	cut := &sink.Cut{Coverage: r.of.coverage, Backlog: true, Rows: rows, Partial: true}
 	starts := batch.As[int64](rows.Cols[0].Values)[:rows.Rows]
@@ -194,20 +209,22 @@ func (l *lane) submitClosed() error {
 		last--
 	}
 	if last == 0 { // one window, and perhaps there is more of it
+		r.one = starts[0]
 		l.submit(cut, nil)
 		failpoint.Hit(failpoint.Resend)
 		return nil
 	}
 	cut.Rows = rows.Head(last)
-	d.pass = starts[last]
+	next := starts[last]
 	l.submit(cut, nil)
 	failpoint.Hit(failpoint.Resend)
-	return end()
+	return end(next)
 }
 
 // reapPart accounts for the acknowledgement of the last part of a run over closed windows.
 func (l *lane) reapPart() {
 	d := &l.local
+	d.queue.acked, d.queue.pass = max(d.queue.acked, d.queue.pass), 0
 	if d.pass == noPass {
 		return
 	}

@@ -15,8 +15,11 @@ import (
 // open rows. When the segment goes on after all, the next account has some again, and the rows that were shipped of windows that are
 // not final by it do not count until they are: as with spans, the account alone decides which rows count.
 
-// cutWindows cuts, and gives what is to be shipped of it.
-func (l *lane) cutWindows() (operators.Cut, *batch.Batch) {
+// cutWindows cuts, and gives what is to be shipped of it. It will be, or is saved only.
+func (l *lane) cutWindows(ships bool) (operators.Cut, *batch.Batch) {
+	if k := l.keyed(); k != nil {
+		k.Keep(l.keeps(), !ships)
+	}
 	if l.gen.EmitFinal && l.whole {
 		l.window.Touch() // what is open was never shipped, whether it changed or not
 	}

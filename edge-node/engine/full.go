@@ -54,10 +54,13 @@ func (l *lane) sweep() (bool, error) {
 	for n < len(d.closed) && d.closed[n].version < 0 {
 		n++
 	}
-	if n == 0 {
+	if n == 0 && d.queue.acked == d.queue.dropped {
 		return false, nil
 	}
 	ch := d.disk.Change()
+	if n == 0 {
+		return true, l.commitLocal(ch, &d.saved, d.gone)
+	}
 	var of sink.Sum
 	for _, c := range d.closed[:n] {
 		of.Rows += c.rows.Rows

@@ -20,7 +20,6 @@ type Generation struct {
 	Longest   time.Duration           // no window is longer
 	EmitFinal bool                    // cuts of windows have Final, which alone is shipped while the lane goes on
 	Undivided string                  // why a window must not be in the rows of two segments of a revision; empty where the parts add up in any order
-	Unsaved   bool                    // nothing of it is kept in the local store, because windows cannot be loaded
 	// Widening merges windows that wait on the disk where WhenFull is Coarsen; nil: they cannot be merged.
 	Widening  operators.Widening
 	Programs  []Program // what the windows run of the user's

@@ -44,6 +44,7 @@ type local struct {
 	pass    int64    // windows of the run that start before are on their way as a whole; noPass: none are
 	closed  []closed // by start
 	gone    int64    // of windows that end at or before, rows may not be there any more, or never were
+	queue   queue    // where windows are of one key each: in place of pass and closed
 	// Dead letters, numbered as they are saved: below acked they are acknowledged, below dropped they are gone.
 	acked, dropped int
 	barren         int64    // one more than the position of what is saved, where no windows of it can be merged
@@ -56,6 +57,8 @@ type saved struct {
 	commit   ingest.Commit
 	open     [][5]int64 // windows, as in localMeta
 	letters  int        // the number of the next dead letter
+	queued   int        // that of the next row of the queue
+	windows  int        // that are open, where open does not have all of them
 	clock    operators.Clock
 	openHash uint64 // sum of the hashes of the rows that the coverage calls open
 }
@@ -74,6 +77,10 @@ type localMeta struct {
 	Commit  json.RawMessage `json:"commit"` // its metadata
 	Open    [][5]int64      `json:"open"`   // open windows: start, offset, clock
 	Letters int             `json:"letters"`
+	// Where windows are of one key each, open has places to build them from, as operators.Keyed says. Windows is how many there are, and Queued how
+	// many rows only wait.
+	Windows int `json:"windows,omitempty"`
+	Queued  int `json:"queued,omitempty"`
 	// OpenHash is the sum of the hashes of the rows that were withheld, which are saved like the others.
 	OpenHash uint64 `json:"open_hash,omitempty"`
 	Gone     *int64 `json:"gone"` // as in local; nil where nobody kept account of it
@@ -120,7 +127,7 @@ func (l *lane) reap() {
 		return
 	}
 	version := d.sent.coverage.Version
-	d.acked = max(d.acked, d.sent.letters)
+	d.acked, d.queue.acked = max(d.acked, d.sent.letters), max(d.queue.acked, d.sent.queued)
 	for i := range d.closed {
 		if d.closed[i].version <= version {
 			d.closed[i].version = -1
@@ -133,7 +140,11 @@ func (l *lane) reap() {
 func (l *lane) save(w *operators.Cut, cut *sink.Cut, commit ingest.Commit) error {
 	d := &l.local
 	ch := d.disk.Change()
-	if w.Rows != nil {
+	queued := 0
+	switch {
+	case l.keyed() != nil:
+		queued = l.putKeyed(ch, w)
+	case w.Rows != nil:
 		ch.Put(w.Rows, w.Hashes, w.Before)
 	}
 	kept, gone := make([]closed, 0, len(d.closed)+len(w.Closed)), d.gone
@@ -151,7 +162,12 @@ func (l *lane) save(w *operators.Cut, cut *sink.Cut, commit ingest.Commit) error
 	// A cut closes windows in the order in which they were opened, and runs over what is saved go by their start.
 	slices.SortFunc(kept, func(a, b closed) int { return cmp.Compare(a.start, b.start) })
 	ch.PutLetters(cut.DeadLetters)
-	next := saved{coverage: cut.Coverage, commit: commit, letters: d.saved.letters + len(cut.DeadLetters), clock: l.window.Clock()}
+	next := saved{
+		coverage: cut.Coverage, commit: commit, letters: d.saved.letters + len(cut.DeadLetters), queued: d.saved.queued + queued, clock: l.window.Clock(),
+	}
+	if l.keyed() != nil {
+		next.windows = l.window.Windows()
+	}
 	if l.open > 0 {
 		next.openHash = w.OpenHash
 	}
@@ -177,9 +193,10 @@ func (l *lane) save(w *operators.Cut, cut *sink.Cut, commit ingest.Commit) error
 func (l *lane) commitLocal(ch sink.LocalChange, at *saved, gone int64) error {
 	d := &l.local
 	ch.DropLetters(d.acked - d.dropped)
+	ch.DropQueued(d.queue.acked - d.queue.dropped)
 	m := localMeta{
 		localNote: l.note(), Format: localFormat, Offset: at.commit.Offset, Commit: json.RawMessage(at.commit.Metadata), Open: at.open,
-		Letters: at.letters - d.acked, OpenHash: at.openHash, Gone: &gone, Epoch: l.epoch, Watermark: at.coverage.Watermark, Final: at.coverage.Final,
+		Letters: at.letters - d.acked, Queued: at.queued - d.queue.acked, Windows: at.windows, OpenHash: at.openHash, Gone: &gone, Epoch: l.epoch, Watermark: at.coverage.Watermark, Final: at.coverage.Final,
 	}
 	text, err := json.Marshal(&m)
 	if err != nil {
@@ -192,7 +209,7 @@ func (l *lane) commitLocal(ch sink.LocalChange, at *saved, gone int64) error {
 	}
 	failpoint.Hit(failpoint.SaveAfter)
 	l.stats.saves.Add(1)
-	d.saved, d.gone, d.dropped = *at, gone, d.acked
+	d.saved, d.gone, d.dropped, d.queue.dropped = *at, gone, d.acked, d.queue.acked
 	return nil
 }
 
@@ -294,7 +311,7 @@ func (e *Engine) localOf(p batch.Partition, revision uint64) sink.Local {
 // With a generation it comes with the window of a lane.
 func (e *Engine) savedOf(ctx context.Context, p batch.Partition, revision uint64, g *generation) (*remembered, sink.Local) {
 	disk := e.localOf(p, revision)
-	if disk == nil || g != nil && g.Unsaved {
+	if disk == nil {
 		return nil, nil
 	}
 	r, err := readSaved(ctx, disk, g)
@@ -369,6 +386,9 @@ func (r *remembered) take(rows *batch.Batch, hashes []uint64) error {
 		return err
 	}
 	r.rows += rows.Rows
+	if _, keyed := r.window.(operators.Keyed); keyed {
+		return nil
+	}
 	starts, ends := batch.As[int64](rows.Cols[0].Values), batch.As[int64](rows.Cols[1].Values)
 	open := false
 	for i, start := range starts {
@@ -428,7 +448,7 @@ func (l *lane) load(r *remembered) {
 	d := &l.local
 	d.closed = r.closed
 	d.saved = saved{
-		coverage: l.coverage(), letters: r.meta.Letters, open: r.meta.Open, clock: arrayClock(r.at.Reached), openHash: r.meta.OpenHash,
+		coverage: l.coverage(), letters: r.meta.Letters, queued: r.meta.Queued, windows: r.meta.Windows, open: r.meta.Open, clock: arrayClock(r.at.Reached), openHash: r.meta.OpenHash,
 		commit: ingest.Commit{Partition: l.partition, Offset: r.meta.Offset, Epoch: r.meta.Epoch, Metadata: string(r.meta.Commit)},
 	}
 	if r.meta.Gone != nil {
@@ -437,7 +457,7 @@ func (l *lane) load(r *remembered) {
 	d.behind = true // perhaps not all of it was acknowledged
 	d.resting = !l.e.cfg.ShipSaved
 	l.countState()
-	l.e.log.Info("going on with what was saved", "partition", l.partition.String(), "position", l.position, "rows", r.rows, "dead_letters", r.meta.Letters)
+	l.e.log.Info("going on with what was saved", "partition", l.partition.String(), "position", l.position, "rows", r.rows+r.meta.Queued, "dead_letters", r.meta.Letters)
 }
 
 // deliver ships what is saved under a revision that is not run any more, and waits until it is acknowledged.

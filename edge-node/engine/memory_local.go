@@ -76,6 +76,7 @@ func (l *lane) carryOn(ctx context.Context, at resumption) error {
 		if err := m.chain.steps[i].(operators.Stateful).Restore(ctx, s.Bytes); err != nil {
 			return fmt.Errorf("%s: go on with what was saved: step %s: %w", l.partition, s.Step, err)
 		}
+		setClock(m.chain.steps[i], at.at)
 	}
 	m.points, m.last, m.unlisted = []point{at.from}, [32]byte{}, true
 	// The point that the commit was to name may not have been stored before the process ended.

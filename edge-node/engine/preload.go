@@ -44,7 +44,7 @@ func (e *Engine) preloadKept(ctx context.Context) {
 	}
 	p, gen := &e.preload, e.enter()
 	parts, err := e.cfg.Kept(gen.Revision)
-	if err != nil || len(parts) == 0 || gen.Unsaved {
+	if err != nil || len(parts) == 0 {
 		e.leave(gen) // what is wrong is told by whoever needs it
 		return
 	}

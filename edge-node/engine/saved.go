@@ -35,7 +35,7 @@ func ReadSaved(meta []byte) (Saved, error) {
 	if err != nil {
 		return Saved{}, fmt.Errorf("read what was saved of a partition: %w", err)
 	}
-	s := Saved{Topic: m.Topic, Segment: at.Segment, Start: at.Start, Position: at.Position, OpenWindows: len(m.Open)}
+	s := Saved{Topic: m.Topic, Segment: at.Segment, Start: at.Start, Position: at.Position, OpenWindows: max(len(m.Open), m.Windows)}
 	if m.At != 0 {
 		s.At = time.UnixMilli(m.At).UTC()
 	}

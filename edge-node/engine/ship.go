@@ -226,7 +226,7 @@ func (l *lane) resend() {
 
 // cut takes out of the window what changed, and with it everything that waits. It will be shipped as it is, or saved only.
 func (l *lane) cut(ships bool) (operators.Cut, *sink.Cut, ingest.Commit, error) {
-	w, rows := l.cutWindows()
+	w, rows := l.cutWindows(ships)
 	c := &sink.Cut{Rows: rows, DeadLetters: l.letters, Coverage: l.coverage()}
 	stored, err := l.remember(&w, c, ships)
 	if err != nil {

@@ -90,9 +90,6 @@ func (p *Plan) Open(ctx context.Context, opts RunOptions) (*Runner, error) {
 	if r.resumes, err = opts.Store.has(p.Spec.Name); err != nil {
 		return nil, errors.Join(fmt.Errorf("local store: %w", err), r.Close())
 	}
-	if opts.Store != nil && !opts.ShipSaved {
-		p.tellUnkept(r.log)
-	}
 	if r.outputs, err = p.openOutputs(ctx, r.log); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
@@ -394,7 +391,6 @@ func (p *Plan) generation() engine.Generation {
 		Longest:   p.Window.Longest(),
 		EmitFinal: p.Window.EmitFinal,
 		Undivided: p.Window.Undivided(),
-		Unsaved:   p.unkept() != "",
 		Programs:  programs,
 		BatchRows: p.batchRows, SlotSize: p.slotSize, OwnWindows: len(p.Programs) > 0,
 	}

@@ -90,38 +90,12 @@ func (s *Store) kept(p *Plan) func(uint64) ([]batch.Partition, error) {
 	}
 }
 
-// unkept names the windows of a plan that a node does not keep on its disk; empty where it keeps them.
-func (p *Plan) unkept() string {
-	switch {
-	case p.Window.Gap > 0:
-		return "sessions"
-	case p.Window.Count != nil:
-		return "windows of so many rows"
-	}
-	return ""
-}
-
 // windowState says for people where open windows are, and what becomes of them when the node starts again.
 func (p *Plan) windowState() string {
-	what := p.unkept()
-	switch {
-	case p.Node.StateDir == "":
+	if p.Node.StateDir == "" {
 		return "open windows; after a restart they are read again from Kafka"
-	case what == "":
-		return "open windows, also in state_dir; after a restart they are read from there"
 	}
-	return fmt.Sprintf("open windows; %s are not kept in state_dir: after a restart they are read again from Kafka, and while ClickHouse is away "+
-		"the node reads on until limits.state is reached", what)
-}
-
-// tellUnkept has the log say at the start that the disk is not used for a pipeline.
-func (p *Plan) tellUnkept(log *slog.Logger) {
-	what := p.unkept()
-	if what == "" {
-		return
-	}
-	log.Info("the node has a state_dir, and keeps nothing of this pipeline there: its open windows are in memory; after a start they are read again from Kafka, "+
-		"and while ClickHouse is away the node reads on until limits.state is reached", "not_kept", what)
+	return "open windows, also in state_dir; after a restart they are read from there"
 }
 
 // whenFull is the policy as the engine names it.
@@ -133,10 +107,6 @@ var whenFull = map[config.WhenFull]engine.WhenFull{
 func (p *Plan) needsStore(s *Store) error {
 	if s == nil && len(p.Node.Uplink.Hours) > 0 {
 		return errors.New("uplink.hours in node.yaml says when to ship, and the node has no place for what waits: set state_dir in node.yaml, WEIR_STATE_DIR or --state-dir")
-	}
-	if what := p.unkept(); what != "" && len(p.Node.Uplink.Hours) > 0 {
-		return config.Errors{p.Spec.ErrorAt("window", "uplink.hours in node.yaml says when to ship, and a node keeps no %s on its disk until then", what).
-			WithHint("leave uplink.hours out, or use windows of a fixed length")}
 	}
 	policy := p.Spec.Sink.Spool.WhenFull
 	if s != nil || policy == config.WhenFullBlock {

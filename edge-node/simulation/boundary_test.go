@@ -31,7 +31,7 @@ func (s *source) Commit(ctx context.Context, commits []ingest.Commit) error {
 // localOf is the disk of a lane.
 func (p *process) localOf(part batch.Partition, revision uint64) sink.Local {
 	id := spool.ID{Pipeline: "sim", Revision: revision, TopicID: part.TopicID, Partition: part.ID}
-	l := sink.Local(p.store.Lane(id, table()))
+	l := sink.Local(p.store.Lane(id, p.w.table()))
 	if p.w.plan.mutant == mutantSplit {
 		l = &splitLane{Local: l, p: p}
 	}

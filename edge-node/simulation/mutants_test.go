@@ -95,6 +95,18 @@ func (c *splitChange) DropWindows(from, to int64, of sink.Sum) {
 	c.rest = append(c.rest, func(ch sink.LocalChange) { ch.DropWindows(from, to, of) })
 }
 
+func (c *splitChange) DropRows(rows *batch.Batch, hashes []uint64) {
+	c.rest = append(c.rest, func(ch sink.LocalChange) { ch.DropRows(rows, hashes) })
+}
+
+func (c *splitChange) Queue(rows *batch.Batch, from int) {
+	c.rest = append(c.rest, func(ch sink.LocalChange) { ch.Queue(rows, from) })
+}
+
+func (c *splitChange) DropQueued(n int) {
+	c.rest = append(c.rest, func(ch sink.LocalChange) { ch.DropQueued(n) })
+}
+
 func (c *splitChange) PutState(step string, state []byte) {
 	c.rest = append(c.rest, func(ch sink.LocalChange) { ch.PutState(step, state) })
 }

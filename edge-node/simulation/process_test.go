@@ -282,7 +282,7 @@ func (w *world) launch(n *node, revision uint64) (*process, error) {
 	}
 	p.engine, err = engine.New(p.ctx, engine.Config{
 		Pipeline: "sim", Node: n.name, Source: &source{Source: src, p: p}, Generation: w.generation(revision),
-		Delivery: p.delivery, Coverage: c.Coverage, States: c.States, Local: local, WhenFull: w.plan.whenFull, Kept: kept, Announce: announce,
+		Delivery: p.delivery, Coverage: c.Coverage, States: c.States, Local: local, WhenFull: w.plan.whenFull, Kept: kept, PartRows: func() int { return w.plan.partRows }, Announce: announce,
 		FlushEvery: w.plan.flush, PlainPool: true, Chains: 2, MaxState: w.plan.maxState, MaxQueued: 256 << 10, ShutdownTimeout: 5 * time.Second, Log: log,
 	})
 	if err != nil {

@@ -25,7 +25,9 @@ func (p *plan) small() {
 		at, d := time.Duration(rng.Int64N(int64(p.length/2))), p.length/4+time.Duration(rng.Int64N(int64(p.length/3)))
 		if p.whenFull != engine.Block {
 			p.add(at, fmt.Sprintf("the centre is away for %s, and there is room for %d entries", d, p.budget), func(w *world) {
-				w.hit(faultNoRoom)
+				if w.plan.whenFull != engine.Block {
+					w.hit(faultNoRoom)
+				}
 				w.road.away.Store(true)
 				w.after(d, func() { w.road.away.Store(false) })
 			})

@@ -24,6 +24,7 @@ type plan struct {
 	restart   time.Duration // from the end of a process to the next
 	batchRows int
 	devices   int
+	partRows  int  // of what waits on a disk, at most
 	stateful  bool // every other revision carries sums from row to row
 	revisions []revision
 	emitFinal bool      // windows are shipped when they are final
@@ -76,6 +77,7 @@ func newPlanOf(seed uint64, change func(p *plan)) *plan {
 		restart: time.Duration(rng.IntN(8)) * time.Second, batchRows: 1 + rng.IntN(64), devices: 1 + rng.IntN(6),
 		length: time.Duration(60+rng.IntN(240)) * time.Second, rest: time.Hour, kinds: map[fault]bool{},
 	}
+	p.partRows = []int{50_000, 1 + int(seed%7), 20}[seed/3%3]
 	p.emitFinal = seed%3 == 1 // not drawn, so that seeds of before give the schedules of before
 	p.static = p.protocol == "classic" && rng.IntN(3) == 0
 	if rng.IntN(100) == 0 {
@@ -87,14 +89,17 @@ func newPlanOf(seed uint64, change func(p *plan)) *plan {
 	if change != nil {
 		change(p)
 	}
-	p.sessions = !p.store && !p.quietly && p.mutant == sound && seed%5 < 3 // nodes keep none on their disks
-	if !p.store && !p.quietly && (p.mutant == sound && seed%5 == 3 || p.mutant == mutantUncounted) {
+	p.sessions = !p.quietly && p.mutant == sound && (seed%5 < 2 || seed%5 == 2 && !p.store)
+	if !p.quietly && (p.mutant == sound && seed%5 == 3 || p.mutant == mutantUncounted) {
 		c := countingOf(seed)
 		p.counts, p.emitFinal = &c, false
 	}
 	p.outputs = !p.quietly && seed%4 != 1
 	if p.store && !p.quietly {
 		p.small()
+		if p.sessions || p.counts != nil { // none are dropped or merged
+			p.whenFull = engine.Block
+		}
 	}
 	p.tight()
 	p.draw(rng)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -257,8 +258,12 @@ func columns() schema.Columns {
 	}
 }
 
-func table() *sink.Table {
-	return &sink.Table{Keys: columns().Schema().Fields[1:2], Aggregates: []sink.Aggregate{
+func (w *world) table() *sink.Table {
+	keys := columns().Schema().Fields[1:2]
+	if w.plan.counts != nil {
+		keys = append(slices.Clone(keys), batch.Field{Name: sink.WindowNumber, Type: batch.Type{Kind: batch.Uint64}})
+	}
+	return &sink.Table{Keys: keys, Aggregates: []sink.Aggregate{
 		{States: []sink.State{{Field: batch.Field{Name: "n", Type: batch.Type{Kind: batch.Uint64}}}}},
 		{States: []sink.State{{Field: batch.Field{Name: "sum", Type: batch.Type{Kind: batch.Int64}}}}},
 	}}
@@ -312,7 +317,6 @@ func (w *world) generation(number uint64) engine.Generation {
 		Decoder:   func() (ingest.Decoder, error) { return decode.New("json", cols, decode.Options{MaxRows: rows}) },
 		Window:    open,
 		EmitFinal: w.plan.emitFinal,
-		Unsaved:   rev.sessions || rev.counts != nil,
 		BatchRows: rows, SlotSize: decode.SlotSize(cols, rows, 1<<10),
 	}
 }

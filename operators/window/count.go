@@ -29,6 +29,7 @@ import (
 // builds and that are final where it ends were shipped, and are forgotten there ([Counted.EndReplay]).
 type Counted struct {
 	partition
+	keeping
 	inOrder bool // see [Config.OpenInOrder]
 	whole   bool // nothing is replayed any more: windows have all their rows
 
@@ -198,14 +199,20 @@ func (w *Counted) groupOf(number uint64) (g uint32, open bool) {
 
 // begin makes the window of row i.
 func (w *Counted) begin(b *batch.Batch, i int, number uint64, start int64) uint32 {
+	g := w.put(b, i, session{start: start, end: start + w.size, origin: w.began.hold()}, number)
+	w.dirty = append(w.dirty, g)
+	return g
+}
+
+// put makes a window with the keys of row i.
+func (w *Counted) put(b *batch.Batch, i int, as session, number uint64) uint32 {
 	g := w.groups.add(b, i)
 	if room := w.groups.slab.Room(); len(w.of) < room {
 		w.of = extend(w.of, room)
 	}
-	w.of[g] = session{start: start, end: start + w.size, origin: w.began.hold()}
-	w.due.push(w.of, g, start+w.size)
+	w.of[g] = as
+	w.due.push(w.of, g, as.end)
 	w.at.put(tagOf(number), g)
-	w.dirty = append(w.dirty, g)
 	return g
 }
 
@@ -250,18 +257,20 @@ func (w *Counted) Announce() *batch.Batch {
 	return w.emit(news)
 }
 
-// Cut implements operators.Window. Closed is left out, and so is Open where windows do not close in order: nobody keeps them by their
-// start alone.
+// Cut implements operators.Window. Closed is left out: nobody keeps windows by their start alone. Open has every window where they close in
+// order, and else what operators.Keyed says.
 func (w *Counted) Cut(next int64) operators.Cut {
 	counted, closed := w.over, w.over
 	if w.inOrder {
 		counted, closed = w.inTurn()
 	}
 	cut := operators.Cut{ReplayFrom: next, Replay: w.clock}
+	stay := w.stayFirst(w.dirty, w.of)
 	if len(w.dirty) > 0 {
 		cut.Rows = w.emit(w.dirty)
-		w.digest(cut.Rows)
+		w.digestBefore(cut.Rows, w.dirty, &w.sum)
 	}
+	w.keep(&w.keeping, &cut, w.of, w.dirty, stay, closed)
 	for _, g := range w.dirty {
 		w.groups.clean(g)
 	}
@@ -278,6 +287,9 @@ func (w *Counted) Cut(next int64) operators.Cut {
 	}
 	w.groups.release(closed)
 	w.over, w.told, w.dirty = w.over[:0], 0, w.dirty[:0]
+	if w.kept {
+		cut.Open = w.began.some(next)
+	}
 	if first, ok := w.began.first(); ok && first.offset < next {
 		cut.ReplayFrom, cut.Replay = first.offset, first.clock
 	}
@@ -333,17 +345,6 @@ func (w *Counted) emit(ids []uint32) *batch.Batch {
 	return w.groups.emit(w.schema, w.cfg, ids, starts, ends, rows)
 }
 
-// digest takes the rows of a cut, which are the dirty windows in order, into the sum, in place of what they were hashed to at the cut
-// before.
-func (w *Counted) digest(b *batch.Batch) {
-	w.hashes = grow(w.hashes, b.Rows)
-	w.hashBuf = batch.HashRows(w.hashes, b, w.hashBuf)
-	for i, g := range w.dirty {
-		w.sum += w.hashes[i] - w.groups.shown[g]
-		w.groups.shown[g] = w.hashes[i]
-	}
-}
-
 // Touch implements operators.Window.
 func (w *Counted) Touch() {
 	for _, e := range w.at.slots {
@@ -354,9 +355,27 @@ func (w *Counted) Touch() {
 	slices.Sort(w.dirty) // not in the order of the table
 }
 
-// Load implements operators.Window. Nodes do not keep count windows.
-func (w *Counted) Load(*batch.Batch, []uint64, []operators.OpenWindow) error {
-	return errors.New("windows of so many rows are not kept on the node's disk")
+// Load implements operators.Window; open is as operators.Keyed says.
+func (w *Counted) Load(rows *batch.Batch, hashes []uint64, open []operators.OpenWindow) error {
+	if err := w.began.load(open); err != nil {
+		return err
+	}
+	return w.load(rows, hashes, func(i int) (uint32, error) {
+		start, end := batch.As[int64](rows.Cols[0].Values)[i]*1000, batch.As[int64](rows.Cols[1].Values)[i]*1000
+		count, number := batch.As[uint64](rows.Cols[2].Values)[i], batch.As[uint64](rows.Cols[firstKey+len(w.cfg.Keys)-1].Values)[i]
+		if count == 0 || count >= w.cfg.Count.Rows || end != start+w.size {
+			return 0, fmt.Errorf("saved state has window %d open from %s to %s with %d rows, and windows are of %d", number, formatTime(start), formatTime(end), count, w.cfg.Count.Rows)
+		}
+		if _, twice := w.groupOf(number); twice {
+			return 0, fmt.Errorf("saved state has window %d twice", number)
+		}
+		from, err := w.began.holdFrom(open, start/1000)
+		if err != nil {
+			return 0, err
+		}
+		w.sum += hashes[i]
+		return w.put(rows, i, session{start: start, end: end, origin: from}, number), nil
+	})
 }
 
 // shrink gives back memory after a burst of keys. It is called when a cut is taken: then nothing is dirty or over.

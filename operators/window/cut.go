@@ -201,14 +201,7 @@ func (gs *groups) emitAs(s *batch.Schema, cfg *Config, keys, ids []uint32, start
 	b := &batch.Batch{Schema: s, Rows: len(ids)}
 	b.SetWidth(len(s.Fields))
 	b.Cols[0].Values, b.Cols[1].Values, b.Cols[2].Values = batch.Bytes(starts), batch.Bytes(ends), batch.Bytes(rows)
-	col := firstKey
-	for k, high := range gs.high {
-		if high {
-			continue
-		}
-		b.Cols[col] = gs.keyColumn(k, keys)
-		col++
-	}
+	col := gs.emitKeys(b, keys)
 	if gs.over != nil {
 		b.Cols[col] = gs.overColumn(ids)
 		col++
@@ -218,6 +211,19 @@ func (gs *groups) emitAs(s *batch.Schema, cfg *Config, keys, ids []uint32, start
 		col += len(a.States)
 	}
 	return b
+}
+
+// emitKeys writes the keys of groups into a batch, and gives the column behind them.
+func (gs *groups) emitKeys(b *batch.Batch, keys []uint32) int {
+	col := firstKey
+	for k, high := range gs.high {
+		if high {
+			continue
+		}
+		b.Cols[col] = gs.keyColumn(k, keys)
+		col++
+	}
+	return col
 }
 
 // digest takes the rows of a cut, which are the dirty groups in order, into the sums of their windows, in place of what the

@@ -52,14 +52,7 @@ func (w *Tumbling) Load(rows *batch.Batch, hashes []uint64, open []operators.Ope
 		p.cut++
 		w.rowOf[i] = g
 	}
-	col := firstKey + len(w.cfg.KeyFields())
-	for i, a := range w.cfg.Aggregate {
-		if err := gs.acc[i].Load(w.rowOf, rows.Cols[col:col+len(a.States)]); err != nil {
-			return fmt.Errorf("saved state of %s: %w", a.Name, err)
-		}
-		col += len(a.States)
-	}
-	return nil
+	return w.loadStates(rows)
 }
 
 // find is the open window that starts at a time, or nil.

@@ -29,6 +29,7 @@ import (
 // Each session is a group. Groups of one key are a tree by their start, whose root is in the index; mostly it is alone there.
 type Sessions struct {
 	partition
+	keeping
 	gap      int64 // microseconds
 	from, to int64 // a stretch of Config.Size
 	inOrder  bool  // see [Config.OpenInOrder]
@@ -61,6 +62,7 @@ type session struct {
 	due         int32  // place in due; gone
 	nth         uint32 // of begun, when its first row in the log came
 	root        bool
+	moved       bool // it had another start, or was another, at the last cut
 	final       bool // it is counted as such, and stays for those that begin before it
 }
 
@@ -227,6 +229,7 @@ func (s *Sessions) place(b *batch.Batch, i int, start int64) error {
 		s.take(i, before-1)
 	case joinsAfter:
 		o := &s.of[after-1]
+		s.leave(after - 1)
 		s.lose(after-1, o.start, o.end)
 		o.start = start
 		s.take(i, after-1)
@@ -238,6 +241,14 @@ func (s *Sessions) place(b *batch.Batch, i int, start int64) error {
 
 // begin makes a session of row i.
 func (s *Sessions) begin(b *batch.Batch, i, slot int, root uint32, start, end int64) {
+	g := s.put(b, i, slot, root, session{start: start, end: end, origin: s.began.hold()})
+	s.dirty = append(s.dirty, g)
+	*s.groups.rows(g)++
+	s.rowOf[i] = g
+}
+
+// put makes a session with the keys of row i.
+func (s *Sessions) put(b *batch.Batch, i, slot int, root uint32, as session) uint32 {
 	g := s.groups.add(b, i)
 	if room := s.groups.slab.Room(); len(s.of) < room {
 		s.of = extend(s.of, room)
@@ -246,16 +257,15 @@ func (s *Sessions) begin(b *batch.Batch, i, slot int, root uint32, start, end in
 	s.seed ^= s.seed >> 17
 	s.seed ^= s.seed << 5
 	s.begun++
-	s.of[g] = session{start: start, end: end, priority: s.seed, tag: uint32(s.groups.hashN[i] >> 32), origin: s.began.hold(), nth: s.begun}
-	s.due.push(s.of, g, end)
+	as.priority, as.tag, as.nth = s.seed, uint32(s.groups.hashN[i]>>32), s.begun
+	s.of[g] = as
+	s.due.push(s.of, g, as.end)
 	top := s.insert(root, g)
 	if root == 0 {
 		s.index.n++
 	}
 	s.setRoot(slot, root, top)
-	s.dirty = append(s.dirty, g)
-	*s.groups.rows(g)++
-	s.rowOf[i] = g
+	return g
 }
 
 // join makes two sessions of a key one, which row i lies between. What they are made of goes together as ClickHouse would merge it.
@@ -267,6 +277,7 @@ func (s *Sessions) join(b *batch.Batch, i int, to, from uint32, slot int) error 
 	}
 	root := uint32(s.index.slots[slot])
 	s.setRoot(slot, root, s.remove(root, from))
+	s.leave(from)
 	s.lose(to, c.start, c.end)
 	a.end = c.end
 	a.origin = s.began.older(a.origin, c.origin)
@@ -279,6 +290,15 @@ func (s *Sessions) join(b *batch.Batch, i int, to, from uint32, slot int) error 
 	*gs.rows(from) = 0
 	s.gone = append(s.gone, from)
 	return nil
+}
+
+// leave notes that the row of a session in the last cut, if it was in one, is not that of a session any more.
+func (s *Sessions) leave(g uint32) {
+	o := &s.of[g]
+	if before := s.groups.shown[g]; before != 0 && !o.moved {
+		s.left = append(s.left, leaving{g, o.start, before})
+	}
+	o.moved = true
 }
 
 // lose notes that no session begins where one did any more; a group says of which key. Where sessions are stored when they are final,

@@ -2,15 +2,15 @@ package window
 
 import (
 	"cmp"
-	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/weir-stream/weir/ingest/batch"
 	"github.com/weir-stream/weir/operators"
 )
 
-// Cut implements operators.Window. Rows end with those that are taken back: they have the old start, and no rows. Closed is left out,
-// and so is Open where sessions do not close in order: they are of one key each, and nobody keeps them by their start alone.
+// Cut implements operators.Window. Rows end with those that are taken back: they have the old start, and no rows. Closed is left out: nobody
+// keeps sessions by their start alone. Open has every session where they close in order, and else what operators.Keyed says.
 func (s *Sessions) Cut(next int64) operators.Cut {
 	s.takeOver()
 	closed, counted := s.over, s.over
@@ -19,10 +19,17 @@ func (s *Sessions) Cut(next int64) operators.Cut {
 	}
 	cut := operators.Cut{ReplayFrom: next, Replay: s.clock}
 	s.dirty = slices.DeleteFunc(s.dirty, func(g uint32) bool { return *s.groups.rows(g) < isDirty })
+	stay := s.stayFirst(s.dirty, s.of)
 	if len(s.dirty)+len(s.lost) > 0 {
 		cut.Rows = s.emit(s.dirty, s.lost)
-		s.digest(cut.Rows)
+		s.digestBefore(cut.Rows, s.dirty, &s.sum) // what is taken back is no part of it
 	}
+	for i, g := range s.dirty {
+		if s.of[g].moved { // there is no row under the start that it has
+			s.before[i], s.of[g].moved = 0, false
+		}
+	}
+	s.keep(&s.keeping, &cut, s.of, s.dirty, stay, closed)
 	if s.cfg.EmitFinal && len(closed) > 0 {
 		cut.Final = s.emit(closed, nil)
 	}
@@ -46,6 +53,9 @@ func (s *Sessions) Cut(next int64) operators.Cut {
 	s.groups.release(closed)
 	s.groups.release(s.gone)
 	s.over, s.dirty, s.gone, s.lost = s.over[:0], s.dirty[:0], s.gone[:0], s.lost[:0]
+	if s.kept {
+		cut.Open = s.began.some(next)
+	}
 	if first, ok := s.began.first(); ok && first.offset < next {
 		cut.ReplayFrom, cut.Replay = first.offset, first.clock
 	}
@@ -175,17 +185,6 @@ func (s *Sessions) emit(ids []uint32, lost []lostRow) *batch.Batch {
 	return b
 }
 
-// digest takes the rows of a cut, which begin with the dirty sessions in order, into the sum, in place of what they were hashed to at the
-// cut before. What is taken back is no part of it.
-func (s *Sessions) digest(b *batch.Batch) {
-	s.hashes = grow(s.hashes, b.Rows)
-	s.hashBuf = batch.HashRows(s.hashes, b, s.hashBuf)
-	for i, g := range s.dirty {
-		s.sum += s.hashes[i] - s.groups.shown[g]
-		s.groups.shown[g] = s.hashes[i]
-	}
-}
-
 // Touch implements operators.Window.
 func (s *Sessions) Touch() {
 	for _, d := range s.due.at {
@@ -200,9 +199,27 @@ func (s *Sessions) Touch() {
 	}
 }
 
-// Load implements operators.Window. Nodes do not keep sessions.
-func (s *Sessions) Load(*batch.Batch, []uint64, []operators.OpenWindow) error {
-	return errors.New("sessions are not kept on the node's disk")
+// Load implements operators.Window; open is as operators.Keyed says.
+func (s *Sessions) Load(rows *batch.Batch, hashes []uint64, open []operators.OpenWindow) error {
+	if err := s.began.load(open); err != nil {
+		return err
+	}
+	return s.load(rows, hashes, func(i int) (uint32, error) {
+		start, end := batch.As[int64](rows.Cols[0].Values)[i]*1000, batch.As[int64](rows.Cols[1].Values)[i]*1000
+		count := batch.As[uint64](rows.Cols[2].Values)[i]
+		slot, root := s.locate(rows, i)
+		before, after := s.around(root, start)
+		if count == 0 || end <= start || before != 0 && s.of[before-1].end > start || after != 0 && s.of[after-1].start < end {
+			return 0, fmt.Errorf("saved state has a session from %s to %s with %d rows, which is none, or part of another of its key", formatTime(start), formatTime(end), count)
+		}
+		from, err := s.began.holdFrom(open, start/1000)
+		if err != nil {
+			return 0, err
+		}
+		s.rows += int64(count)
+		s.sum += hashes[i]
+		return s.put(rows, i, slot, root, session{start: start, end: end, origin: from}), nil
+	})
 }
 
 // shrink gives back memory after a burst of keys. It is called when a cut is taken: then nothing is over, dirty, gone or lost.

@@ -14,7 +14,8 @@ type Content struct {
 	Meta    []byte // what the engine says of it
 	Rows    int64
 	Letters int64
-	// The first and the last of the windows that rows are of, by their start in milliseconds since 1970; 0 without rows.
+	// The first and the last of the windows that rows are of, by their start in milliseconds since 1970; 0 without rows. Of rows that wait in the order
+	// in which their windows ended, those of the oldest and the newest are looked at.
 	FirstWindow, LastWindow int64
 	// Bytes of keys and values, or about the bytes on disk where those are many.
 	Bytes int64
@@ -68,22 +69,13 @@ func (s *Store) content(id ID) (*Content, error) {
 		return nil, err
 	}
 	c.Rows = int64(entries) - c.Letters - states
-	groups := key(keyGroup)
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: groups, UpperBound: after(groups)})
-	if err != nil {
-		return nil, readError(err)
+	if err := s.windows(c, key(keyGroup), 0); err != nil {
+		return nil, err
 	}
-	window := func(key []byte) int64 { return int64(binary.BigEndian.Uint64(key[len(groups):]) ^ 1<<63) }
-	if it.First() && len(it.Key()) >= len(groups)+8 {
-		c.FirstWindow = window(it.Key())
+	if err := s.windows(c, key(keyQueue), 8); err != nil {
+		return nil, err
 	}
-	if it.Last() && len(it.Key()) >= len(groups)+8 {
-		c.LastWindow = window(it.Key())
-	}
-	if err := it.Close(); err != nil {
-		return nil, readError(err)
-	}
-	for _, kind := range []byte{keyGroup, keyLetter} {
+	for _, kind := range []byte{keyGroup, keyLetter, keyQueue} {
 		prefix := key(kind)
 		onDisk, err := s.db.EstimateDiskUsage(prefix, after(prefix))
 		if err != nil {
@@ -101,6 +93,27 @@ func (s *Store) content(id ID) (*Content, error) {
 		}
 	}
 	return c, nil
+}
+
+// windows widens what a content says of windows by the first and the last of the rows under a prefix, whose keys go on with the window's start
+// so many bytes behind it.
+func (s *Store) windows(c *Content, prefix []byte, at int) error {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
+	if err != nil {
+		return readError(err)
+	}
+	known := c.FirstWindow != 0 || c.LastWindow != 0
+	for _, move := range []func() bool{it.First, it.Last} {
+		if !move() || len(it.Key()) < len(prefix)+at+8 {
+			continue
+		}
+		start := int64(binary.BigEndian.Uint64(it.Key()[len(prefix)+at:]) ^ 1<<63)
+		if !known {
+			c.FirstWindow, c.LastWindow, known = start, start, true
+		}
+		c.FirstWindow, c.LastWindow = min(c.FirstWindow, start), max(c.LastWindow, start)
+	}
+	return readError(it.Close())
 }
 
 // Drop removes everything of a lane that nobody uses.

@@ -8,10 +8,12 @@
 //
 // Numbers are big endian, so that keys sort as they count.
 //
-//	"f"                                  the format of this store: 2
+//	"f"                                  the format of this store: 3
 //	"c" lane                             the columns of its groups, as text
 //	"m" lane                             what the engine says of a partition, as the engine wrote it
 //	"g" lane | window start ^ sign | key a group: its aggregates so far
+//	"q" lane | number | window start ^ sign | key
+//	                                     a row that only waits to be shipped: of a window that takes no more, or one that takes back
 //	"l" lane | number                    a dead letter
 //	"s" lane | step                      what a stateful step carries from record to record
 //
@@ -21,9 +23,9 @@
 // blocks: a value that is read is the one that was written under this key, or an error.
 //
 // "m" begins with the account of the lane: the sum of the hashes of its groups ([batch.HashRows]) and of 2c+1 for the CRC-32C c of
-// each letter and state, the number of all of them with the highest bit set, the numbers of the oldest letter and of the next; 8
+// each letter, state and row that waits, the number of all of them with the highest bit set, the numbers of the oldest letter and of the next; 8
 // bytes each. Format 1 had 2c+1 of groups, too, and the bit clear. Its lanes are read, and get the account of format 2 with
-// the first change; its dead letters were JSON, and are read as they are; a store that a later weir has opened is refused by an earlier one.
+// the first change; its dead letters were JSON, and are read as they are. Format 2 had no rows that wait. A store that a later weir has opened is refused by an earlier one.
 //
 // # What it promises
 //

@@ -288,7 +288,7 @@ func TestNewerFormat(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if _, err := Open(cfg); !errors.Is(err, ErrNewer) || !strings.Contains(err.Error(), "format 3, and this weir knows 2") {
+		if _, err := Open(cfg); !errors.Is(err, ErrNewer) || !strings.Contains(err.Error(), "format 4, and this weir knows 3") {
 			t.Fatalf("opened: %v", err)
 		}
 	}

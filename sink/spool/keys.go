@@ -13,6 +13,7 @@ const (
 	keyGroup   = 'g'
 	keyLetter  = 'l'
 	keyState   = 's'
+	keyQueue   = 'q'
 )
 
 // ID names a lane: a partition under a revision of a pipeline.

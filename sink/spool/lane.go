@@ -35,11 +35,12 @@ type Lane struct {
 	entries uint64
 	letters uint64 // number of the next dead letter
 	oldest  uint64 // number of the first that is there
+	queue   queue  // rows that wait behind the groups
 	named   bool   // what columns it has is stored
 
 	granted bool // Room has promised that the next change finds room
 
-	// Not stored: the rows among the entries, and about how many bytes they have.
+	// Not stored: the groups among the entries, and about how many bytes they have.
 	rows  int64
 	bytes int64
 }
@@ -66,11 +67,12 @@ type Change struct {
 	n   uint64
 	old uint64 // oldest letter
 	new uint64 // next letter
+	queue
 	err error
 
 	rows, bytes int64       // as in Lane
 	gone        int64       // about how many bytes of entries are dropped
-	ranges      [][2][]byte // between which keys those of DropWindows are
+	ranges      [][2][]byte // between which keys those of DropWindows are, and much of the queue
 }
 
 // Change implements sink.Local. Until it is committed the lane is as it was.
@@ -79,7 +81,7 @@ func (l *Lane) Change() sink.LocalChange { return l.change() }
 func (l *Lane) change() *Change {
 	b := l.s.Batch()
 	b.granted, l.granted = l.granted, false
-	return &Change{l: l, b: b, sum: l.sum, n: l.entries, old: l.oldest, new: l.letters, rows: l.rows, bytes: l.bytes}
+	return &Change{l: l, b: b, sum: l.sum, n: l.entries, old: l.oldest, new: l.letters, queue: l.queue, rows: l.rows, bytes: l.bytes}
 }
 
 // entry is what an entry that is not a row adds to the sum of its lane.
@@ -256,7 +258,7 @@ func (c *Change) Commit(meta []byte) error {
 		c.l.s.reclaim(r[0], r[1])
 	}
 	c.l.sum, c.l.entries, c.l.oldest, c.l.letters, c.l.named = c.sum, c.n, c.old, c.new, true
-	c.l.rows, c.l.bytes = c.rows, c.bytes
+	c.l.rows, c.l.bytes, c.l.queue = c.rows, c.bytes, c.queue
 	return nil
 }
 
@@ -305,7 +307,7 @@ func (l *Lane) Load(rows func(meta []byte, rows *batch.Batch, hashes []uint64) e
 		return nil, fmt.Errorf("%w: partition %d of pipeline %s: %d entries are there, and %d were written, or others", ErrDamaged, l.id.Partition, l.id.Pipeline, have.entries, want)
 	}
 	l.sum, l.entries, l.oldest, l.letters, l.named = have.sum, have.entries, head[2], head[3], columns != nil
-	l.rows, l.bytes = have.rows, have.bytes
+	l.rows, l.bytes, l.queue = have.rows, have.bytes, have.queue
 	return stored[metaHead:], nil
 }
 
@@ -316,6 +318,7 @@ type account struct {
 	checks  uint64 // the same in the first format
 	rows    int64
 	bytes   int64 // of rows
+	queue   queue
 }
 
 // check reads all entries, and gives the rows among them. expect is for how many rows there is to be room at once.
@@ -338,7 +341,7 @@ func (l *Lane) check(expect int, rows func(*batch.Batch, []uint64) error) (a acc
 		reader.reset()
 		return err
 	}
-	for _, kind := range []byte{keyGroup, keyLetter, keyState} {
+	for _, kind := range []byte{keyGroup, keyLetter, keyState, keyQueue} {
 		prefix := l.key(kind)
 		var failed error
 		err := l.s.scan(prefix, nil, func(key, value []byte, check uint32) bool {
@@ -346,7 +349,10 @@ func (l *Lane) check(expect int, rows func(*batch.Batch, []uint64) error) (a acc
 			a.entries++
 			if kind != keyGroup {
 				a.sum += entryOf(check)
-				return true
+				if kind == keyQueue {
+					failed = a.queue.take(key[len(prefix):])
+				}
+				return failed == nil
 			}
 			a.bytes += int64(len(key) + len(value))
 			if failed = reader.group(key[len(prefix):], value, l.keys); failed == nil && reader.rows == loadRows {
@@ -384,11 +390,11 @@ func (l *Lane) Entries() int { return int(l.entries) }
 // Clear implements sink.Local.
 func (l *Lane) Clear() error {
 	b := l.s.Batch()
-	for _, kind := range []byte{keyColumns, keyMeta, keyGroup, keyLetter, keyState} {
+	for _, kind := range []byte{keyColumns, keyMeta, keyGroup, keyLetter, keyState, keyQueue} {
 		b.DeleteAll(l.key(kind))
 	}
 	l.sum, l.entries, l.oldest, l.letters, l.named = 0, 0, 0, 0, false
-	l.rows, l.bytes = 0, 0
+	l.rows, l.bytes, l.queue = 0, 0, queue{}
 	return b.Commit()
 }
 

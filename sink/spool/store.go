@@ -22,7 +22,7 @@ import (
 
 // format is the layout described in the package comment. A store of a later one is refused, one of an earlier one is brought to it:
 // 2 differs from 1 in what the sum of a lane is made of, and each lane says which it has.
-const format = 2
+const format = 3
 
 // pebbleFormat is pinned: an older weir must be able to open the store after a downgrade. Raising it is a step of its own.
 const pebbleFormat = pebble.FormatWALSyncChunks

@@ -3,6 +3,7 @@ package spool
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -14,9 +15,9 @@ import (
 type view struct {
 	l             *Lane
 	rows, letters *pebble.Iterator
-	states        *pebble.Iterator
+	states, queue *pebble.Iterator
 	reader        *rowsReader
-	started       [2]bool // rows, letters
+	started       [3]bool // rows, letters, queue
 }
 
 // View implements sink.Local.
@@ -25,7 +26,7 @@ func (l *Lane) View() (sink.LocalView, error) {
 	for _, of := range []struct {
 		kind byte
 		to   **pebble.Iterator
-	}{{keyGroup, &v.rows}, {keyLetter, &v.letters}, {keyState, &v.states}} {
+	}{{keyGroup, &v.rows}, {keyLetter, &v.letters}, {keyState, &v.states}, {keyQueue, &v.queue}} {
 		prefix := l.key(of.kind)
 		it, err := l.s.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
 		if err != nil {
@@ -39,12 +40,12 @@ func (l *Lane) View() (sink.LocalView, error) {
 // Close implements sink.LocalView.
 func (v *view) Close() error {
 	var errs []error
-	for _, it := range []*pebble.Iterator{v.rows, v.letters, v.states} {
+	for _, it := range []*pebble.Iterator{v.rows, v.letters, v.states, v.queue} {
 		if it != nil {
 			errs = append(errs, readError(it.Close()))
 		}
 	}
-	v.rows, v.letters, v.states = nil, nil, nil
+	v.rows, v.letters, v.states, v.queue = nil, nil, nil, nil
 	return errors.Join(errs...)
 }
 
@@ -76,10 +77,33 @@ func (v *view) From(start int64) {
 	v.started[0] = false
 }
 
+// Skip implements sink.LocalView.
+func (v *view) Skip(n int) {
+	if n > 0 {
+		v.queue.SetBounds(v.l.queueKey(v.l.queue.oldest+uint64(n)), after(v.l.key(keyQueue)))
+		v.started[2] = false
+	}
+}
+
+// nextRow is the next row that waits, or where none does the next group.
+func (v *view) nextRow() (key, value []byte, err error) {
+	key, value, err = v.next(v.queue, &v.started[2])
+	if err != nil || key == nil {
+		if err == nil {
+			key, value, err = v.next(v.rows, &v.started[0])
+		}
+		return key, value, err
+	}
+	if len(key) < 8 {
+		return nil, nil, fmt.Errorf("%w: a row that waits has no number", ErrDamaged)
+	}
+	return key[8:], value, nil
+}
+
 // Rows implements sink.LocalView.
 func (v *view) Rows(n int) (*batch.Batch, error) {
 	for v.reader.rows < n {
-		key, value, err := v.next(v.rows, &v.started[0])
+		key, value, err := v.nextRow()
 		if err != nil {
 			return nil, err
 		}

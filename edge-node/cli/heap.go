@@ -13,7 +13,7 @@ import (
 // has doubled. With the pages of the binary, about 40 MiB, a node with 10,000 keys stays below 256 MB. A local store has memory of its
 // own, and what is read from the disk to be shipped.
 const (
-	heapFree      = 176 << 20
+	heapFree      = 168 << 20
 	heapFreeStore = heapFree + 64<<20
 )
 

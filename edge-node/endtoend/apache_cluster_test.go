@@ -163,23 +163,24 @@ func (c *cluster) moveLeaders(ctx context.Context, shift int) {
 }
 
 // TestApacheTruncated has a broker lead a partition whose last records it never had. They were counted, and stay so; what
-// comes under their offsets is counted, too, in a segment of its own, whether the node saw it happen or was away.
+// comes under their offsets is counted, too, in a segment of its own, whether the node saw it happen, was away, or was away and the group is
+// forgotten, so that only the account tells of it.
 func TestApacheTruncated(t *testing.T) {
 	if !torturing {
 		t.Skip("SKIPPED: this takes a minute; make torture-kafka has the time")
 	}
 	t.Parallel()
 	c := kafkatest.Start(t, kafkatest.Config{Brokers: 3}) // the third keeps the commits of the group, which the others lose
-	for _, away := range []bool{false, true} {
-		t.Run(map[bool]string{false: "while_reading", true: "while_away"}[away], func(t *testing.T) {
+	for name, away := range map[string][2]bool{"while_reading": {}, "while_away": {true}, "while_away_and_forgotten": {true, true}} {
+		t.Run(name, func(t *testing.T) {
 			runLog(t, c.Brokers, embeddedtest.Prefix(t, c.Brokers), config.ProtocolAuto, func(ctx context.Context, l *logTest) {
-				testTruncated(ctx, l, c, away)
+				testTruncated(ctx, l, c, away[0], away[1])
 			})
 		})
 	}
 }
 
-func testTruncated(ctx context.Context, l *logTest, c *kafkatest.Cluster, away bool) {
+func testTruncated(ctx context.Context, l *logTest, c *kafkatest.Cluster, away, forgotten bool) {
 	leader, follower := l.replicate(ctx)
 	l.produce(ctx, 10)
 	l.awaitISR(ctx, 2)
@@ -191,6 +192,15 @@ func testTruncated(ctx context.Context, l *logTest, c *kafkatest.Cluster, away b
 	l.waitCounted(ctx, node, 20)
 	if away {
 		l.stop(node)
+	}
+	if forgotten {
+		answer, err := l.admin.DeleteGroup(ctx, l.spec.Prefix+"group")
+		if err == nil {
+			err = answer.Err
+		}
+		if err != nil {
+			l.Fatal(err)
+		}
 	}
 	c.Kill(l.T, leader)
 	c.Restart(l.T, follower)

@@ -87,20 +87,26 @@ func (p *plan) addRestart(at, away time.Duration, share int) {
 	})
 }
 
-// mayCut tells whether logs may be cut back in a plan. Where a node stored rows and died before it committed them, and the log is cut
-// back below them then, its successor cannot know that records are others now; and where the group has a commit without a leader epoch,
-// because its node went on from its disk and has read nothing since, the partition is not read any more. DESIGN.md names both, and the schedules do
-// without: in them nobody dies or loses the group, and no insert's fate is unknown.
-func (p *plan) mayCut() bool {
+// mayCut tells whether logs may be cut back in a plan: not where an insert may come late, since where it does nobody can tell by what is stored
+// what a node has done; see known. Not either where segments begin early for want of memory, with the clock of the one before.
+func (p *plan) mayCut() bool { return !p.kinds[faultLostAck] && !p.kinds[faultEarly] }
+
+// restless tells whether nodes of a plan may die, or lose their partitions, at any moment. Then a log is cut back only when nobody has them
+// any more: what a node stores and does not live to commit would be unknown to the next.
+func (p *plan) restless() bool {
 	for kind := range p.kinds {
 		switch kind {
 		case faultOutage, faultJoin, faultRetention, faultPartitions, faultSwap:
 		default:
-			return false
+			return true
 		}
 	}
-	return true
+	return false
 }
+
+// forgets tells whether a broker that loses so much loses the group as well, so that accounts alone tell how far nodes have come. Not with a hot swap:
+// whoever builds the newest segment again has a clock of its own, as DESIGN.md says.
+func (p *plan) forgets(share int) bool { return share%3 == 1 && !p.kinds[faultSwap] }
 
 // restartBroker ends the broker and starts it again after a while. Nobody reaches it before all is as it should be. Of the records of
 // each partition so many of 100 are gone then, the newest.
@@ -108,18 +114,31 @@ func (w *world) restartBroker(away time.Duration, share int) {
 	epoch := w.epoch()
 	w.brokerGone(true)
 	w.brokerLock <- struct{}{}
+	group := w.broker().GroupInfo("weir")
 	w.broker().Close()
+	forgets := w.plan.forgets(share)
+	if share > 0 && w.plan.restless() || forgets {
+		away += w.plan.session
+	}
+	_ = sleep(w.life, away)
+	if forgets {
+		w.note("the broker has lost the group, too")
+		w.hit(faultForgotten)
+		group = nil
+		if err := os.Remove(filepath.Join(w.dir, "groups.log")); err != nil && !errors.Is(err, os.ErrNotExist) {
+			w.wrong("the schedule could not have the broker forget the group: %v", err)
+		}
+	}
 	if err := w.forgetFetchSessions(); err != nil {
 		w.wrong("the schedule could not have the broker forget its fetch sessions: %v", err)
 	}
 	if share > 0 {
 		for _, p := range w.places() {
-			if err := w.cutLog(p, share); err != nil {
+			if err := w.cutLog(p, share, group); err != nil {
 				w.wrong("the schedule could not cut the log of %s back: %v", p, err)
 			}
 		}
 	}
-	_ = sleep(w.life, away)
 	err := w.startBroker()
 	<-w.brokerLock
 	if err != nil {
@@ -185,7 +204,7 @@ func (w *world) forgetFetchSessions() error {
 
 // cutLog cuts the last of a log's segments in the broker's directory, between two batches, and begins another era. What kfake finds there
 // when it starts is what it has; of the size it only wants to hear in its snapshot.
-func (w *world) cutLog(p place, share int) error {
+func (w *world) cutLog(p place, share int, group *kfake.GroupInfo) error {
 	w.centre.mu.Lock()
 	defer w.centre.mu.Unlock()
 	log := w.logOf(p)
@@ -208,7 +227,7 @@ func (w *world) cutLog(p place, share int) error {
 		}
 		at += 12 + int(binary.BigEndian.Uint32(data[at+8:]))
 	}
-	if to <= log.first { // none is that new, or all are
+	if to <= log.first || !w.known(p, to, group) { // none is that new, or all are
 		return nil
 	}
 	snapshot := filepath.Join(dir, "snapshot.json")
@@ -233,6 +252,42 @@ func (w *world) cutLog(p place, share int) error {
 	w.centre.anew(p, to)
 	w.hit(faultCut)
 	return nil
+}
+
+// known tells whether whoever comes next finds out that a log was cut back at an offset: by the group's commit, or where there is none by an
+// account. DESIGN.md names where it does not: a node stored more and died before the commit, or before the account. centre.mu is held.
+func (w *world) known(p place, to int64, group *kfake.GroupInfo) bool {
+	committed, accounted, stored := int64(-1), int64(0), int64(0)
+	for s, cov := range w.centre.coverage {
+		if s.place == p {
+			accounted = max(accounted, cov.Version)
+		}
+	}
+	for id, r := range w.centre.rows {
+		if id.segment.place == p {
+			stored = max(stored, r.version)
+		}
+	}
+	for id := range w.centre.letters {
+		if id.segment.place == p {
+			stored = max(stored, id.offset+1)
+		}
+	}
+	if group != nil {
+		if c, ok := group.Commits[topic][p.part]; ok {
+			var m struct {
+				Position int64 `json:"b"`
+			}
+			if err := json.Unmarshal([]byte(c.Metadata), &m); err != nil {
+				w.wrong("the commit of %s cannot be read: %q: %v", p, c.Metadata, err)
+			}
+			committed = m.Position
+		}
+	}
+	if stored = max(stored, accounted); committed >= 0 {
+		return committed > to || stored <= to
+	}
+	return accounted > to || stored <= to
 }
 
 // epoch is the lowest leader epoch of the topic's partitions.

@@ -44,6 +44,7 @@ const (
 	faultState
 	faultRestart
 	faultCut
+	faultForgotten
 	faultNumbers
 	faultEarly
 	faults
@@ -57,7 +58,7 @@ func (f fault) String() string {
 		"old revision asked for once more", "records deleted by retention", "topic deleted and made again", "partition added",
 		"bits of the local store turned", "disk full", "outage of hours",
 		"outage longer than the room for what waits", "account with windows that were merged", "account with windows that were dropped",
-		"state of a step taken up", "broker restarts", "log cut back, and other records under the same offsets",
+		"state of a step taken up", "broker restarts", "log cut back, and other records under the same offsets", "group lost with the end of a log",
 		"numbers of count windows taken up", "segment begun early for want of memory",
 	}[f]
 }

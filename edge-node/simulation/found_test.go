@@ -91,7 +91,7 @@ func (p *plan) forgetAndCut(revisionThen uint64) {
 				return
 			}
 		}
-		w.restartBroker(time.Second, 40)
+		w.restartBroker(time.Second, 42)
 	})
 	p.add(55*time.Second, "n1 is back", func(w *world) {
 		w.restartAs(w.nodes[0], revisionThen, false)

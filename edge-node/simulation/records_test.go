@@ -68,9 +68,10 @@ func (p place) String() string { return fmt.Sprintf("%x/%d", p.topic[:3], p.part
 // remembered is the log of a place. Each time it is cut back another era begins; a reader that was ahead saw the era
 // before. The eras of a log share the records below the cut.
 type remembered struct {
-	eras  [][]meaning // by offset; none is ever removed
-	cuts  []int64     // where each era but the first begins to differ from the one before
-	first int64       // offsets below were deleted
+	eras   [][]meaning // by offset; none is ever removed
+	cuts   []int64     // where each era but the first begins to differ from the one before
+	first  int64       // offsets below were deleted
+	firsts []int64     // what it has been
 }
 
 func (l *remembered) now() []meaning { return l.eras[len(l.eras)-1] }
@@ -88,7 +89,7 @@ func (l *remembered) cut(at int64) {
 }
 
 // differs tells whether the log was cut back at an offset, and records up to another one were there before. Where records behind the cut
-// are deleted, too, others begin with the first that is there.
+// are deleted, too, others begin with the first that was there then.
 func (l *remembered) differs(from, to int64) bool {
-	return slices.ContainsFunc(l.cuts, func(at int64) bool { return at < to && (from == at || at < from && from == l.first) })
+	return slices.ContainsFunc(l.cuts, func(at int64) bool { return at < to && (from == at || at < from && slices.Contains(l.firsts, from)) })
 }

@@ -19,7 +19,7 @@ func (w *world) deleteRecords(part int32, share int) {
 	w.centre.mu.Lock()
 	log := w.logOf(w.places()[part])
 	to := log.first + (log.end()-log.first)*int64(share)/100
-	log.first = to
+	log.first, log.firsts = to, append(log.firsts, to)
 	w.centre.mu.Unlock()
 	if err := w.broker().DeleteRecords(topic, part, to); err != nil {
 		w.wrong("the schedule could not delete records: %v", err)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/weir-stream/weir/operators/calendar"
 	"github.com/weir-stream/weir/sink/uplink"
 )
 
@@ -67,7 +68,7 @@ func uplinkTable() object[Uplink] {
 				"Bytes a second over the wire to ClickHouse, both ways, on average. Default: no bound."),
 			at("hours", listOf("a list of hours", hoursKind()), func(u *Uplink) *[]uplink.Hours { return &u.Hours },
 				"When something is shipped, such as 22:00-06:00; otherwise it is kept in state_dir. Default: always."),
-			at("timezone", zoneKind(), func(u *Uplink) **time.Location { return &u.Zone }, "Time zone of the hours, such as Europe/Berlin or UTC."),
+			at("timezone", locationKind(), func(u *Uplink) **time.Location { return &u.Zone }, "IANA name of the time zone of the hours, such as Europe/Berlin, or UTC. Its rules are part of weir."),
 		},
 		check: func(r *reader, v value, u *Uplink) {
 			if (len(u.Hours) > 0) != (u.Zone != nil) {
@@ -93,18 +94,15 @@ func hoursKind() kind[uplink.Hours] {
 	}}
 }
 
-func zoneKind() kind[*time.Location] {
-	return kind[*time.Location]{typed("string"), func(r *reader, v value, to **time.Location) bool {
-		t, ok := r.text(v, "a time zone such as Europe/Berlin")
-		if !ok {
+// locationKind is a time zone for the clock of the node. Its rules are weir's, so that it is known on machines that have none.
+func locationKind() kind[*time.Location] {
+	zone := calendarZoneKind()
+	return kind[*time.Location]{zone.schema, func(r *reader, v value, to **time.Location) bool {
+		var z *calendar.Zone
+		if !zone.read(r, v, &z) {
 			return false
 		}
-		zone, err := time.LoadLocation(t.Value)
-		if err != nil || t.Value == "" || t.Value == "Local" {
-			_ = r.failf(v, "%s is not a time zone of this machine", quote(t.Value)).WithHint("write it like Europe/Berlin or UTC; names come from the system's tzdata")
-			return false
-		}
-		*to = zone
+		*to = z.Location()
 		return true
 	}}
 }

@@ -42,7 +42,7 @@ func TestNodeBad(t *testing.T) {
 		{"uplink: {rate: 10}\n", "", "", `node.yaml:1:16: uplink.rate: 10 is too small; at least 1KiB`},
 		{"uplink: {hours: [night], timezone: UTC}\n", "", "", `node.yaml:1:18: uplink.hours[0]: "night" are not hours: write them like 22:00-06:00`},
 		{"uplink: {hours: ['22:00-22:00'], timezone: UTC}\n", "", "", `node.yaml:1:18: uplink.hours[0]: "22:00-22:00" is no time at all`},
-		{"uplink: {hours: ['22:00-06:00'], timezone: Mars/Olympus}\n", "", "", `node.yaml:1:44: uplink.timezone: "Mars/Olympus" is not a time zone`},
+		{"uplink: {hours: ['22:00-06:00'], timezone: Mars/Olympus}\n", "", "", `node.yaml:1:44: uplink.timezone: there is no time zone "Mars/Olympus"; use an IANA name such as Europe/Berlin, or UTC`},
 		{"uplink: {timezone: UTC}\n", "", "", `node.yaml:1:9: uplink: hours and timezone go together`},
 		{"", "WEIR_STATE", "lots", `WEIR_STATE: `},
 		{"", "WEIR_SITE", "${HOME}", `WEIR_SITE: "${HOME}" is not a site name`},

@@ -85,3 +85,6 @@ func (z *Zone) Name() string { return z.name }
 // Rules is a hash of what is known of the zone, 16 hexadecimal digits. It changes when its government changes its mind, and weir
 // learns of it.
 func (z *Zone) Rules() string { return z.rules }
+
+// Location is the zone for package time.
+func (z *Zone) Location() *time.Location { return z.location }

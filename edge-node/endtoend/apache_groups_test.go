@@ -296,12 +296,12 @@ func (w *standstills) moved() int {
 func testHandover(t *testing.T, brokers []string, protocol config.Protocol) {
 	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
 	defer cancel()
-	rounds := 1
+	rounds, events := 1, int64(10_000)
 	if torturing {
-		rounds = 20
+		rounds, events = 20, 30_000 // 50 times as many at most, which is more than ctx has time for
 	}
 	g := newGroup(t, brokers, protocol, "")
-	g.produce(ctx, 13, 10_000, 3000)
+	g.produce(ctx, 13, events, 3000)
 	w := &standstills{nodes: map[string]*inProcess{}, owner: map[int32]string{}, at: map[int32]int64{}, when: map[int32]time.Time{}}
 	watching, stopWatching := context.WithCancel(ctx)
 	watched := make(chan struct{})

@@ -45,7 +45,8 @@ stage engine 'lanes killed with full and with lost disks (2 min)' test -timeout 
 stage processes 'kills at every point, zombies, networks, disks that fill and lose power (12 min)' \
 	test -timeout 60m -run '^Test(Points|Zombies|FaultyNetwork|BlackHole|StorePowerCuts|StateDiskFull)$' ./edge-node/endtoend
 if command -v java >/dev/null && command -v mvn >/dev/null; then
-	stage kafka 'everything against Apache Kafka (15 min)' test -timeout 40m -run 'Apache' ./edge-node/endtoend
+	stage handover 'hand-over on Apache Kafka, with nothing beside it (5 min)' test -timeout 40m -parallel 1 -run '^TestApache$/^groups$/^handover$' ./edge-node/endtoend
+	stage kafka 'everything else against Apache Kafka (15 min)' test -timeout 40m -run 'Apache' -skip '^TestApache$/^groups$/^handover$' ./edge-node/endtoend
 else
 	say 'kafka: SKIPPED, there is no Java or no Maven'
 	if [[ -n ${CI:-} ]]; then failed+=(kafka); fi

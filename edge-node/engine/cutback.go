@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/weir-stream/weir/ingest"
-	"github.com/weir-stream/weir/operators"
 	"github.com/weir-stream/weir/sink"
 )
 
@@ -96,9 +95,8 @@ func (e *Engine) behindCut(a ingest.Assignment, cov []sink.Coverage, number uint
 	if len(cov) > 0 {
 		number = max(number, cov[0].Segment+1)
 	}
-	unset := operators.Clock{Max: operators.Unset}
-	return resumption{
-		read: at, position: at, start: at, segment: number, begins: true, at: unset, reached: unset,
-		content: sink.Content{Known: true}, lost: e.openRows(a.Partition, cov, string(ingest.GapTruncated)), why: string(ingest.GapTruncated),
-	}
+	r := beginning(at, number)
+	r.why = string(ingest.GapTruncated)
+	r.lost = e.openRows(a.Partition, cov, r.why)
+	return r
 }

@@ -181,6 +181,12 @@ func (e *Engine) resumeWith(ctx context.Context, a ingest.Assignment, revision u
 	return e.newSegment(ctx, a, revision, opening{at: a.Begin}, stored)
 }
 
+// beginning is that of a segment, at an offset, which no clock comes to.
+func beginning(at int64, segment uint64) resumption {
+	unset := operators.Clock{Max: operators.Unset}
+	return resumption{read: at, position: at, start: at, segment: segment, begins: true, at: unset, reached: unset, content: sink.Content{Known: true}}
+}
+
 // newSegment opens a segment at the given offset, or after what the destination already has of the partition.
 func (e *Engine) newSegment(ctx context.Context, a ingest.Assignment, revision uint64, open opening, stored *answers) (resumption, error) {
 	cov, err := stored.of(ctx, a.Partition)
@@ -188,8 +194,7 @@ func (e *Engine) newSegment(ctx context.Context, a ingest.Assignment, revision u
 		return resumption{}, err
 	}
 	failpoint.Hit(failpoint.ResumeCoverage)
-	unset := operators.Clock{Max: operators.Unset}
-	r := resumption{read: open.at, start: open.at, segment: open.number, begins: true, at: unset, reached: unset, content: sink.Content{Known: true}}
+	r := beginning(open.at, open.number)
 	if len(cov) > 0 {
 		if cut, err := e.cutSince(ctx, a, open, cov); err != nil {
 			return resumption{}, err
@@ -261,12 +266,9 @@ func (e *Engine) newSegment(ctx context.Context, a ingest.Assignment, revision u
 // they might not be.
 func (e *Engine) unaccounted(a ingest.Assignment, last sink.Coverage) resumption {
 	at := max(last.RowsVersion, a.LogStart)
-	unset := operators.Clock{Max: operators.Unset}
 	e.log.Warn("rows were stored without an account of them, and the log no longer has their records",
 		"partition", a.Partition.String(), "from", last.Version, "to", at)
-	return resumption{
-		read: at, position: at, start: at, segment: last.Segment + 1, begins: true, at: unset, reached: unset,
-		content: sink.Content{Known: true},
-		gap:     at - last.Version, why: string(ingest.GapRetention),
-	}
+	r := beginning(at, last.Segment+1)
+	r.gap, r.why = at-last.Version, string(ingest.GapRetention)
+	return r
 }

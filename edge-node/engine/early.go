@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"fmt"
+	"sync"
 	"time"
 )
 
@@ -54,25 +55,12 @@ func (l *lane) undivided() string {
 
 // early is what the engine knows of segments that begin early.
 type early struct {
-	// claimed is held by the lane that decides who makes room, until there is: so no lane begins a segment because of what another
-	// gives back already. It is no mutex for the reason that commitQueue.lock is none.
-	claimed chan struct{}
-	// Of whoever holds the claim.
-	toldAt time.Time
-	untold int
+	// deciding is held by the lane that decides who makes room, until there is: so no lane begins a segment because of what another
+	// gives back already. Nobody waits for it.
+	deciding sync.Mutex
+	toldAt   time.Time // guarded by deciding
+	untold   int       // guarded by deciding
 }
-
-// claim tells whether the lane may decide. It does not wait.
-func (e *early) claim() bool {
-	select {
-	case e.claimed <- struct{}{}:
-		return true
-	default:
-		return false
-	}
-}
-
-func (e *early) release() { <-e.claimed }
 
 // most is the lane that has most window state of those that can begin a segment. It is nil where there is none; wait says that some lane
 // has yet to say whether it can.
@@ -96,18 +84,18 @@ func (e *Engine) most() (most *lane, wait bool) {
 // begin a segment, which may be this one. The lane is to go on although there is no room where goOn is true.
 func (l *lane) makeWay() (goOn bool, err error) {
 	e := l.e
-	if !e.early.claim() {
+	if !e.early.deciding.TryLock() {
 		return false, nil
 	}
 	most, goOn, err := l.decide()
-	e.early.release()
+	e.early.deciding.Unlock()
 	if most != nil && most != l {
 		most.request(wantRoom)
 	}
 	return goOn, err
 }
 
-// decide is makeWay with the claim. most is whose turn it is; where it is this lane's, that was done.
+// decide is makeWay with early.deciding. most is whose turn it is; where it is this lane's, that was done.
 func (l *lane) decide() (most *lane, goOn bool, err error) {
 	e := l.e
 	if e.state.Load() <= e.cfg.MaxState || !e.noneGives() {

@@ -169,7 +169,6 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	}
 	e.stats.init()
 	e.commits.init()
-	e.early.claimed = make(chan struct{}, 1)
 	g, err := newGeneration(ctx, &cfg, cfg.Generation)
 	if err != nil {
 		return nil, err

@@ -84,7 +84,7 @@ func TestMissingGrants(t *testing.T) {
 		{"clickhouse://edge@h/weir", "edge: Not enough privileges. To execute this query, it's necessary to have the grant SELECT for at least one column on weir.t", "grant the user what the message names"},
 		{"clickhouse://edge@h/weir", "", "grant the user what the message names"},
 	} {
-		hint, must := Advice(fmt.Errorf("over: %w", &clickhouse.Exception{Code: accessDenied, Message: c.says}), c.url)
+		hint, must := Advice(fmt.Errorf("over: %w", &clickhouse.Exception{Code: AccessDenied, Message: c.says}), c.url)
 		if hint != c.want || !must {
 			t.Errorf("%q gives %q, want %q", c.says, hint, c.want)
 		}

@@ -27,8 +27,8 @@ const checkLogin = "check user and password in the URL (sink.clickhouse.url of t
 // defaultUser is whom the server takes a client for that names nobody.
 const defaultUser = "default"
 
-// accessDenied is the server's code for a grant that is missing.
-const accessDenied = 497
+// AccessDenied is the server's code for a grant that is missing.
+const AccessDenied = 497
 
 // stopCodes are errors that need a person, with what he should do.
 var stopCodes = map[int32]string{
@@ -196,7 +196,7 @@ var neededGrant = regexp.MustCompile("necessary to have (?:the )?grant ([A-Z][A-
 // grantFor is the statement that gives a user what the server says is missing, for whole tables; empty where it is not about that.
 func grantFor(err error, user string) string {
 	var ex *clickhouse.Exception
-	if !errors.As(err, &ex) || ex.Code != accessDenied {
+	if !errors.As(err, &ex) || ex.Code != AccessDenied {
 		return ""
 	}
 	m := neededGrant.FindStringSubmatch(ex.Message)

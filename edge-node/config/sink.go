@@ -190,8 +190,9 @@ func CheckClickHouseURL(s string) error {
 		return fmt.Errorf("the URL names no host: write it like clickhouse://user:password@host:9000/database")
 	}
 	native := u.Scheme[0] != 'h'
-	secure, err := strconv.ParseBool(u.Query().Get("secure"))
-	secure = secure && err == nil || u.Query().Has("secure") && u.Query().Get("secure") == ""
+	params := u.Query()
+	secure, _ := strconv.ParseBool(params.Get("secure")) // false where it is neither
+	secure = secure || params.Has("secure") && params.Get("secure") == ""
 	switch _, port, _ := net.SplitHostPort(u.Host); {
 	case native && port == "8123":
 		return fmt.Errorf("8123 is the HTTP port of ClickHouse: clickhouse:// speaks the native protocol, usually on port 9000")

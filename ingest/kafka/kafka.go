@@ -420,6 +420,19 @@ func (s *Source) LeaderEpoch(p batch.Partition) int32 {
 	return -1
 }
 
+// epochBehind is a leader epoch for a commit whose handler knows none; -1 where the source does not either.
+func (s *Source) epochBehind(key tp, offset int64) int32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if pos := s.owned[key]; pos != nil {
+		return pos.epoch
+	}
+	if m, ok := s.metadata[key]; ok && m.offset == offset {
+		return m.epoch // a segment begins where the commit is, and the source is not told so far
+	}
+	return -1
+}
+
 // Commit implements ingest.Source.
 func (s *Source) Commit(ctx context.Context, commits []ingest.Commit) error {
 	offsets := map[string]map[int32]kgo.EpochOffset{}
@@ -429,16 +442,10 @@ func (s *Source) Commit(ctx context.Context, commits []ingest.Commit) error {
 			offsets[c.Partition.Topic] = map[int32]kgo.EpochOffset{}
 		}
 		key := tp{c.Partition.Topic, c.Partition.ID}
-		epoch := c.Epoch - 1
-		s.mu.Lock()
-		if pos := s.owned[key]; epoch >= 0 {
-			// The handler knows better: what was handed over last may be of a log that was cut back behind what is done.
-		} else if pos != nil {
-			epoch = pos.epoch
-		} else if m, ok := s.metadata[key]; ok && m.offset == c.Offset {
-			epoch = m.epoch // a segment begins where the commit is, and the source is not told so far
+		epoch := c.Epoch - 1 // what was handed over last may be of a log that was cut back behind what is done
+		if epoch < 0 {
+			epoch = s.epochBehind(key, c.Offset)
 		}
-		s.mu.Unlock()
 		offsets[key.topic][key.id] = kgo.EpochOffset{Epoch: epoch, Offset: c.Offset}
 		metadata[key] = c.Metadata
 	}

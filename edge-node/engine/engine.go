@@ -73,8 +73,10 @@ type Config struct {
 	Chains     int           // operator chains, which bounds the cores used; 0: GOMAXPROCS
 	MaxState   int64         // bytes of window state over all lanes; 0: 256 MiB
 	MaxQueued  int64         // bytes of records waiting in lanes, about; 0: 32 MiB
-	// IdleAfter is after how long without a batch the operators of a chain give up what they hold. 0 is never.
+	// IdleAfter is after how long without a batch the operators of a chain give up what they hold. 0 is never. Rest is called as often as
+	// idle chains are looked for, for what is idle beside them; it waits for nobody, and may be nil.
 	IdleAfter time.Duration
+	Rest      func(idle time.Duration)
 	// KeepPayload is how many bytes of a rejected record a dead letter keeps; 0: 64 KiB.
 	KeepPayload int
 	// ShutdownTimeout bounds the last flush; 0: 5 s.
@@ -277,6 +279,9 @@ func (e *Engine) flushClock(ctx context.Context) {
 			e.mu.Unlock()
 			for _, g := range all {
 				g.rest(e.cfg.IdleAfter)
+			}
+			if e.cfg.Rest != nil {
+				e.cfg.Rest(e.cfg.IdleAfter)
 			}
 		case <-tick.C:
 			e.eachLane(func(l *lane) { l.request(wantFlush) })

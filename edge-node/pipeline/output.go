@@ -198,31 +198,10 @@ func (o *outputs) announce() func(context.Context, *engine.Finals) error {
 	}
 }
 
-// startResting has the steps of outputs give up their sandboxes when they had nothing to do for so long; 0 is never. What it returns ends
-// that and waits until it has ended.
-func (o *outputs) startResting(idle time.Duration) (stop func()) {
-	if idle <= 0 || len(o.plans) == 0 {
-		return func() {}
-	}
-	ended, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		tick := time.NewTicker(max(idle/4, 10*time.Millisecond))
-		defer tick.Stop()
-		for {
-			select {
-			case <-ended:
-				return
-			case <-tick.C:
-				for _, out := range o.all {
-					out.Rest(idle)
-				}
-			}
-		}
-	}()
-	return func() {
-		close(ended)
-		<-done
+// rest has the steps of outputs give up their sandboxes when they had nothing to do for so long.
+func (o *outputs) rest(idle time.Duration) {
+	for _, out := range o.all {
+		out.Rest(idle)
 	}
 }
 

@@ -99,7 +99,7 @@ func (p *Plan) Open(ctx context.Context, opts RunOptions) (*Runner, error) {
 		Pipeline: p.Spec.Name, Node: p.Node.Node, Source: source, Generation: first,
 		Delivery: r.delivery, Coverage: r.sink.Coverage, States: r.sink.States,
 		Local: opts.Store.local(p), Kept: opts.Store.kept(p), WhenFull: whenFull[p.Spec.Sink.Spool.WhenFull], PartRows: r.delivery.PartRows,
-		Announce:   r.outputs.announce(),
+		Announce: r.outputs.announce(), Rest: r.outputs.rest,
 		FlushEvery: p.Spec.Sink.ClickHouse.FlushEvery,
 		PlainPool:  p.plainPool, Chains: opts.Chains, OnGapStop: p.Spec.Source.Kafka.OnGap == config.GapStop,
 		MaxState: p.Node.Limits.State, MaxQueued: p.Node.Limits.Queue, IdleAfter: p.Node.IdleAfter,
@@ -167,7 +167,6 @@ func (r *Runner) Run(ctx context.Context) error {
 	}
 	stopMeter := r.startMeter(ctx)
 	defer stopMeter() // when everything is counted
-	defer r.outputs.startResting(r.current().Node.IdleAfter)()
 	// Delivery outlives the engine, which ships its last cuts while it stops.
 	deliveryCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()

@@ -240,78 +240,70 @@ func TestEarlySegmentOrder(t *testing.T) {
 // TestEarlySegmentKilled ends lives at random moments, around the commits that begin segments too, with less memory than open windows
 // need; with a local store, that of another node, and without.
 func TestEarlySegmentKilled(t *testing.T) {
-	t.Parallel()
-	seeds := 4
-	if testing.Short() {
-		seeds = 2
-	}
-	for seed := range uint64(seeds) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			t.Parallel()
-			brokers, cl := broker(t)
-			rng := rand.New(rand.NewPCG(seed, 26))
-			tr, c := &truth{devices: 3000, pace: 4}, newCentre()
-			s := setup{brokers: brokers, group: "g", centre: c, deaths: 40}
-			dirs := []string{filepath.Join(t.TempDir(), "a"), filepath.Join(t.TempDir(), "b")}
-			early, deaths := int64(0), 0
-			life := func() bool {
-				s.rng = rand.New(rand.NewPCG(seed, rng.Uint64()))
-				s.rows = 1 + rng.IntN(300)
-				s.maxState = 450<<10 + rng.Int64N(200<<10)
-				if seed%2 == 1 {
-					s.disk = openDisk(t, dirs[min(1, rng.IntN(4))])
-					defer func() {
-						if err := s.disk.Close(); err != nil {
-							t.Error(err)
-						}
-					}()
-				}
-				e, l := start(t, s)
-				ended := false
-				if s.atEnd {
-					ended = toEnd(t, e, l)
-				} else {
-					ctx, stop := context.WithCancel(t.Context())
-					run := make(chan error, 1)
-					go func() { run <- e.Run(ctx) }()
-					for wait := rng.Int64N(4); !l.dead.Load() && earlySegments(e) < wait && lag(e) > 0; {
-						time.Sleep(time.Millisecond)
+	eachSeed(t, 4, 2, func(t *testing.T, seed uint64) {
+		brokers, cl := broker(t)
+		rng := rand.New(rand.NewPCG(seed, 26))
+		tr, c := &truth{devices: 3000, pace: 4}, newCentre()
+		s := setup{brokers: brokers, group: "g", centre: c, deaths: 40}
+		dirs := []string{filepath.Join(t.TempDir(), "a"), filepath.Join(t.TempDir(), "b")}
+		early, deaths := int64(0), 0
+		life := func() bool {
+			s.rng = rand.New(rand.NewPCG(seed, rng.Uint64()))
+			s.rows = 1 + rng.IntN(300)
+			s.maxState = 450<<10 + rng.Int64N(200<<10)
+			if seed%2 == 1 {
+				s.disk = openDisk(t, dirs[min(1, rng.IntN(4))])
+				defer func() {
+					if err := s.disk.Close(); err != nil {
+						t.Error(err)
 					}
-					time.Sleep(time.Duration(rng.IntN(100)) * time.Millisecond)
-					if rng.IntN(3) > 0 {
-						l.dead.Store(true)
-					}
-					stop()
-					if err := <-run; err != nil && !l.dead.Load() {
-						t.Fatal(err)
-					}
-				}
-				if l.dead.Load() {
-					deaths++
-				}
-				early += earlySegments(e)
-				return ended
+				}()
 			}
-			for range 6 {
-				produce(t, cl, rng, tr, 2500)
-				life()
-			}
-			s.atEnd = true
-			for i := 0; !life(); i++ {
-				if i == 100 {
-					t.Fatal("it does not come to the end")
+			e, l := start(t, s)
+			ended := false
+			if s.atEnd {
+				ended = toEnd(t, e, l)
+			} else {
+				ctx, stop := context.WithCancel(t.Context())
+				run := make(chan error, 1)
+				go func() { run <- e.Run(ctx) }()
+				for wait := rng.Int64N(4); !l.dead.Load() && earlySegments(e) < wait && lag(e) > 0; {
+					time.Sleep(time.Millisecond)
+				}
+				time.Sleep(time.Duration(rng.IntN(100)) * time.Millisecond)
+				if rng.IntN(3) > 0 {
+					l.dead.Store(true)
+				}
+				stop()
+				if err := <-run; err != nil && !l.dead.Load() {
+					t.Fatal(err)
 				}
 			}
-			check(t, c, tr)
-			for part := range int32(partCount) {
-				segments(t, c, part)
+			if l.dead.Load() {
+				deaths++
 			}
-			if early == 0 {
-				t.Error("no segment began early: the test does not test")
+			early += earlySegments(e)
+			return ended
+		}
+		for range 6 {
+			produce(t, cl, rng, tr, 2500)
+			life()
+		}
+		s.atEnd = true
+		for i := 0; !life(); i++ {
+			if i == 100 {
+				t.Fatal("it does not come to the end")
 			}
-			t.Logf("%d lives ended without notice, %d segments began early, %d coverage rows", deaths, early, len(c.coverage))
-		})
-	}
+		}
+		check(t, c, tr)
+		for part := range int32(partCount) {
+			segments(t, c, part)
+		}
+		if early == 0 {
+			t.Error("no segment began early: the test does not test")
+		}
+		t.Logf("%d lives ended without notice, %d segments began early, %d coverage rows", deaths, early, len(c.coverage))
+	})
 }
 
 // lag is how many records a node has not read yet; 1 as long as it does not know.

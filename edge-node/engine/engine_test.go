@@ -34,52 +34,44 @@ func TestOnce(t *testing.T) {
 
 // TestKilled ends one life after another at random moments while records arrive, and compares the totals.
 func TestKilled(t *testing.T) {
-	t.Parallel()
-	seeds := 6
-	if testing.Short() {
-		seeds = 2
-	}
-	for seed := range uint64(seeds) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			t.Parallel()
-			brokers, cl := broker(t)
-			rng := rand.New(rand.NewPCG(seed, 4))
-			tr, c := &truth{}, newCentre()
-			s := setup{brokers: brokers, group: "g", centre: c}
-			deaths := 0
-			for range 12 {
-				produce(t, cl, rng, tr, 400)
-				s.rng = rand.New(rand.NewPCG(seed, rng.Uint64()))
-				s.rows = 1 + rng.IntN(400) // other batches in every life
-				e, l := start(t, s)
-				ctx, stop := context.WithCancel(t.Context())
-				ended := make(chan error, 1)
-				go func() { ended <- e.Run(ctx) }()
-				time.Sleep(time.Duration(20+rng.IntN(400)) * time.Millisecond)
-				if rng.IntN(3) > 0 {
-					l.dead.Store(true)
-				}
-				if l.dead.Load() {
-					deaths++
-				}
-				stop()
-				if err := <-ended; err != nil {
-					t.Fatal(err)
-				}
+	eachSeed(t, 6, 2, func(t *testing.T, seed uint64) {
+		brokers, cl := broker(t)
+		rng := rand.New(rand.NewPCG(seed, 4))
+		tr, c := &truth{}, newCentre()
+		s := setup{brokers: brokers, group: "g", centre: c}
+		deaths := 0
+		for range 12 {
+			produce(t, cl, rng, tr, 400)
+			s.rng = rand.New(rand.NewPCG(seed, rng.Uint64()))
+			s.rows = 1 + rng.IntN(400) // other batches in every life
+			e, l := start(t, s)
+			ctx, stop := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- e.Run(ctx) }()
+			time.Sleep(time.Duration(20+rng.IntN(400)) * time.Millisecond)
+			if rng.IntN(3) > 0 {
+				l.dead.Store(true)
 			}
-			s.atEnd = true
-			for range 50 {
-				s.rng = rand.New(rand.NewPCG(seed, rng.Uint64()))
-				e, l := start(t, s)
-				if toEnd(t, e, l) {
-					break
-				}
+			if l.dead.Load() {
 				deaths++
 			}
-			check(t, c, tr)
-			t.Logf("%d lives ended without notice, %d writes", deaths, c.writes)
-		})
-	}
+			stop()
+			if err := <-ended; err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.atEnd = true
+		for range 50 {
+			s.rng = rand.New(rand.NewPCG(seed, rng.Uint64()))
+			e, l := start(t, s)
+			if toEnd(t, e, l) {
+				break
+			}
+			deaths++
+		}
+		check(t, c, tr)
+		t.Logf("%d lives ended without notice, %d writes", deaths, c.writes)
+	})
 }
 
 // TestRevision changes the revision after a clean stop: totals are summed over both.

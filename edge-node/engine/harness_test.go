@@ -539,6 +539,20 @@ func start(t *testing.T, s setup) (*engine.Engine, *life) {
 	return e, l
 }
 
+// eachSeed runs a test with so many seeds side by side; with fewer where tests are to be short.
+func eachSeed(t *testing.T, seeds, short int, test func(t *testing.T, seed uint64)) {
+	t.Parallel()
+	if testing.Short() {
+		seeds = short
+	}
+	for seed := range uint64(seeds) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			test(t, seed)
+		})
+	}
+}
+
 // toEnd runs a life to the end of the topic, and tells whether it came there: one that dies does not, and is stopped.
 func toEnd(t *testing.T, e *engine.Engine, l *life) bool {
 	t.Helper()

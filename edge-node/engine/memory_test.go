@@ -143,19 +143,11 @@ func killedWithState(t *testing.T, seed uint64, lives int) (*centre, *truth) {
 
 // TestKilledWithState compares the totals of a stateful pipeline whose process ends at random moments.
 func TestKilledWithState(t *testing.T) {
-	t.Parallel()
-	seeds := 2
-	if testing.Short() {
-		seeds = 1
-	}
-	for seed := range uint64(seeds) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			t.Parallel()
-			c, tr := killedWithState(t, seed, 8)
-			check(t, c, tr)
-			t.Logf("%d writes, %d states stored, %d live", c.writes, len(c.states), c.live())
-		})
-	}
+	eachSeed(t, 2, 1, func(t *testing.T, seed uint64) {
+		c, tr := killedWithState(t, seed, 8)
+		check(t, c, tr)
+		t.Logf("%d writes, %d states stored, %d live", c.writes, len(c.states), c.live())
+	})
 }
 
 // TestStoppedWithState stops a stateful pipeline in good order again and again. Without its state back it must give other

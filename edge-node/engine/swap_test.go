@@ -314,111 +314,103 @@ func liveToSwap(t *testing.T, e *engine.Engine, l *life) bool {
 // TestSwapKilled ends lives at random moments around swaps, before and after commits, between rows and coverage, and starts
 // again in the old or the new revision.
 func TestSwapKilled(t *testing.T) {
-	t.Parallel()
-	seeds := 6
-	if testing.Short() {
-		seeds = 2
-	}
-	for seed := range uint64(seeds) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			t.Parallel()
-			brokers, cl := broker(t)
-			rng := rand.New(rand.NewPCG(seed, 15))
-			tr, c := &truth{punctual: true}, newCentre()
-			c.acrossRevisions = true
-			s := setup{brokers: brokers, group: "g", centre: c, revision: 1, deaths: 40}
-			deaths, swaps := 0, int64(0)
-			for life := 0; life < 16 || swaps == 0 && life < 100; life++ {
-				produce(t, cl, rng, tr, 300)
-				s.rng = rand.New(rand.NewPCG(seed, rng.Uint64()))
-				s.rows = 1 + rng.IntN(400)
-				e, l := start(t, s)
-				ctx, stop := context.WithCancel(t.Context())
-				ended := make(chan error, 1)
-				go func() { ended <- e.Run(ctx) }()
-				if life%4 == 3 && liveToSwap(t, e, l) { // however slow this machine is
-					sw, err := e.Swap(t.Context(), generation(t, 1+s.revision%3, 100))
-					if err != nil {
-						t.Fatal(err)
-					}
-					for !l.dead.Load() {
-						short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-						done, err := sw.Wait(short)
-						cancel()
-						if err == nil {
-							swaps += done.Segments
-							break
-						}
-					}
+	eachSeed(t, 6, 2, func(t *testing.T, seed uint64) {
+		brokers, cl := broker(t)
+		rng := rand.New(rand.NewPCG(seed, 15))
+		tr, c := &truth{punctual: true}, newCentre()
+		c.acrossRevisions = true
+		s := setup{brokers: brokers, group: "g", centre: c, revision: 1, deaths: 40}
+		deaths, swaps := 0, int64(0)
+		for life := 0; life < 16 || swaps == 0 && life < 100; life++ {
+			produce(t, cl, rng, tr, 300)
+			s.rng = rand.New(rand.NewPCG(seed, rng.Uint64()))
+			s.rows = 1 + rng.IntN(400)
+			e, l := start(t, s)
+			ctx, stop := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- e.Run(ctx) }()
+			if life%4 == 3 && liveToSwap(t, e, l) { // however slow this machine is
+				sw, err := e.Swap(t.Context(), generation(t, 1+s.revision%3, 100))
+				if err != nil {
+					t.Fatal(err)
 				}
-				for range rng.IntN(4) {
-					time.Sleep(time.Duration(rng.IntN(150)) * time.Millisecond)
-					to := 1 + rng.Uint64N(3)
-					sw, err := e.Swap(t.Context(), generation(t, to, 1+rng.IntN(400)))
-					if err != nil {
-						t.Error(err)
+				for !l.dead.Load() {
+					short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+					done, err := sw.Wait(short)
+					cancel()
+					if err == nil {
+						swaps += done.Segments
 						break
 					}
-					if rng.IntN(2) == 0 {
-						s.revision = to // the file says so at the next start
-					}
-					short, cancel := context.WithTimeout(t.Context(), time.Duration(rng.IntN(300))*time.Millisecond)
-					if done, err := sw.Wait(short); err == nil {
-						swaps += done.Segments
-					}
-					cancel()
-				}
-				time.Sleep(time.Duration(rng.IntN(100)) * time.Millisecond)
-				if rng.IntN(3) > 0 {
-					l.dead.Store(true)
-				}
-				if l.dead.Load() {
-					deaths++
-				}
-				stop()
-				if err := <-ended; err != nil {
-					t.Fatal(err)
 				}
 			}
-			s.rng, s.deaths = nil, 0
-			for i := 0; ; i++ {
-				s.atEnd = true
-				e, _ := start(t, s)
-				err := e.Run(t.Context())
-				if err == nil {
+			for range rng.IntN(4) {
+				time.Sleep(time.Duration(rng.IntN(150)) * time.Millisecond)
+				to := 1 + rng.Uint64N(3)
+				sw, err := e.Swap(t.Context(), generation(t, to, 1+rng.IntN(400)))
+				if err != nil {
+					t.Error(err)
 					break
 				}
-				if !strings.Contains(err.Error(), "run that revision once more") || i == 20 {
-					t.Fatal(err)
+				if rng.IntN(2) == 0 {
+					s.revision = to // the file says so at the next start
 				}
-				_, rest, _ := strings.Cut(err.Error(), "revision ")
-				if s.revision, err = strconv.ParseUint(rest[:16], 16, 64); err != nil {
-					t.Fatal(err)
+				short, cancel := context.WithTimeout(t.Context(), time.Duration(rng.IntN(300))*time.Millisecond)
+				if done, err := sw.Wait(short); err == nil {
+					swaps += done.Segments
 				}
-				// As long as it takes that revision to finish what it can; other partitions may need another one.
-				s.atEnd = false
-				e, _ = start(t, s)
-				ctx, stop := context.WithCancel(t.Context())
-				ended := make(chan error, 1)
-				go func() { ended <- e.Run(ctx) }()
-				for began := time.Now(); c.unfinished(s.revision); time.Sleep(5 * time.Millisecond) {
-					if time.Since(began) > time.Minute {
-						t.Fatalf("revision %d does not finish what it began: %+v", s.revision, e.Status().Problems)
-					}
-				}
-				stop()
-				if err := <-ended; err != nil {
-					t.Fatal(err)
+				cancel()
+			}
+			time.Sleep(time.Duration(rng.IntN(100)) * time.Millisecond)
+			if rng.IntN(3) > 0 {
+				l.dead.Store(true)
+			}
+			if l.dead.Load() {
+				deaths++
+			}
+			stop()
+			if err := <-ended; err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.rng, s.deaths = nil, 0
+		for i := 0; ; i++ {
+			s.atEnd = true
+			e, _ := start(t, s)
+			err := e.Run(t.Context())
+			if err == nil {
+				break
+			}
+			if !strings.Contains(err.Error(), "run that revision once more") || i == 20 {
+				t.Fatal(err)
+			}
+			_, rest, _ := strings.Cut(err.Error(), "revision ")
+			if s.revision, err = strconv.ParseUint(rest[:16], 16, 64); err != nil {
+				t.Fatal(err)
+			}
+			// As long as it takes that revision to finish what it can; other partitions may need another one.
+			s.atEnd = false
+			e, _ = start(t, s)
+			ctx, stop := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- e.Run(ctx) }()
+			for began := time.Now(); c.unfinished(s.revision); time.Sleep(5 * time.Millisecond) {
+				if time.Since(began) > time.Minute {
+					t.Fatalf("revision %d does not finish what it began: %+v", s.revision, e.Status().Problems)
 				}
 			}
-			check(t, c, tr)
-			for part := range int32(partCount) {
-				segments(t, c, part)
+			stop()
+			if err := <-ended; err != nil {
+				t.Fatal(err)
 			}
-			if swaps == 0 {
-				t.Error("no lane was swapped: the test does not test")
-			}
-			t.Logf("%d lives ended without notice, %d lanes swapped, %d coverage rows", deaths, swaps, len(c.coverage))
-		})
-	}
+		}
+		check(t, c, tr)
+		for part := range int32(partCount) {
+			segments(t, c, part)
+		}
+		if swaps == 0 {
+			t.Error("no lane was swapped: the test does not test")
+		}
+		t.Logf("%d lives ended without notice, %d lanes swapped, %d coverage rows", deaths, swaps, len(c.coverage))
+	})
 }
